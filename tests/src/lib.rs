@@ -1,0 +1,1 @@
+//! Tests from outside live in this package's `tests/` directory.
