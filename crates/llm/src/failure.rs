@@ -1,0 +1,149 @@
+//! What an upstream failure means for policy: the class decides on retry, breaker, cool-down or straight back.
+//!
+//! Policy reads these fields and never text.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// The class of an upstream failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FailureClass {
+    /// The request itself is wrong: no retry, no breaker, back to the client.
+    Client,
+    /// The gateway's own upstream credential was refused or is out of funds: the credential is marked, another target
+    /// may serve, and the client is never told that *its* key is bad.
+    Credential,
+    /// Pressure (429, 503, 529): back off until Retry-After; not death.
+    Saturation,
+    /// The provider answered wrongly: 5xx, a malformed or truncated body, an error inside a stream.
+    Provider,
+    /// No answer: connect, reset, timeout.
+    Transport,
+    /// A content filter refused: not routed around by default.
+    Refusal,
+    /// The request is longer than the model's context: a larger model may serve it.
+    ContextLength,
+    /// The client or the gateway gave the request up.
+    Cancelled,
+}
+
+impl FailureClass {
+    /// Every class, in declaration order: for metrics with closed label sets.
+    pub const ALL: [Self; 8] = [
+        Self::Client,
+        Self::Credential,
+        Self::Saturation,
+        Self::Provider,
+        Self::Transport,
+        Self::Refusal,
+        Self::ContextLength,
+        Self::Cancelled,
+    ];
+
+    /// The stable name, as used in metric labels and `explain`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Credential => "credential",
+            Self::Saturation => "saturation",
+            Self::Provider => "provider",
+            Self::Transport => "transport",
+            Self::Refusal => "refusal",
+            Self::ContextLength => "context_length",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// True when the failure speaks about the target and not about this request: another target may well serve it.
+    #[must_use]
+    pub const fn elsewhere_may_serve(self) -> bool {
+        matches!(self, Self::Credential | Self::Saturation | Self::Provider | Self::Transport)
+    }
+}
+
+/// One upstream failure, classified.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What it means for policy.
+    pub class: FailureClass,
+    /// The upstream's HTTP status; `None` when the failure lies inside a body or stream.
+    pub status: Option<u16>,
+    /// How long the upstream asks to be left alone.
+    pub retry_after: Option<Duration>,
+    /// The upstream's own error code or type, if it is a plain identifier (see [`identifier`]).
+    pub code: Option<String>,
+    /// Says what happened, from closed texts: safe to log, holds nothing the client or the model wrote.
+    pub message: &'static str,
+    /// The answer to give if this failure goes back to the client: only for [`FailureClass::Client`],
+    /// [`FailureClass::Refusal`] and [`FailureClass::ContextLength`]. It may quote the request, so it is not for logs.
+    pub reply: Option<ErrorReply>,
+}
+
+impl Failure {
+    /// A failure with nothing known but its class and text.
+    #[must_use]
+    pub const fn new(class: FailureClass, message: &'static str) -> Self {
+        Self { class, status: None, retry_after: None, code: None, message, reply: None }
+    }
+
+    /// The upstream sent what its protocol does not allow.
+    #[must_use]
+    pub const fn malformed(message: &'static str) -> Self {
+        Self::new(FailureClass::Provider, message)
+    }
+}
+
+/// An error answer in the client's dialect (OpenAI).
+#[derive(Clone, PartialEq, Eq)]
+pub struct ErrorReply {
+    /// HTTP status, 400 to 499.
+    pub status: u16,
+    /// JSON body.
+    pub body: Bytes,
+}
+
+/// The body may quote the request.
+impl std::fmt::Debug for ErrorReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ErrorReply").field("status", &self.status).field("bytes", &self.body.len()).finish()
+    }
+}
+
+/// Longest upstream code that is kept: real ones have at most about 40 characters.
+const MAX_IDENTIFIER_BYTES: usize = 64;
+
+/// Returns `text` if it is a plain identifier (letters, digits, `_`, `-`, `.`), so that an upstream cannot put prompts,
+/// keys or line ends into logs through its error code.
+#[must_use]
+pub fn identifier(text: &str) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    (!text.is_empty() && text.len() <= MAX_IDENTIFIER_BYTES && text.bytes().all(plain)).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_identifiers_are_kept_of_an_upstream_code() {
+        assert_eq!(identifier("rate_limit_exceeded").as_deref(), Some("rate_limit_exceeded"));
+        for bad in ["", "sk-secret key", "a\nb", &"x".repeat(65)] {
+            assert_eq!(identifier(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn class_names_are_distinct() {
+        let names: std::collections::BTreeSet<_> = FailureClass::ALL.iter().map(|c| c.as_str()).collect();
+        assert_eq!(names.len(), FailureClass::ALL.len());
+    }
+
+    #[test]
+    fn debug_output_never_shows_a_reply() {
+        let reply = ErrorReply { status: 400, body: Bytes::from_static(b"secret") };
+        assert!(!format!("{reply:?}").contains("secret"));
+    }
+}
