@@ -1,0 +1,47 @@
+//! What a component gets from the machine it runs on: sockets, wall clock, randomness and files.
+//!
+//! Components never reach for these themselves. [`Host::real`] is the machine; the simulation passes in its own, and
+//! a whole fleet runs in one thread. Monotonic time is tokio's and is not here: tests pause it.
+
+mod clock;
+mod entropy;
+mod files;
+mod net;
+
+use std::sync::Arc;
+
+pub use clock::{SystemClock, WallClock};
+pub use entropy::{Entropy, OsEntropy, jitter};
+pub use files::{DiskFiles, Files};
+pub use net::{ByteStream, Connection, Datagram, Listen, Network, TcpNetwork};
+
+/// Everything a component gets from its machine; cheap to clone.
+#[derive(Clone)]
+pub struct Host {
+    /// Sockets.
+    pub net: Arc<dyn Network>,
+    /// Time of day, for records and expiry; never for deciding what happens next.
+    pub clock: Arc<dyn WallClock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Files, for what must survive the process.
+    pub files: Arc<dyn Files>,
+}
+
+impl Host {
+    /// The machine that the process runs on.
+    pub fn real() -> Self {
+        Self {
+            net: Arc::new(TcpNetwork::default()),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+            files: Arc::new(DiskFiles),
+        }
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Host")
+    }
+}

@@ -1,0 +1,32 @@
+//! Ids, validated resources, plans and the closed list of error codes; no IO.
+//!
+//! A value of these types is valid: messages become domain types in `meridian_proto::convert`, which reports every
+//! [`Mistake`] with its field path.
+
+pub mod account;
+mod code;
+mod configuration;
+mod digest;
+mod generation;
+mod mistake;
+pub mod model;
+mod name;
+mod plan;
+pub mod provider;
+pub mod region;
+pub mod zone;
+
+pub use account::{Key, KeyHash, Tenant};
+pub use code::ErrorCode;
+pub use configuration::Configuration;
+pub use digest::Digest;
+pub use generation::{CommitId, Incarnation, PlanId};
+pub use mistake::{Kind, Mistake};
+pub use model::Model;
+pub use name::{
+    CellName, DomainName, Jurisdiction, ModelName, NameError, NodeName, ProviderName, RegionName, TenantName,
+};
+pub use plan::{Contingency, Permille, Plan, PlanError, RegionPlan, RegionState, Shares};
+pub use provider::Provider;
+pub use region::{Coordinates, Region};
+pub use zone::Zone;

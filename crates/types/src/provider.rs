@@ -1,0 +1,68 @@
+//! Providers: upstream accounts.
+
+use std::time::Duration;
+
+use crate::{Jurisdiction, ProviderName};
+
+/// Requests that one node keeps in flight towards a provider, if nothing else is written: above it an account's own
+/// rate limits act first.
+pub const DEFAULT_MAX_IN_FLIGHT: u32 = 1000;
+
+/// One upstream account or deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Provider {
+    /// Its name.
+    pub name: ProviderName,
+    /// Name of its codec; the codecs' registry says whether there is one.
+    pub codec: String,
+    /// Absolute URL, `http` or `https`, without query and without final slash.
+    pub base_url: String,
+    /// Where its credential is found; none: requests carry none.
+    pub credential: Option<CredentialRef>,
+    /// Where it processes data.
+    pub jurisdiction: Jurisdiction,
+    /// In-flight limit of one node.
+    pub max_in_flight: u32,
+    /// How long each step may take.
+    pub deadlines: Deadlines,
+}
+
+/// Where a node finds a credential.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CredentialRef {
+    /// An environment variable.
+    Env(String),
+    /// A file.
+    File(String),
+}
+
+/// How long each step of one attempt may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// TCP and TLS.
+    pub connect: Duration,
+    /// From the request's end to the response's head.
+    pub response_headers: Duration,
+    /// From the request's end to the first event with content.
+    pub first_token: Duration,
+    /// Between two events of a stream, or two parts of a body.
+    pub idle: Duration,
+    /// The whole attempt.
+    pub total: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            // A living server in another continent accepts within 1 s, one lost SYN included.
+            connect: Duration::from_secs(2),
+            // Long prompts are read before the head is sent; a client waits 600 s, so that some attempts fit.
+            response_headers: Duration::from_secs(30),
+            first_token: Duration::from_secs(30),
+            // Thinking models pause, but providers send a ping at least every 15 s or so.
+            idle: Duration::from_secs(30),
+            // What the OpenAI and Anthropic SDKs wait by default.
+            total: Duration::from_secs(600),
+        }
+    }
+}

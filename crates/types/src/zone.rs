@@ -1,0 +1,92 @@
+//! DNS zones and their steering.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::{Coordinates, DomainName, RegionName};
+
+/// A zone that Meridian answers for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Zone {
+    /// Its apex.
+    pub name: DomainName,
+    /// At least one; the first is the SOA's primary.
+    pub nameservers: Vec<DomainName>,
+    /// Mailbox in the SOA.
+    pub hostmaster: DomainName,
+    /// TTL of negative answers (RFC 2308).
+    pub negative_ttl: Duration,
+    /// Names whose addresses are steered.
+    pub steered: Vec<SteeredName>,
+    /// Names with fixed content.
+    pub records: Vec<Record>,
+    /// Where clients are, if no database knows.
+    pub networks: Vec<(IpNet, Coordinates)>,
+}
+
+/// A name whose addresses depend on who asks and on what is healthy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SteeredName {
+    /// Absolute.
+    pub name: DomainName,
+    /// How a region is chosen.
+    pub policy: Policy,
+    /// Candidates, in order of preference; never empty.
+    pub regions: Vec<RegionName>,
+    /// TTL of its answers.
+    pub ttl: Duration,
+    /// Addresses in one answer at most.
+    pub max_addresses: usize,
+    /// What is answered when no region can serve.
+    pub all_down: AllDown,
+}
+
+/// How a region is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Nearest to the client, and where the plan places that region's clients.
+    Nearest,
+    /// By planned weight.
+    Weighted,
+    /// First in order that can serve.
+    Failover,
+}
+
+/// What is answered when no region can serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllDown {
+    /// As if every region were healthy.
+    FailOpen,
+    /// This region's last known addresses.
+    FailTo(RegionName),
+    /// SERVFAIL.
+    Refuse,
+}
+
+/// One RRset with fixed content.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Absolute; the first label may be `*`.
+    pub name: DomainName,
+    /// Its TTL.
+    pub ttl: Duration,
+    /// Its content; never empty.
+    pub data: RecordData,
+}
+
+/// Content by type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordData {
+    /// IPv4 addresses.
+    A(Vec<Ipv4Addr>),
+    /// IPv6 addresses.
+    Aaaa(Vec<Ipv6Addr>),
+    /// An alias.
+    Cname(DomainName),
+    /// Name servers of a delegated or of the own zone.
+    Ns(Vec<DomainName>),
+    /// Texts; each is cut into strings of 255 bytes.
+    Txt(Vec<String>),
+}
