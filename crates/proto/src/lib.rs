@@ -6,9 +6,11 @@
 //!   at rest.
 //! - [`content`]: a commit's content as opaque resources, with its digest and diffs.
 //! - [`convert`]: `TryFrom` into `meridian_types`, every mistake with its field path.
+//! - [`transport`]: gRPC over the sockets of a `meridian_host::Host`.
 
 pub mod content;
 pub mod convert;
+pub mod transport;
 
 /// Encoded `FileDescriptorSet` of every package, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/meridian.fds"));
