@@ -1,0 +1,112 @@
+//! What Anthropic's errors mean.
+//!
+//! Source: "Errors", <https://platform.claude.com/docs/en/api/errors>. `error.details.error_code` and `error.type`
+//! decide, then the status.
+
+use http::{HeaderMap, StatusCode};
+use meridian_llm::error::openai_error_body;
+use meridian_llm::failure::identifier;
+use meridian_llm::{ErrorCode, ErrorReply, Failure, FailureClass};
+
+use super::wire::{ErrorBody, ErrorInner};
+use crate::retry_after::retry_after;
+
+pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+    let parsed = serde_json::from_slice::<ErrorBody<'_>>(body).ok();
+    let mut failure = match &parsed {
+        Some(body) => of_error(&body.error, Some(status)),
+        None => plain(by_status(status)),
+    };
+    failure.status = Some(status.as_u16());
+    failure.retry_after = retry_after(headers);
+    failure
+}
+
+/// An `error` inside a 200: a stream event or a whole body. `None` when `data` is no error.
+pub(super) fn in_band(data: &[u8]) -> Option<Failure> {
+    serde_json::from_slice::<ErrorBody<'_>>(data).ok().map(|body| of_error(&body.error, None))
+}
+
+fn of_error(error: &ErrorInner<'_>, status: Option<StatusCode>) -> Failure {
+    let detail = error.details.as_ref().and_then(|details| details.error_code.as_ref()).map(|code| &*code.0);
+    let judged = detail
+        .and_then(by_detail)
+        .or_else(|| by_wording(error))
+        .or_else(|| by_type(&error.kind.0))
+        .or_else(|| status.map(by_status));
+    let mut failure = plain(judged.unwrap_or((FailureClass::Provider, "the upstream sent an unknown error")));
+    failure.code = detail.or(Some(&error.kind.0)).and_then(identifier);
+    failure.reply = reply(failure.class, error, status);
+    failure
+}
+
+const fn plain((class, message): (FailureClass, &'static str)) -> Failure {
+    Failure::new(class, message)
+}
+
+/// Only what concerns the client's own request goes back, in the client's dialect.
+fn reply(class: FailureClass, error: &ErrorInner<'_>, status: Option<StatusCode>) -> Option<ErrorReply> {
+    let code = match class {
+        FailureClass::Client => ErrorCode::InvalidRequest,
+        FailureClass::ContextLength => ErrorCode::ContextLengthExceeded,
+        FailureClass::Refusal => ErrorCode::ContentFilter,
+        _ => return None,
+    };
+    let status = status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST).as_u16();
+    let body = openai_error_body(&error.message.0, code.openai_type(), None, Some(code.as_str()));
+    Some(ErrorReply { status, body })
+}
+
+fn by_detail(code: &str) -> Option<(FailureClass, &'static str)> {
+    match code {
+        "contract_spend_limit_reached"
+        | "enforced_spend_limit_reached"
+        | "linked_organization_spend_limit_reached"
+        | "linked_organization_billing_unavailable"
+        | "organization_on_hold" => Some((FailureClass::Credential, "the gateway's upstream account may not spend")),
+        "ramp_limit_exceeded" => Some((FailureClass::Saturation, "the upstream is under pressure")),
+        _ => None,
+    }
+}
+
+/// The two errors that only their wording tells from other invalid requests: neither has a type or `error_code` of its
+/// own. The reference warns that wording changes; if it does, these become plain `client` errors, which is safe.
+fn by_wording(error: &ErrorInner<'_>) -> Option<(FailureClass, &'static str)> {
+    if error.kind.0 != "invalid_request_error" {
+        return None;
+    }
+    let message = &*error.message.0;
+    if message.starts_with("prompt is too long") || message.contains("exceed context limit") {
+        return Some((FailureClass::ContextLength, "the request exceeds the model's context"));
+    }
+    if message.starts_with("Your credit balance is too low") {
+        return Some((FailureClass::Credential, "the gateway's upstream account may not spend"));
+    }
+    None
+}
+
+fn by_type(kind: &str) -> Option<(FailureClass, &'static str)> {
+    Some(match kind {
+        "invalid_request_error" | "request_too_large" => (FailureClass::Client, "the upstream refused the request"),
+        "authentication_error" | "permission_error" | "billing_error" => {
+            (FailureClass::Credential, "the upstream refused the gateway's credential")
+        }
+        // Paths and model names are the gateway's own.
+        "not_found_error" => (FailureClass::Provider, "the upstream has no such path or model"),
+        "rate_limit_error" | "overloaded_error" => (FailureClass::Saturation, "the upstream is under pressure"),
+        "api_error" | "timeout_error" => (FailureClass::Provider, "the upstream failed"),
+        _ => return None,
+    })
+}
+
+fn by_status(status: StatusCode) -> (FailureClass, &'static str) {
+    match status.as_u16() {
+        401..=403 => (FailureClass::Credential, "the upstream refused the gateway's credential"),
+        404 | 405 => (FailureClass::Provider, "the upstream has no such path or model"),
+        408 | 409 | 425 => (FailureClass::Provider, "the upstream could not take the request now"),
+        429 | 503 | 529 => (FailureClass::Saturation, "the upstream is under pressure"),
+        400..=499 => (FailureClass::Client, "the upstream refused the request"),
+        500..=599 => (FailureClass::Provider, "the upstream failed"),
+        _ => (FailureClass::Provider, "the upstream answered with an unexpected status"),
+    }
+}

@@ -1,0 +1,62 @@
+//! Anthropic's Messages API, translated both ways from OpenAI chat completions.
+//!
+//! Source: Anthropic API reference, "Messages" and "Streaming messages", <https://platform.claude.com/docs/en/api/messages>,
+//! and the types of anthropic-python 2.12.
+
+mod auth;
+mod error;
+mod request;
+mod response;
+mod stream;
+mod turns;
+mod wire;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use meridian_llm::openai::ChatRequestBody;
+use meridian_llm::{ClientError, Failure};
+
+use crate::{AuthError, CallContext, Capabilities, ClientAnswer, Dialect, Provider, StreamTranslator, UpstreamRequest};
+
+/// The `anthropic` provider.
+pub(crate) struct Anthropic;
+
+impl Provider for Anthropic {
+    fn name(&self) -> &'static str {
+        "anthropic"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            dialect: Dialect::Anthropic,
+            pass_through: false,
+            many_choices: false,
+            log_probabilities: false,
+            json_object: false,
+            json_schema: true,
+        }
+    }
+
+    fn chat_request(&self, request: &ChatRequestBody, upstream_model: &str) -> Result<UpstreamRequest, ClientError> {
+        request::build(request, upstream_model)
+    }
+
+    fn authorize(&self, headers: &mut HeaderMap, secret: &str) -> Result<(), AuthError> {
+        auth::authorize(headers, secret)
+    }
+
+    fn chat_response(&self, context: &CallContext, body: &Bytes) -> Result<ClientAnswer, Failure> {
+        response::translate(context, body)
+    }
+
+    fn stream(&self, context: CallContext) -> Box<dyn StreamTranslator> {
+        Box::new(stream::Translator::new(context))
+    }
+
+    fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+        error::classify(status, headers, body)
+    }
+}
+
+#[cfg(test)]
+mod tests;

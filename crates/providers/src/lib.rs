@@ -1,0 +1,15 @@
+//! Provider codecs: what to send upstream, what its answers mean, how to classify its errors. No sockets.
+//!
+//! One trait, one registry. Bytes and headers go in, bytes and typed judgements come out; sending, retrying and timing
+//! belong to others. A new provider is a directory here, one line in [`registry`], and its fixtures.
+
+mod anthropic;
+mod call;
+mod openai_compatible;
+mod provider;
+mod registry;
+mod retry_after;
+
+pub use call::{CallContext, ClientAnswer, Step, UpstreamRequest};
+pub use provider::{AuthError, Capabilities, Dialect, Provider, StreamTranslator};
+pub use registry::{find, names, registry};

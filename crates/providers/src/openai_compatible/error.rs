@@ -1,0 +1,86 @@
+//! What an OpenAI-compatible upstream's errors mean.
+//!
+//! Source: OpenAI, "Error codes", <https://platform.openai.com/docs/guides/error-codes>; Azure OpenAI, "Content
+//! filtering". Typed fields (`error.code`, `error.type`) decide first, then the status; message texts never.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use meridian_llm::failure::identifier;
+use meridian_llm::{ErrorReply, Failure, FailureClass};
+
+use super::wire::{ErrorBody, ErrorInner};
+use crate::retry_after::retry_after;
+
+pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+    let parsed = serde_json::from_slice::<ErrorBody<'_>>(body).ok();
+    let error = parsed.as_ref().map(|body| &body.error);
+    let (class, message) = error.and_then(by_code).unwrap_or_else(|| by_status(status));
+    Failure {
+        class,
+        status: Some(status.as_u16()),
+        retry_after: retry_after(headers),
+        code: error.and_then(code_of),
+        message,
+        reply: reply(class, status, parsed.is_some().then(|| Bytes::copy_from_slice(body))),
+    }
+}
+
+/// An error inside HTTP 200: in a stream event or a whole answer. `data` is a JSON object with an `error`.
+pub(super) fn in_band(data: &[u8]) -> Failure {
+    let parsed = serde_json::from_slice::<ErrorBody<'_>>(data).ok();
+    let inner = parsed.map(|body| body.error).unwrap_or_default();
+    let status = inner.numeric_code().and_then(|code| StatusCode::from_u16(code).ok());
+    let by_number = status.filter(|s| s.is_client_error() || s.is_server_error()).map(by_status);
+    let (class, message) =
+        by_code(&inner).or(by_number).unwrap_or((FailureClass::Provider, "the upstream sent an error inside a 200"));
+    let reply = reply(class, status.unwrap_or(StatusCode::BAD_REQUEST), Some(Bytes::copy_from_slice(data)));
+    Failure { class, status: None, retry_after: None, code: code_of(&inner), message, reply }
+}
+
+/// Only what concerns the client's own request goes back; a credential error must not (it may show part of our key).
+fn reply(class: FailureClass, status: StatusCode, body: Option<Bytes>) -> Option<ErrorReply> {
+    use FailureClass::{Client, ContextLength, Refusal};
+    let status = if status.is_client_error() { status.as_u16() } else { 400 };
+    body.filter(|_| matches!(class, Client | ContextLength | Refusal)).map(|body| ErrorReply { status, body })
+}
+
+fn code_of(error: &ErrorInner<'_>) -> Option<String> {
+    error.code().or_else(|| error.kind()).and_then(|code| identifier(&code))
+}
+
+fn by_code(error: &ErrorInner<'_>) -> Option<(FailureClass, &'static str)> {
+    let known = [error.code(), error.inner_code(), error.kind()];
+    known.iter().flatten().find_map(|code| match &**code {
+        "context_length_exceeded" | "string_above_max_length" => {
+            Some((FailureClass::ContextLength, "the request exceeds the model's context"))
+        }
+        "content_filter" | "content_policy_violation" | "ResponsibleAIPolicyViolation" => {
+            Some((FailureClass::Refusal, "the upstream's content filter refused the request"))
+        }
+        "invalid_api_key"
+        | "account_deactivated"
+        | "insufficient_quota"
+        | "billing_hard_limit_reached"
+        | "billing_not_active" => Some((FailureClass::Credential, "the upstream refused the gateway's credential")),
+        "rate_limit_exceeded" | "overloaded_error" | "engine_overloaded" => {
+            Some((FailureClass::Saturation, "the upstream is under pressure"))
+        }
+        // The gateway chose this name, so it is not the client's mistake.
+        "model_not_found" | "DeploymentNotFound" => Some((FailureClass::Provider, "the upstream has no such model")),
+        "server_error" => Some((FailureClass::Provider, "the upstream failed")),
+        _ => None,
+    })
+}
+
+fn by_status(status: StatusCode) -> (FailureClass, &'static str) {
+    match status.as_u16() {
+        401..=403 => (FailureClass::Credential, "the upstream refused the gateway's credential"),
+        // Paths and model names are the gateway's own.
+        404 | 405 => (FailureClass::Provider, "the upstream has no such path or model"),
+        408 | 409 | 425 => (FailureClass::Provider, "the upstream could not take the request now"),
+        429 | 503 | 529 => (FailureClass::Saturation, "the upstream is under pressure"),
+        400..=499 => (FailureClass::Client, "the upstream refused the request"),
+        500..=599 => (FailureClass::Provider, "the upstream failed"),
+        _ => (FailureClass::Provider, "the upstream answered with an unexpected status"),
+    }
+}

@@ -1,0 +1,77 @@
+//! Forwards a stream event by event, as it came, once each is known to be sound.
+
+use meridian_llm::Failure;
+use meridian_llm::openai::{ChunkData, ChunkFacts, inspect_chunk};
+use meridian_sse::Event;
+
+use super::error;
+use crate::{Step, StreamTranslator};
+
+/// The state of one stream: which choices were seen and which have ended.
+pub(super) struct Translator {
+    include_usage: bool,
+    choices: u128,
+    finished: u128,
+    done: bool,
+}
+
+impl Translator {
+    pub(super) const fn new(include_usage: bool) -> Self {
+        Self { include_usage, choices: 0, finished: 0, done: false }
+    }
+
+    /// Every choice that began has its `finish_reason`.
+    const fn is_finished(&self) -> bool {
+        self.choices != 0 && self.choices == self.finished
+    }
+
+    fn chunk(&mut self, event: Event, facts: ChunkFacts) -> Result<Step, Failure> {
+        if facts.error {
+            return Err(error::in_band(event.data().map(|data| &**data).unwrap_or_default()));
+        }
+        self.choices |= facts.choices;
+        self.finished |= facts.finished;
+        let wanted = self.include_usage || !facts.is_usage_only();
+        Ok(Step {
+            bytes: if wanted { event.into_raw() } else { bytes::Bytes::new() },
+            content: facts.content,
+            finished: self.is_finished(),
+            done: false,
+            usage: facts.usage,
+        })
+    }
+
+    fn finish(&mut self) -> Step {
+        self.done = true;
+        Step { bytes: meridian_sse::done(), finished: true, done: true, ..Step::default() }
+    }
+}
+
+impl StreamTranslator for Translator {
+    fn event(&mut self, event: Event) -> Result<Step, Failure> {
+        if self.done {
+            return Ok(Step { done: true, finished: true, ..Step::default() });
+        }
+        // Comments are the upstream's keep-alive and reach the client as such.
+        let Some(data) = event.data() else {
+            return Ok(Step { bytes: event.into_raw(), finished: self.is_finished(), ..Step::default() });
+        };
+        match inspect_chunk(data) {
+            Ok(ChunkData::Chunk(facts)) => self.chunk(event, facts),
+            // An explicit end after some answer counts, even where an imitation leaves `finish_reason` out.
+            Ok(ChunkData::Done) if self.choices != 0 => Ok(self.finish()),
+            Ok(ChunkData::Done) => Err(Failure::malformed("the stream ended without an answer")),
+            Err(_) => Err(Failure::malformed("a stream event is not a JSON object")),
+        }
+    }
+
+    fn end(&mut self) -> Result<Step, Failure> {
+        if self.done {
+            return Ok(Step { done: true, finished: true, ..Step::default() });
+        }
+        if self.is_finished() {
+            return Ok(self.finish());
+        }
+        Err(Failure::malformed("the stream ended before the answer was complete"))
+    }
+}

@@ -1,0 +1,105 @@
+//! What a provider is: a codec for one wire dialect.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use meridian_llm::openai::ChatRequestBody;
+use meridian_llm::{ClientError, Failure};
+use meridian_sse::Event;
+
+use crate::{CallContext, ClientAnswer, Step, UpstreamRequest};
+
+/// The wire dialect of an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// OpenAI chat completions.
+    OpenAi,
+    /// Anthropic messages.
+    Anthropic,
+}
+
+/// What a provider's dialect can carry. Single models may do less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// A client's bytes pass through (same dialect in and out), so that parameters unknown to the gateway arrive.
+    pub pass_through: bool,
+    /// More than one answer a request (`n`).
+    pub many_choices: bool,
+    /// Log probabilities.
+    pub log_probabilities: bool,
+    /// `response_format: json_object`.
+    pub json_object: bool,
+    /// `response_format: json_schema`.
+    pub json_schema: bool,
+}
+
+/// A credential cannot be put into a header. Holds nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuthError;
+
+impl std::fmt::Display for AuthError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the credential holds characters that no header may carry")
+    }
+}
+
+impl std::error::Error for AuthError {}
+
+/// A codec for one kind of upstream. Stateless: what belongs to a call is in its arguments.
+pub trait Provider: Send + Sync + 'static {
+    /// The kind, as written in configuration.
+    fn name(&self) -> &'static str;
+
+    /// What the dialect can carry.
+    fn capabilities(&self) -> Capabilities;
+
+    /// A cheap path for `GET` that tells life and checks the credential, relative to the base URL.
+    fn probe_path(&self) -> &'static str {
+        "/models"
+    }
+
+    /// The request to send for a client's chat request.
+    ///
+    /// # Errors
+    /// When this upstream cannot honour the request: the client's fault, or (with
+    /// [`meridian_llm::ErrorCode::UnsupportedParameter`]) one that a target of another kind may not have.
+    fn chat_request(&self, request: &ChatRequestBody, upstream_model: &str) -> Result<UpstreamRequest, ClientError>;
+
+    /// Adds the credential. Header values are marked sensitive.
+    ///
+    /// # Errors
+    /// When the secret cannot be a header value.
+    fn authorize(&self, headers: &mut HeaderMap, secret: &str) -> Result<(), AuthError>;
+
+    /// Translates a whole answer that came with a 2xx status.
+    ///
+    /// # Errors
+    /// When the body is not what the dialect promises, or holds an error inside the 2xx.
+    fn chat_response(&self, context: &CallContext, body: &Bytes) -> Result<ClientAnswer, Failure>;
+
+    /// A translator for one streamed answer that came with a 2xx status.
+    fn stream(&self, context: CallContext) -> Box<dyn StreamTranslator>;
+
+    /// What a status outside 2xx means. `body` is what could be read of it within the caller's limit.
+    fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure;
+}
+
+/// The state machine of one streamed answer.
+///
+/// After an error or a step that is `done`, the translator is finished; further events are errors or empty steps,
+/// never a panic.
+pub trait StreamTranslator: Send {
+    /// Takes one upstream event and says what it means for the client.
+    ///
+    /// # Errors
+    /// When the event is malformed or is an error of the upstream. Nothing of it is to reach the client; if content
+    /// already has, the stream ends with an in-band error.
+    fn event(&mut self, event: Event) -> Result<Step, Failure>;
+
+    /// The upstream's body ended cleanly. Gives what is left to write (an end mark the upstream left out).
+    ///
+    /// # Errors
+    /// When the answer was not complete: it must not pass for one.
+    fn end(&mut self) -> Result<Step, Failure>;
+}
