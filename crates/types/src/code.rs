@@ -9,6 +9,10 @@ pub enum ErrorCode {
     InvalidField,
     /// A required field is missing.
     MissingField,
+    /// The field is right in itself, but no target of the model can honour it.
+    UnsupportedParameter,
+    /// The body's media type is not one that is read here.
+    UnsupportedMediaType,
     /// Two things share one name.
     Duplicate,
     /// A name refers to something that does not exist.
@@ -87,6 +91,8 @@ impl ErrorCode {
             Self::InvalidRequest => row("invalid_request", 400, INVALID, INVALID, 3),
             Self::InvalidField => row("invalid_field", 400, INVALID, INVALID, 3),
             Self::MissingField => row("missing_field", 400, INVALID, INVALID, 3),
+            Self::UnsupportedParameter => row("unsupported_parameter", 400, INVALID, INVALID, 3),
+            Self::UnsupportedMediaType => row("unsupported_media_type", 415, INVALID, INVALID, 3),
             Self::Duplicate => row("duplicate", 400, INVALID, INVALID, 3),
             Self::UnknownReference => row("unknown_reference", 400, INVALID, INVALID, 3),
             Self::InUse => row("in_use", 400, INVALID, INVALID, 9),
