@@ -15,8 +15,9 @@ mod response;
 mod stream;
 mod usage;
 
-pub use error::{ClientError, ErrorCode};
+pub use error::ClientError;
 pub use failure::{ErrorReply, Failure, FailureClass};
+pub use meridian_types::ErrorCode;
 pub use message::{AssistantPart, Message, Part, ToolCall};
 pub use request::{ChatRequest, ResponseFormat, Sampling, Tool, ToolChoice};
 pub use response::{ChatResponse, FinishReason};

@@ -49,11 +49,11 @@ fn reply(class: FailureClass, error: &ErrorInner<'_>, status: Option<StatusCode>
     let code = match class {
         FailureClass::Client => ErrorCode::InvalidRequest,
         FailureClass::ContextLength => ErrorCode::ContextLengthExceeded,
-        FailureClass::Refusal => ErrorCode::ContentFilter,
+        FailureClass::Refusal => ErrorCode::ContentRefused,
         _ => return None,
     };
     let status = status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST).as_u16();
-    let body = openai_error_body(&error.message.0, code.openai_type(), None, Some(code.as_str()));
+    let body = openai_error_body(&error.message.0, code.row().openai_type, None, Some(code.as_str()));
     Some(ErrorReply { status, body })
 }
 
