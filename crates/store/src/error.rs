@@ -6,7 +6,7 @@ use crate::Revision;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The cause behind a store error, as its backend reported it.
-pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +34,9 @@ pub enum Error {
     },
 
     /// The history that was asked for is gone. List again.
-    #[error("history up to revision {at} is compacted")]
+    #[error("history before revision {at} is compacted")]
     Compacted {
-        /// The last revision that is gone; 0 when the backend did not say.
+        /// The first revision that can still be watched from; 0 when the backend did not say.
         at: Revision,
     },
 

@@ -7,9 +7,16 @@
 //! Backends: [`memory`] (tests and simulation), [`embedded`] (redb, one process), and etcd in `meridian-store-etcd`.
 //! All of them pass the one conformance `battery`.
 
+#[cfg(any(test, feature = "battery"))]
+pub mod battery;
+pub mod embedded;
 mod error;
 mod event;
+pub mod follow;
 mod limits;
+mod local;
+pub mod memory;
+mod state;
 mod txn;
 mod watch;
 
@@ -19,9 +26,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use error::{Error, Result};
+pub use error::{Cause, Error, Result};
 pub use event::{Batch, Event};
-pub use limits::{MAX_KEY_BYTES, MAX_TXN_BYTES, MAX_TXN_OPS, MAX_VALUE_BYTES, WATCH_BUFFER};
+pub use limits::{LOG_MAX_BYTES, LOG_MAX_REVISIONS, MAX_KEY_BYTES, MAX_TXN_BYTES, MAX_TXN_OPS, MAX_VALUE_BYTES};
 pub use txn::{Compare, Op, Txn, TxnOutcome};
 pub use watch::Watch;
 
@@ -50,11 +57,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Every change under `prefix` with a revision of `from` or more: in order, without gap, without repeat.
     ///
-    /// One item holds all changes of one revision. The stream ends with an error item: [`Error::Compacted`] when
+    /// `from` may lie in the future, but is never 0. One item holds all changes of one revision. The stream ends with an error item: [`Error::Compacted`] when
     /// `from` is gone (list again), or [`Error::WatchLost`].
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch>;
 
-    /// Forgets the history up to and including `at`: watches from there or before fail with [`Error::Compacted`].
+    /// Forgets the history before `at`: watches from earlier revisions fail with [`Error::Compacted`]. What the store
+    /// holds stays.
     ///
     /// Compacting what is already compacted is [`Error::Compacted`]; a revision not yet reached is
     /// [`Error::Invalid`].

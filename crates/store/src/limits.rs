@@ -13,6 +13,11 @@ pub const MAX_TXN_BYTES: usize = 1536 * 1024 - 16 * 1024;
 /// Most compares, and most operations, in one transaction: etcd's default `--max-txn-ops`.
 pub const MAX_TXN_OPS: usize = 128;
 
-/// How many revisions may wait for a watcher. One that falls further behind is ended with
-/// [`Error::WatchLost`](crate::Error::WatchLost) and lists again: it never blocks a writer.
-pub const WATCH_BUFFER: usize = 1024;
+/// How many past revisions a backend of ours keeps for watches before it compacts by itself: at the few writes a
+/// second of a large fleet about an hour, as etcd is usually told to keep.
+pub const LOG_MAX_REVISIONS: usize = 20_000;
+
+/// How many bytes of past revisions a backend of ours keeps in memory; whichever of the two limits is met first.
+/// A watcher that falls behind this is ended with [`Error::Compacted`](crate::Error::Compacted) and lists again:
+/// it never blocks a writer, and costs no buffer of its own.
+pub const LOG_MAX_BYTES: usize = 32 * 1024 * 1024;

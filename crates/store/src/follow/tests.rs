@@ -1,0 +1,1 @@
+//! A follower over a store that fails on purpose.

@@ -1,0 +1,1 @@
+//! Steps of the state machine that no battery case reaches.
