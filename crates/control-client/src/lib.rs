@@ -1,0 +1,19 @@
+//! The node's side of the control plane: both lanes, the last-known-good file, and the operators' client.
+//!
+//! A [`Service`] keeps one Sync lane (configuration and accounts, to one control replica) and a Pulse lane to every
+//! replica (liveness up, plans down). What arrives is checked, given to [`Serving`], and kept in a file, from which
+//! the node starts when no replica answers. Nothing on a request's path ever waits on this crate.
+//!
+//! [`admin`] is the client of the operators' API, used by the command line.
+
+pub mod admin;
+mod options;
+mod service;
+mod serving;
+
+pub use options::{NodeIdentity, Options, Role, Secure};
+pub use service::{ControlState, Handle, Service, Session, SessionState};
+pub use serving::{Peer, Published, Served, Serving, Source, Vitals};
+
+/// How long [`Serving::answer`] may take: a person waits for it at the other end.
+pub const ANSWER_DEADLINE: std::time::Duration = std::time::Duration::from_secs(5);

@@ -1,0 +1,96 @@
+//! The seam to what runs the configuration: the node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use meridian_proto::accounts::Accounts;
+use meridian_proto::content::Content;
+use meridian_proto::node::v1;
+use meridian_types::{CommitId, Configuration, Digest, Mistake, NodeName, Plan, RegionName};
+
+/// What the lanes feed and ask. Every method but [`Serving::answer`] is called from a lane and must return soon.
+#[async_trait]
+pub trait Serving: Send + Sync + 'static {
+    /// Compiles the configuration and swaps it in, whole or not at all. `Err` names every mistake; what was served
+    /// before is then still served.
+    fn apply(&self, published: Arc<Published>) -> Result<(), Vec<Mistake>>;
+
+    /// From now on these are the accounts, all of them.
+    fn accounts(&self, accounts: Arc<Accounts>);
+
+    /// A checked plan, newer than every one before it. At start it may come from the file: `made_at_unix_ms` tells
+    /// its age.
+    fn plan(&self, plan: Arc<Plan>);
+
+    /// From now on these are the nodes to probe, all of them, this node not among them.
+    fn peers(&self, peers: Arc<[Peer]>);
+
+    /// The light half of a beat, four times a second.
+    fn vitals(&self) -> Vitals;
+
+    /// The heavy half, once a second, and sooner when [`crate::Handle::report_now`] was called. Rates cover the time since the call before.
+    fn report(&self) -> v1::Report;
+
+    /// Answers a question that only this node can; has [`crate::ANSWER_DEADLINE`].
+    async fn answer(&self, query: v1::Query) -> v1::Reply;
+}
+
+/// A checked configuration, ready to be compiled.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Which commit.
+    pub commit: CommitId,
+    /// SHA-256 of `content`.
+    pub digest: Digest,
+    /// The resources as they came. Who serves keeps them beside what it compiled from them, so that
+    /// [`Vitals::served`] can be recomputed.
+    pub content: Arc<Content>,
+    /// The same as domain types; references hold.
+    pub configuration: Arc<Configuration>,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// Where a configuration came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A control replica, just now.
+    Live,
+    /// The last-known-good file.
+    File {
+        /// Since it was written, by the wall clock.
+        age: Duration,
+    },
+}
+
+/// How the node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vitals {
+    /// Whether it takes requests.
+    pub state: v1::ServingState,
+    /// Requests in flight.
+    pub in_flight: u32,
+    /// `None`: nothing yet.
+    pub served: Option<Served>,
+}
+
+/// What is served, recomputed from what is really in use: a node that lost or mixed up its state shows it here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Which commit.
+    pub commit: CommitId,
+    /// SHA-256 of its content.
+    pub digest: Digest,
+}
+
+/// Another node, to be probed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Peer {
+    /// Its name.
+    pub node: NodeName,
+    /// Where it runs.
+    pub region: RegionName,
+    /// `host:port` of its public listener.
+    pub address: String,
+}
