@@ -24,7 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".google.protobuf", "::pbjson_types")
         .bytes(".")
         .compile_fds(set)?;
-    pbjson_build::Builder::new().register_descriptors(&descriptors)?.build(&JSON_PACKAGES)?;
+    pbjson_build::Builder::new()
+        .preserve_proto_field_names()
+        .register_descriptors(&descriptors)?
+        .build(&JSON_PACKAGES)?;
     Ok(())
 }
 

@@ -32,7 +32,7 @@ impl Host {
     /// The machine that the process runs on.
     pub fn real() -> Self {
         Self {
-            net: Arc::new(TcpNetwork::default()),
+            net: Arc::new(TcpNetwork),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
             files: Arc::new(DiskFiles),

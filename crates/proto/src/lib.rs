@@ -5,9 +5,11 @@
 //! - [`fleet`]: plans and summaries. [`node`]: the wire to nodes. [`admin`]: the operators' API. [`store`]: documents
 //!   at rest.
 //! - [`content`]: a commit's content as opaque resources, with its digest and diffs.
+//! - [`accounts`]: tenants and keys as both ends of the account stream hold them.
 //! - [`convert`]: `TryFrom` into `meridian_types`, every mistake with its field path.
 //! - [`transport`]: gRPC over the sockets of a `meridian_host::Host`.
 
+pub mod accounts;
 pub mod content;
 pub mod convert;
 pub mod transport;
@@ -36,6 +38,7 @@ macro_rules! package {
                 clippy::panic,
                 clippy::indexing_slicing,
                 clippy::allow_attributes,
+                clippy::allow_attributes_without_reason,
                 reason = "generated code; the documentation stands in proto/"
             )]
             pub mod v1 {

@@ -20,6 +20,16 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    /// Fills in what depends on the whole: a steered name that lists no region may be answered with any.
+    pub fn complete(&mut self) {
+        let all: Vec<RegionName> = self.regions.keys().cloned().collect();
+        for steered in self.zones.values_mut().flat_map(|zone| &mut zone.steered) {
+            if steered.regions.is_empty() {
+                steered.regions.clone_from(&all);
+            }
+        }
+    }
+
     /// Every reference that leads nowhere, every name that two resources claim.
     pub fn check(&self) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
@@ -39,7 +49,14 @@ impl Configuration {
                 if !self.providers.contains_key(&target.provider) {
                     let path = format!("tiers[{t}].targets[{i}].provider");
                     let known = list(self.providers.keys());
-                    mistakes.push(unknown(Kind::Model, model.name.as_str(), path, &target.provider, "provider", &known));
+                    mistakes.push(unknown(
+                        Kind::Model,
+                        model.name.as_str(),
+                        path,
+                        &target.provider,
+                        "provider",
+                        &known,
+                    ));
                 }
             }
         }
@@ -81,7 +98,7 @@ impl Configuration {
             if let zone::AllDown::FailTo(region) = &steered.all_down
                 && !self.regions.contains_key(region)
             {
-                let path = format!("steered[{s}].allDown.failTo");
+                let path = format!("steered[{s}].all_down.fail_to");
                 mistakes.push(unknown(Kind::Zone, zone.name.as_str(), path, region, "region", &known));
             }
         }

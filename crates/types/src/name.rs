@@ -127,8 +127,7 @@ fn is_model(text: &str) -> bool {
 }
 
 fn is_jurisdiction(text: &str) -> bool {
-    (2..=16).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')
+    (2..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')
 }
 
 /// An absolute domain name in lower case without the final dot (RFC 1035 section 2.3.1, underscores and a leading

@@ -1,0 +1,127 @@
+//! Providers.
+
+use std::time::Duration;
+
+use meridian_types::provider::{CredentialRef, DEFAULT_MAX_IN_FLIGHT, Deadlines};
+use meridian_types::{ErrorCode, Kind, Mistake, Provider};
+
+use super::reader::Reader;
+use crate::resources::v1 as wire;
+use crate::resources::v1::credential_ref::Source;
+
+/// Checks a provider. Whether its codec exists is for who has the registry.
+pub fn provider(message: &wire::Provider) -> Result<Provider, Vec<Mistake>> {
+    let mut reader = Reader::new(Kind::Provider, &message.name);
+    let name = reader.text("name", &message.name);
+    let jurisdiction = reader.text("jurisdiction", &message.jurisdiction);
+    let codec = reader.text("codec", &message.codec);
+    let base_url = base_url(&mut reader, &message.base_url);
+    let credential = message.credential.as_ref().and_then(|reference| credential(&mut reader, reference));
+    let max_in_flight = message.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT);
+    let max_in_flight = reader.in_range("max_in_flight", max_in_flight, 1..=100_000);
+    let deadlines = deadlines(&mut reader, message.deadlines.as_ref());
+    let provider = name.zip(jurisdiction).zip(codec).zip(base_url).map(|(((name, jurisdiction), codec), base_url)| {
+        Provider { name, codec, base_url, credential, jurisdiction, max_in_flight, deadlines }
+    });
+    reader.finish(provider)
+}
+
+fn base_url(reader: &mut Reader, text: &str) -> Option<String> {
+    const ALLOWED: &str = "an absolute http:// or https:// URL without user, query and fragment";
+    if text.is_empty() {
+        reader.mistake("base_url", ErrorCode::MissingField, format!("this field is required: {ALLOWED}"));
+        return None;
+    }
+    // A password in a URL would be a literal secret.
+    let uri = text.parse::<tonic::codegen::http::Uri>().ok();
+    let authority = uri.as_ref().and_then(|uri| uri.authority());
+    if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+        reader.mistake("base_url", ErrorCode::LiteralSecret, "a URL must not carry a user or a password");
+        return None;
+    }
+    let is_valid = uri.as_ref().is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none() && !text.contains('#')
+    });
+    if !is_valid || authority.is_none() {
+        reader.mistake("base_url", ErrorCode::InvalidField, format!("not allowed; write {ALLOWED}"));
+        return None;
+    }
+    Some(text.trim_end_matches('/').to_owned())
+}
+
+fn credential(reader: &mut Reader, message: &wire::CredentialRef) -> Option<CredentialRef> {
+    match &message.source {
+        Some(Source::Env(name)) if is_env_name(name) => Some(CredentialRef::Env(name.clone())),
+        Some(Source::Env(_)) => {
+            let text = "must be the name of an environment variable: A-Z, 0-9 and '_'; not the secret itself";
+            reader.mistake("credential.env", ErrorCode::InvalidField, text);
+            None
+        }
+        Some(Source::File(path)) if path.starts_with('/') => Some(CredentialRef::File(path.clone())),
+        Some(Source::File(_)) => {
+            reader.mistake("credential.file", ErrorCode::InvalidField, "must be an absolute path on the node");
+            None
+        }
+        None => {
+            let text = "write a reference: {env: NAME} or {file: /path}";
+            reader.mistake("credential", ErrorCode::MissingField, text);
+            None
+        }
+    }
+}
+
+fn is_env_name(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn deadlines(reader: &mut Reader, message: Option<&wire::Deadlines>) -> Deadlines {
+    // Below 10 ms no request of this kind succeeds; above an hour no client waits.
+    let allowed = Duration::from_millis(10)..=Duration::from_secs(3600);
+    let default = Deadlines::default();
+    let Some(message) = message else { return default };
+    let mut read = |field: &str, value: Option<&pbjson_types::Duration>, default: Duration| {
+        reader.duration(&format!("deadlines.{field}"), value, default, allowed.clone())
+    };
+    Deadlines {
+        connect: read("connect", message.connect.as_ref(), default.connect),
+        response_headers: read("response_headers", message.response_headers.as_ref(), default.response_headers),
+        first_token: read("first_token", message.first_token.as_ref(), default.first_token),
+        idle: read("idle", message.idle.as_ref(), default.idle),
+        total: read("total", message.total.as_ref(), default.total),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_reported_with_its_path() {
+        let message = wire::Provider {
+            name: "Bad Name".into(),
+            base_url: "https://user:pass@host/v1".into(),
+            credential: Some(wire::CredentialRef { source: Some(Source::Env("sk-abc".into())) }),
+            max_in_flight: Some(0),
+            deadlines: Some(wire::Deadlines {
+                idle: Some(pbjson_types::Duration { seconds: -1, nanos: 0 }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let mistakes = provider(&message).unwrap_err();
+        let found: Vec<_> = mistakes.iter().map(|m| (m.path.as_str(), m.code)).collect();
+        let expected = [
+            ("name", ErrorCode::InvalidField),
+            ("jurisdiction", ErrorCode::MissingField),
+            ("codec", ErrorCode::MissingField),
+            ("base_url", ErrorCode::LiteralSecret),
+            ("credential.env", ErrorCode::InvalidField),
+            ("max_in_flight", ErrorCode::InvalidField),
+            ("deadlines.idle", ErrorCode::InvalidField),
+        ];
+        assert_eq!(found, expected);
+        assert!(mistakes.iter().all(|m| !m.text.contains("sk-abc")), "{mistakes:?}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Regions.
+
+use meridian_types::region::{DEFAULT_WEIGHT, MAX_WEIGHT};
+use meridian_types::{Coordinates, ErrorCode, Kind, Mistake, Region};
+
+use super::reader::Reader;
+use crate::resources::v1 as wire;
+
+/// Checks a region.
+pub fn region(message: &wire::Region) -> Result<Region, Vec<Mistake>> {
+    let mut reader = Reader::new(Kind::Region, &message.name);
+    let name = reader.text("name", &message.name);
+    let coordinates = match &message.coordinates {
+        Some(message) => coordinates(&mut reader, "coordinates", message),
+        None => {
+            reader.mistake("coordinates", ErrorCode::MissingField, "this field is required: {latitude, longitude}");
+            None
+        }
+    };
+    let jurisdiction = reader.text("jurisdiction", &message.jurisdiction);
+    let weight = reader.in_range("weight", message.weight.unwrap_or(DEFAULT_WEIGHT), 0..=MAX_WEIGHT);
+    let mut addresses = Vec::new();
+    for (i, address) in message.addresses.iter().enumerate() {
+        addresses.extend(reader.text::<std::net::IpAddr>(&format!("addresses[{i}]"), address));
+    }
+    addresses.sort();
+    addresses.dedup();
+    let region = name.zip(coordinates).zip(jurisdiction).map(|((name, coordinates), jurisdiction)| Region {
+        name,
+        coordinates,
+        jurisdiction,
+        weight,
+        addresses,
+    });
+    reader.finish(region)
+}
+
+pub(super) fn coordinates(reader: &mut Reader, path: &str, message: &wire::Coordinates) -> Option<Coordinates> {
+    let coordinates = Coordinates::new(message.latitude, message.longitude);
+    if coordinates.is_none() {
+        let text = "latitude must be -90 to 90, longitude -180 to 180 degrees";
+        reader.mistake(path, ErrorCode::InvalidField, text);
+    }
+    coordinates
+}

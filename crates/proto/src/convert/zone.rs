@@ -1,0 +1,186 @@
+//! Zones.
+
+use std::time::Duration;
+
+use meridian_types::zone::{AllDown, Policy, Record, RecordData, SteeredName};
+use meridian_types::{Coordinates, DomainName, ErrorCode, Kind, Mistake, RegionName, Zone};
+
+use super::reader::Reader;
+use super::region::coordinates;
+use crate::resources::v1 as wire;
+use crate::resources::v1::all_down::Action;
+
+/// TTLs below 5 s are floored by many resolvers; above an hour a change of plan would come too late.
+const STEERED_TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3600);
+const DEFAULT_TTL: Duration = Duration::from_secs(30);
+/// A week (RFC 8767 section 4 advises resolvers to cap there).
+const STATIC_TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(0)..=Duration::from_secs(604_800);
+const DEFAULT_STATIC_TTL: Duration = Duration::from_secs(300);
+/// More addresses do not fit into an answer that no path truncates, together with the rest of it.
+const MAX_ADDRESSES: u32 = 8;
+const DEFAULT_ADDRESSES: u32 = 2;
+
+/// Checks a zone. Its `regions` lists are filled in by `Configuration::complete`.
+pub fn zone(message: &wire::Zone) -> Result<Zone, Vec<Mistake>> {
+    let mut reader = Reader::new(Kind::Zone, &message.name);
+    if message.name.is_empty() {
+        reader.mistake("name", ErrorCode::MissingField, "this field is required");
+        return reader.finish(None);
+    }
+    let Some(name) = reader.parsed("name", DomainName::new(&message.name)) else { return reader.finish(None) };
+    let nameservers = nameservers(&mut reader, message);
+    let hostmaster = match message.hostmaster.as_str() {
+        "" => name.child("hostmaster"),
+        text => DomainName::new(text),
+    };
+    let hostmaster = reader.parsed("hostmaster", hostmaster);
+    let negative_ttl = reader.duration("negative_ttl", message.negative_ttl.as_ref(), DEFAULT_TTL, STATIC_TTL);
+    let mut steered = Vec::new();
+    for (i, entry) in message.steered.iter().enumerate() {
+        steered.extend(steered_name(&mut reader, &format!("steered[{i}]"), &name, entry));
+    }
+    let mut records = Vec::new();
+    for (i, entry) in message.records.iter().enumerate() {
+        records.extend(record(&mut reader, &format!("records[{i}]"), &name, entry));
+    }
+    check_cnames(&mut reader, &name, &records, &steered);
+    let networks = networks(&mut reader, message);
+    let zone =
+        hostmaster.map(|hostmaster| Zone { name, nameservers, hostmaster, negative_ttl, steered, records, networks });
+    reader.finish(zone)
+}
+
+fn nameservers(reader: &mut Reader, message: &wire::Zone) -> Vec<DomainName> {
+    if message.nameservers.is_empty() {
+        reader.mistake("nameservers", ErrorCode::MissingField, "at least one name server is required");
+    }
+    let servers = message.nameservers.iter().enumerate();
+    servers.filter_map(|(i, text)| reader.parsed(&format!("nameservers[{i}]"), DomainName::new(text))).collect()
+}
+
+fn steered_name(reader: &mut Reader, path: &str, zone: &DomainName, entry: &wire::SteeredName) -> Option<SteeredName> {
+    let name = relative(reader, &format!("{path}.name"), zone, &entry.name);
+    let policy = match entry.policy() {
+        wire::Policy::Nearest => Some(Policy::Nearest),
+        wire::Policy::Weighted => Some(Policy::Weighted),
+        wire::Policy::Failover => Some(Policy::Failover),
+        wire::Policy::Unspecified => {
+            let text = "write one of NEAREST, WEIGHTED, FAILOVER";
+            reader.mistake(&format!("{path}.policy"), ErrorCode::MissingField, text);
+            None
+        }
+    };
+    let mut regions = Vec::new();
+    for (i, region) in entry.regions.iter().enumerate() {
+        regions.extend(reader.text::<RegionName>(&format!("{path}.regions[{i}]"), region));
+    }
+    let ttl = reader.duration(&format!("{path}.ttl"), entry.ttl.as_ref(), DEFAULT_TTL, STEERED_TTL);
+    let max_addresses = entry.max_addresses.unwrap_or(DEFAULT_ADDRESSES);
+    let max_addresses = reader.in_range(&format!("{path}.max_addresses"), max_addresses, 1..=MAX_ADDRESSES);
+    let all_down = all_down(reader, &format!("{path}.all_down"), entry.all_down.as_ref());
+    Some(SteeredName {
+        name: name?,
+        policy: policy?,
+        regions,
+        ttl,
+        max_addresses: usize::try_from(max_addresses).ok()?,
+        all_down: all_down?,
+    })
+}
+
+fn all_down(reader: &mut Reader, path: &str, message: Option<&wire::AllDown>) -> Option<AllDown> {
+    match message.and_then(|message| message.action.as_ref()) {
+        Some(Action::FailOpen(_)) => Some(AllDown::FailOpen),
+        Some(Action::Refuse(_)) => Some(AllDown::Refuse),
+        Some(Action::FailTo(region)) => reader.text(&format!("{path}.fail_to"), region).map(AllDown::FailTo),
+        None => {
+            let text =
+                "write what is answered when no region can serve: {fail_open: {}}, {fail_to: REGION} or {refuse: {}}";
+            reader.mistake(path, ErrorCode::MissingField, text);
+            None
+        }
+    }
+}
+
+fn relative(reader: &mut Reader, path: &str, zone: &DomainName, text: &str) -> Option<DomainName> {
+    if text.is_empty() {
+        reader.mistake(path, ErrorCode::MissingField, "write a name relative to the zone, or @ for the zone itself");
+        return None;
+    }
+    reader.parsed(path, zone.child(text))
+}
+
+fn record(reader: &mut Reader, path: &str, zone: &DomainName, entry: &wire::Record) -> Option<Record> {
+    let name = relative(reader, &format!("{path}.name"), zone, &entry.name);
+    let ttl = reader.duration(&format!("{path}.ttl"), entry.ttl.as_ref(), DEFAULT_STATIC_TTL, STATIC_TTL);
+    if entry.values.is_empty() {
+        reader.mistake(&format!("{path}.values"), ErrorCode::MissingField, "at least one value is required");
+        return None;
+    }
+    let data = record_data(reader, path, entry)?;
+    Some(Record { name: name?, ttl, data })
+}
+
+fn record_data(reader: &mut Reader, path: &str, entry: &wire::Record) -> Option<RecordData> {
+    fn all<T, E: std::fmt::Display>(
+        reader: &mut Reader,
+        path: &str,
+        values: &[String],
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<T> {
+        let values = values.iter().enumerate();
+        values.filter_map(|(i, value)| reader.parsed(&format!("{path}.values[{i}]"), parse(value))).collect()
+    }
+    let values = &entry.values;
+    match entry.r#type.as_str() {
+        "A" => Some(RecordData::A(all(reader, path, values, |v| v.parse::<std::net::Ipv4Addr>()))),
+        "AAAA" => Some(RecordData::Aaaa(all(reader, path, values, |v| v.parse::<std::net::Ipv6Addr>()))),
+        "NS" => Some(RecordData::Ns(all(reader, path, values, DomainName::new))),
+        "TXT" => Some(RecordData::Txt(values.clone())),
+        "CNAME" if values.len() == 1 => {
+            all(reader, path, values, DomainName::new).into_iter().next().map(RecordData::Cname)
+        }
+        "CNAME" => {
+            reader.mistake(&format!("{path}.values"), ErrorCode::InvalidField, "a CNAME has exactly one value");
+            None
+        }
+        other => {
+            let text = format!("{other:?} is not allowed; A, AAAA, CNAME, NS and TXT are");
+            reader.mistake(&format!("{path}.type"), ErrorCode::InvalidField, text);
+            None
+        }
+    }
+}
+
+/// A CNAME stands alone (RFC 2181 section 10.1), so neither at the apex nor beside other records.
+fn check_cnames(reader: &mut Reader, zone: &DomainName, records: &[Record], steered: &[SteeredName]) {
+    for (i, record) in records.iter().enumerate() {
+        if !matches!(record.data, RecordData::Cname(_)) {
+            continue;
+        }
+        let others = records.iter().filter(|other| other.name == record.name).count();
+        if record.name == *zone || others > 1 || steered.iter().any(|steered| steered.name == record.name) {
+            let text = format!("{} has other records; a CNAME must stand alone (RFC 2181)", record.name);
+            reader.mistake(&format!("records[{i}]"), ErrorCode::InvalidField, text);
+        }
+    }
+}
+
+fn networks(reader: &mut Reader, message: &wire::Zone) -> Vec<(ipnet::IpNet, Coordinates)> {
+    let mut networks = Vec::new();
+    for (i, network) in message.networks.iter().enumerate() {
+        let path = format!("networks[{i}]");
+        let place = match &network.coordinates {
+            Some(place) => coordinates(reader, &format!("{path}.coordinates"), place),
+            None => {
+                reader.mistake(&format!("{path}.coordinates"), ErrorCode::MissingField, "this field is required");
+                None
+            }
+        };
+        for (j, cidr) in network.cidrs.iter().enumerate() {
+            let cidr = reader.text::<ipnet::IpNet>(&format!("{path}.cidrs[{j}]"), cidr);
+            networks.extend(cidr.map(|cidr| cidr.trunc()).zip(place));
+        }
+    }
+    networks
+}
