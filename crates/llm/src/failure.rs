@@ -5,6 +5,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use meridian_types::ErrorCode;
+
+use crate::ClientError;
 
 /// The class of an upstream failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +59,21 @@ impl FailureClass {
         }
     }
 
+    /// What a client is told when a failure of this class is all there is.
+    #[must_use]
+    pub const fn client_code(self) -> ErrorCode {
+        match self {
+            Self::Client => ErrorCode::InvalidRequest,
+            Self::Credential => ErrorCode::UpstreamCredentials,
+            Self::Saturation => ErrorCode::RateLimited,
+            Self::Provider => ErrorCode::UpstreamInvalid,
+            Self::Transport => ErrorCode::UpstreamUnavailable,
+            Self::Refusal => ErrorCode::ContentRefused,
+            Self::ContextLength => ErrorCode::ContextLengthExceeded,
+            Self::Cancelled => ErrorCode::ClientTimeout,
+        }
+    }
+
     /// True when the failure speaks about the target and not about this request: another target may well serve it.
     #[must_use]
     pub const fn elsewhere_may_serve(self) -> bool {
@@ -77,6 +95,8 @@ pub struct Failure {
     pub code: Option<String>,
     /// Says what happened, from closed texts: safe to log, holds nothing the client or the model wrote.
     pub message: &'static str,
+    /// What the client is told if this failure ends its request and there is no `reply`.
+    pub client_code: ErrorCode,
     /// The answer to give if this failure goes back to the client: only for [`FailureClass::Client`],
     /// [`FailureClass::Refusal`] and [`FailureClass::ContextLength`]. It may quote the request, so it is not for logs.
     pub reply: Option<ErrorReply>,
@@ -86,13 +106,35 @@ impl Failure {
     /// A failure with nothing known but its class and text.
     #[must_use]
     pub const fn new(class: FailureClass, message: &'static str) -> Self {
-        Self { class, status: None, retry_after: None, code: None, message, reply: None }
+        Self {
+            class,
+            status: None,
+            retry_after: None,
+            code: None,
+            message,
+            client_code: class.client_code(),
+            reply: None,
+        }
     }
 
     /// The upstream sent what its protocol does not allow.
     #[must_use]
     pub const fn malformed(message: &'static str) -> Self {
         Self::new(FailureClass::Provider, message)
+    }
+
+    /// The upstream's answer ended before it was complete.
+    #[must_use]
+    pub const fn truncated(message: &'static str) -> Self {
+        let mut failure = Self::new(FailureClass::Provider, message);
+        failure.client_code = ErrorCode::UpstreamInterrupted;
+        failure
+    }
+
+    /// The failure as the client's own error: for the end of a stream, and where there is no `reply`.
+    #[must_use]
+    pub fn client_error(&self) -> ClientError {
+        ClientError::new(self.client_code, self.message)
     }
 }
 

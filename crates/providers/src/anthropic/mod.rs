@@ -57,6 +57,3 @@ impl Provider for Anthropic {
         error::classify(status, headers, body)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -42,11 +42,12 @@ impl StreamTranslator for Translator {
             return Ok(Step { done: true, finished: true, ..Step::default() });
         }
         let Some(data) = event.data() else {
-            return Ok(Step { finished: self.finish.is_some(), ..Step::default() });
+            return Ok(self.nothing());
         };
         let malformed = || Failure::malformed("a stream event is not what the Messages API promises");
         let parsed: wire::Event<'_> = match serde_json::from_slice(data) {
             Ok(parsed) => parsed,
+            Err(_) if wire::is_unknown_event(data) => return Ok(self.nothing()),
             // An error event need not carry its type at the top.
             Err(_) => return Err(error::in_band(data).unwrap_or_else(malformed)),
         };
@@ -63,7 +64,7 @@ impl StreamTranslator for Translator {
             Kind::MessageDelta => self.message_delta(parsed.delta, parsed.usage),
             Kind::MessageStop => self.complete(),
             Kind::Error => Err(error::in_band(data).unwrap_or_else(malformed)),
-            Kind::Other => Ok(Step { finished: self.finish.is_some(), ..Step::default() }),
+            Kind::Other => Ok(self.nothing()),
         }
     }
 
@@ -168,7 +169,7 @@ impl Translator {
 
     fn complete(&mut self) -> Result<Step, Failure> {
         if self.finish.is_none() {
-            return Err(Failure::malformed("the stream ended before the answer was complete"));
+            return Err(Failure::truncated("the stream ended before the answer was complete"));
         }
         let usage = self.counts.usage();
         let step = self.write(&[StreamEvent::Usage(usage)])?;
@@ -176,6 +177,10 @@ impl Translator {
         bytes.extend_from_slice(&meridian_sse::done());
         self.done = true;
         Ok(Step { bytes: bytes.freeze(), done: true, usage: Some(usage), ..step })
+    }
+
+    fn nothing(&self) -> Step {
+        Step { finished: self.finish.is_some(), ..Step::default() }
     }
 
     fn write(&self, events: &[StreamEvent<'_>]) -> Result<Step, Failure> {

@@ -188,6 +188,16 @@ pub(super) struct Event<'a> {
     pub(super) usage: Option<Counts>,
 }
 
+/// True when `data` is an event of a type that is not known: its other fields may be anything.
+pub(super) fn is_unknown_event(data: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Typed {
+        #[serde(rename = "type")]
+        kind: EventKind,
+    }
+    serde_json::from_slice::<Typed>(data).is_ok_and(|event| event.kind == EventKind::Other)
+}
+
 /// The delta of a block, or of the message. Each kind of block delta has a field of its own.
 #[derive(Deserialize)]
 pub(super) struct Delta<'a> {

@@ -16,12 +16,11 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
     let error = parsed.as_ref().map(|body| &body.error);
     let (class, message) = error.and_then(by_code).unwrap_or_else(|| by_status(status));
     Failure {
-        class,
         status: Some(status.as_u16()),
         retry_after: retry_after(headers),
         code: error.and_then(code_of),
-        message,
         reply: reply(class, status, parsed.is_some().then(|| Bytes::copy_from_slice(body))),
+        ..Failure::new(class, message)
     }
 }
 
@@ -34,7 +33,7 @@ pub(super) fn in_band(data: &[u8]) -> Failure {
     let (class, message) =
         by_code(&inner).or(by_number).unwrap_or((FailureClass::Provider, "the upstream sent an error inside a 200"));
     let reply = reply(class, status.unwrap_or(StatusCode::BAD_REQUEST), Some(Bytes::copy_from_slice(data)));
-    Failure { class, status: None, retry_after: None, code: code_of(&inner), message, reply }
+    Failure { code: code_of(&inner), reply, ..Failure::new(class, message) }
 }
 
 /// Only what concerns the client's own request goes back; a credential error must not (it may show part of our key).

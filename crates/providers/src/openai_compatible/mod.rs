@@ -56,6 +56,3 @@ impl Provider for OpenAiCompatible {
         error::classify(status, headers, body)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -60,7 +60,7 @@ impl StreamTranslator for Translator {
             Ok(ChunkData::Chunk(facts)) => self.chunk(event, facts),
             // An explicit end after some answer counts, even where an imitation leaves `finish_reason` out.
             Ok(ChunkData::Done) if self.choices != 0 => Ok(self.finish()),
-            Ok(ChunkData::Done) => Err(Failure::malformed("the stream ended without an answer")),
+            Ok(ChunkData::Done) => Err(Failure::truncated("the stream ended without an answer")),
             Err(_) => Err(Failure::malformed("a stream event is not a JSON object")),
         }
     }
@@ -72,6 +72,6 @@ impl StreamTranslator for Translator {
         if self.is_finished() {
             return Ok(self.finish());
         }
-        Err(Failure::malformed("the stream ended before the answer was complete"))
+        Err(Failure::truncated("the stream ended before the answer was complete"))
     }
 }
