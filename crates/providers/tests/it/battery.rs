@@ -1,0 +1,200 @@
+//! What holds for every provider, whatever it is sent.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use meridian_llm::FailureClass;
+use meridian_providers::registry;
+use meridian_sse::Framer;
+use proptest::prelude::*;
+
+use crate::support::{context, fixture, run, run_whole};
+
+const STREAMS: [(&str, &str); 7] = [
+    ("openai_compatible", "openai_compatible/text.sse"),
+    ("openai_compatible", "openai_compatible/tools.sse"),
+    ("openai_compatible", "openai_compatible/azure.sse"),
+    ("anthropic", "anthropic/text.sse"),
+    ("anthropic", "anthropic/tools.sse"),
+    ("anthropic", "anthropic/thinking.sse"),
+    ("anthropic", "anthropic/crlf.sse"),
+];
+
+#[test]
+fn a_cut_between_any_two_bytes_changes_nothing() {
+    for (provider, name) in STREAMS {
+        let stream = fixture(name);
+        let whole = run_whole(provider, true, &stream);
+        assert!(whole.done && whole.failure.is_none(), "{name}: {whole:?}");
+        for at in 0..stream.len() {
+            let (a, b) = stream.as_bytes().split_at(at);
+            assert_eq!(run(provider, true, [a, b]), whole, "{name} cut at {at}");
+        }
+        assert_eq!(run(provider, true, stream.as_bytes().chunks(1)), whole, "{name} byte by byte");
+    }
+}
+
+#[test]
+fn a_stream_that_ends_early_is_complete_only_after_its_finish() {
+    for (provider, name) in STREAMS {
+        let stream = fixture(name).replace("\r\n", "\n");
+        let ends: Vec<usize> = stream.match_indices("\n\n").map(|(at, _)| at + 2).collect();
+        let mut complete = 0;
+        for &end in &ends {
+            let outcome = run_whole(provider, true, &stream[..end]);
+            let sent = &outcome.text;
+            if outcome.failure.is_none() {
+                complete += 1;
+                assert!(sent.ends_with("data: [DONE]\n\n") && sent.contains("\"finish_reason\":\""), "{name} at {end}");
+            } else {
+                assert!(!sent.contains("[DONE]"), "{name} at {end}: an end mark without an end");
+                let failure = outcome.failure.unwrap();
+                assert_eq!(failure.client_code.as_str(), "upstream_interrupted", "{name} at {end}");
+                assert_eq!(failure.class, FailureClass::Provider);
+            }
+        }
+        assert!((1..ends.len()).contains(&complete), "{name}: {complete} of {} ends", ends.len());
+    }
+}
+
+#[test]
+fn after_an_early_end_the_sent_bytes_are_a_prefix_of_the_whole() {
+    for (provider, name) in STREAMS {
+        let stream = fixture(name);
+        let whole = run_whole(provider, false, &stream);
+        for end in 0..stream.len() {
+            let outcome =
+                run_whole(provider, false, std::str::from_utf8(&stream.as_bytes()[..end]).unwrap_or_default());
+            let sent = outcome.text.strip_suffix("data: [DONE]\n\n").unwrap_or(&outcome.text);
+            assert!(whole.text.starts_with(sent), "{name} at {end}");
+        }
+    }
+}
+
+#[test]
+fn every_status_has_a_class_and_upstream_401_is_never_the_clients_fault() {
+    for provider in registry() {
+        for status in 100..600 {
+            let status = StatusCode::from_u16(status).unwrap();
+            for body in [&b""[..], b"<html>", b"{}", b"{\"error\":{}}", b"{\"error\":\"text\"}", b"[[[[", b"\xff\xfe"] {
+                let failure = provider.classify(status, &HeaderMap::new(), body);
+                assert_eq!(failure.status, Some(status.as_u16()));
+                if matches!(status.as_u16(), 401..=403) {
+                    assert_eq!(failure.class, FailureClass::Credential, "{} {status}", provider.name());
+                    assert_eq!(failure.reply, None);
+                    assert_eq!(failure.client_error().status(), StatusCode::BAD_GATEWAY);
+                }
+                if status.is_server_error() {
+                    assert_ne!(failure.class, FailureClass::Client, "{} {status}", provider.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn credentials_are_set_marked_sensitive_and_checked() {
+    for provider in registry() {
+        let mut headers = HeaderMap::new();
+        provider.authorize(&mut headers, "sk-secret").unwrap();
+        assert_eq!(headers.len(), 1);
+        assert!(headers.values().all(http::HeaderValue::is_sensitive), "{}", provider.name());
+        assert!(!format!("{headers:?}").contains("sk-secret"));
+        assert!(provider.authorize(&mut headers, "sk\nx: y").is_err());
+    }
+}
+
+fn json_pieces() -> impl Strategy<Value = String> {
+    let words = vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"type\":",
+        "\"message_start\"",
+        "\"message\":",
+        "\"id\":\"a\"",
+        "\"model\":\"m\"",
+        "\"content_block_start\"",
+        "\"content_block\":",
+        "\"tool_use\"",
+        "\"name\":\"f\"",
+        "\"index\":",
+        "0",
+        "18446744073709551615",
+        "\"content_block_delta\"",
+        "\"delta\":",
+        "\"text\":\"x\"",
+        "\"partial_json\":\"{\"",
+        "\"content_block_stop\"",
+        "\"message_delta\"",
+        "\"stop_reason\":\"end_turn\"",
+        "\"usage\":",
+        "\"output_tokens\":1",
+        "\"message_stop\"",
+        "null",
+        "\"choices\":",
+        "\"finish_reason\":\"stop\"",
+        "\"error\":",
+        "\"code\":",
+        "\"content\":\"\\ud83d\"",
+        "[DONE]",
+    ];
+    prop::collection::vec(prop::sample::select(words), 0..12).prop_map(|words| words.concat())
+}
+
+/// Well-formed events in any order, some of them with one part cut out.
+fn event_orders() -> impl Strategy<Value = Vec<String>> {
+    let events: Vec<String> = STREAMS
+        .iter()
+        .flat_map(|(_, name)| fixture(name).split("\n\n").map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let event =
+        (prop::sample::select(events), any::<prop::sample::Index>(), 0..4_usize).prop_map(|(mut event, at, cut)| {
+            if event.is_ascii() && !event.is_empty() && cut == 0 {
+                event.remove(at.index(event.len()));
+            }
+            event
+        });
+    prop::collection::vec(event, 0..24)
+}
+
+proptest! {
+    #[test]
+    fn no_translator_panics_on_arbitrary_events(datas in prop::collection::vec(json_pieces(), 0..8), include_usage: bool) {
+        feed_all(datas.iter().map(|data| format!("data: {data}\n\n")), include_usage);
+    }
+
+    #[test]
+    fn no_translator_panics_on_events_out_of_order(events in event_orders(), include_usage: bool) {
+        feed_all(events.iter().map(|event| format!("{event}\n\n")), include_usage);
+    }
+
+    #[test]
+    fn no_codec_panics_on_arbitrary_bodies(body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), json_pieces().prop_map(String::into_bytes)]) {
+        for provider in registry() {
+            let _ = provider.chat_response(&context(true), &Bytes::from(body.clone()));
+            let _ = provider.classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), &body);
+        }
+    }
+}
+
+/// Goes on after failures too: a translator that failed must stay harmless.
+fn feed_all(events: impl Iterator<Item = String> + Clone, include_usage: bool) {
+    for provider in registry() {
+        let mut translator = provider.stream(context(include_usage));
+        let mut done = false;
+        for event in events.clone() {
+            let mut framer = Framer::default();
+            framer.feed(Bytes::from(event));
+            while let Ok(Some(event)) = framer.next_event() {
+                if let Ok(step) = translator.event(event) {
+                    assert!(!done || step.bytes.is_empty(), "nothing is written after the end");
+                    done |= step.done;
+                }
+            }
+        }
+        let _ = translator.end();
+    }
+}

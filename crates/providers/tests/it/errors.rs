@@ -1,0 +1,151 @@
+//! The class of every documented error, for each provider.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use meridian_llm::FailureClass as F;
+
+use crate::support::provider;
+
+#[track_caller]
+fn check(name: &str, status: u16, body: &str, class: F, code: Option<&str>) {
+    let mut headers = HeaderMap::new();
+    headers.insert("retry-after", HeaderValue::from_static("3"));
+    let failure = provider(name).classify(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes());
+    assert_eq!((failure.class, failure.code.as_deref()), (class, code), "{status} {body}");
+    assert_eq!(failure.retry_after, Some(Duration::from_secs(3)));
+    assert_eq!(failure.reply.is_some(), matches!(class, F::Client | F::Refusal | F::ContextLength), "{status} {body}");
+}
+
+#[test]
+fn openai_errors_by_code_then_by_status() {
+    let check = |status, inner: &str, class, code| {
+        check("openai_compatible", status, &format!(r#"{{"error":{inner}}}"#), class, code);
+    };
+    check(
+        400,
+        r#"{"message":"m","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}"#,
+        F::ContextLength,
+        Some("context_length_exceeded"),
+    );
+    check(
+        400,
+        r#"{"message":"m","type":null,"param":"prompt","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}"#,
+        F::Refusal,
+        Some("content_filter"),
+    );
+    check(400, r#"{"message":"m","innererror":{"code":"ResponsibleAIPolicyViolation"}}"#, F::Refusal, None);
+    check(
+        400,
+        r#"{"message":"m","type":"invalid_request_error","param":"temperature","code":null}"#,
+        F::Client,
+        Some("invalid_request_error"),
+    );
+    check(422, r#"{"message":"m"}"#, F::Client, None);
+    check(
+        401,
+        r#"{"message":"Incorrect API key provided: sk-abc","type":"invalid_request_error","code":"invalid_api_key"}"#,
+        F::Credential,
+        Some("invalid_api_key"),
+    );
+    check(
+        429,
+        r#"{"message":"m","type":"insufficient_quota","code":"insufficient_quota"}"#,
+        F::Credential,
+        Some("insufficient_quota"),
+    );
+    check(
+        429,
+        r#"{"message":"m","type":"requests","code":"rate_limit_exceeded"}"#,
+        F::Saturation,
+        Some("rate_limit_exceeded"),
+    );
+    check(
+        404,
+        r#"{"message":"m","type":"invalid_request_error","code":"model_not_found"}"#,
+        F::Provider,
+        Some("model_not_found"),
+    );
+    check(500, r#"{"message":"m","type":"server_error","code":null}"#, F::Provider, Some("server_error"));
+    check(503, r#"{"message":"m"}"#, F::Saturation, None);
+    check(400, r#"{"message":"m","code":"a prompt, not a code"}"#, F::Client, None);
+}
+
+#[test]
+fn a_client_error_of_the_same_dialect_goes_back_as_it_came() {
+    let body = r#"{"error": {"message": "Invalid 'temperature'", "type": "invalid_request_error", "param": "temperature", "code": "decimal_above_max_value"}}"#;
+    let failure = provider("openai_compatible").classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes());
+    let reply = failure.reply.unwrap();
+    assert_eq!((reply.status, &*reply.body), (400, body.as_bytes()));
+}
+
+#[test]
+fn a_client_error_without_a_proper_body_is_put_in_our_words() {
+    let failure =
+        provider("openai_compatible").classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), b"<html>nginx</html>");
+    assert_eq!((failure.class, failure.reply.as_ref()), (F::Client, None));
+    assert_eq!(failure.client_error().status(), 400);
+}
+
+#[test]
+fn anthropic_errors_by_detail_type_then_status() {
+    let check = |status, kind: &str, message: &str, class, code| {
+        let body =
+            format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"{message}"}},"request_id":"req_1"}}"#);
+        check("anthropic", status, &body, class, code);
+    };
+    check(
+        400,
+        "invalid_request_error",
+        "messages: at least one message is required",
+        F::Client,
+        Some("invalid_request_error"),
+    );
+    check(
+        400,
+        "invalid_request_error",
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        F::ContextLength,
+        Some("invalid_request_error"),
+    );
+    check(
+        400,
+        "invalid_request_error",
+        "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000",
+        F::ContextLength,
+        Some("invalid_request_error"),
+    );
+    check(
+        400,
+        "invalid_request_error",
+        "Your credit balance is too low to access the Anthropic API.",
+        F::Credential,
+        Some("invalid_request_error"),
+    );
+    check(401, "authentication_error", "invalid x-api-key", F::Credential, Some("authentication_error"));
+    check(402, "billing_error", "m", F::Credential, Some("billing_error"));
+    check(403, "permission_error", "m", F::Credential, Some("permission_error"));
+    check(404, "not_found_error", "model: x", F::Provider, Some("not_found_error"));
+    check(413, "request_too_large", "m", F::Client, Some("request_too_large"));
+    check(429, "rate_limit_error", "m", F::Saturation, Some("rate_limit_error"));
+    check(500, "api_error", "m", F::Provider, Some("api_error"));
+    check(504, "timeout_error", "m", F::Provider, Some("timeout_error"));
+    check(529, "overloaded_error", "Overloaded", F::Saturation, Some("overloaded_error"));
+}
+
+#[test]
+fn an_anthropic_spend_limit_is_about_the_account_though_it_comes_as_429() {
+    let body = r#"{"type":"error","error":{"type":"rate_limit_error","message":"m","details":{"error_code":"enforced_spend_limit_reached"}}}"#;
+    check("anthropic", 429, body, F::Credential, Some("enforced_spend_limit_reached"));
+}
+
+#[test]
+fn an_anthropic_refusal_of_the_request_reaches_the_client_in_openai_shape() {
+    let body = r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 2 tokens > 1 maximum"}}"#;
+    let reply =
+        provider("anthropic").classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes()).reply.unwrap();
+    assert_eq!(
+        reply.body,
+        r#"{"error":{"message":"prompt is too long: 2 tokens > 1 maximum","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}"#
+    );
+}
