@@ -1,0 +1,196 @@
+//! The deadlines of one attempt.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use meridian_types::provider::Deadlines;
+use tokio::time::Instant;
+
+/// An upstream sends the head of a whole (not streamed) answer only when it has generated all of it, so that silence
+/// says less: such an answer gets this many times the configured wait for a head.
+pub const WHOLE_ANSWER_FACTOR: u32 = 4;
+
+/// What an attempt was waiting for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// TCP and TLS.
+    Connect,
+    /// The response's head.
+    ResponseHeaders,
+    /// The first event with content.
+    FirstToken,
+    /// The next event, or the next part of a body.
+    Idle,
+    /// The end of the whole attempt.
+    Total,
+}
+
+impl Stage {
+    /// The stable name, as in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::ResponseHeaders => "response_headers",
+            Self::FirstToken => "first_token",
+            Self::Idle => "idle",
+            Self::Total => "total",
+        }
+    }
+
+    /// What happened when its deadline passed: for logs and clients.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Connect => "the upstream could not be connected to in time",
+            Self::ResponseHeaders => "the upstream did not begin its answer in time",
+            Self::FirstToken => "the upstream sent no content in time",
+            Self::Idle => "the upstream fell silent",
+            Self::Total => "the upstream did not finish its answer in time",
+        }
+    }
+}
+
+/// A deadline has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired {
+    /// Which.
+    pub stage: Stage,
+}
+
+impl fmt::Display for Expired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.stage.message())
+    }
+}
+
+impl std::error::Error for Expired {}
+
+/// When each step of one attempt has to be done. The total bounds all of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeline {
+    started: Instant,
+    sent: Instant,
+    deadlines: Deadlines,
+    streamed: bool,
+}
+
+impl Timeline {
+    /// An attempt that starts now. Until [`Timeline::connected`] is called, the request counts as sent at once.
+    #[must_use]
+    pub fn start(deadlines: Deadlines, streamed: bool) -> Self {
+        let now = Instant::now();
+        Self { started: now, sent: now, deadlines, streamed }
+    }
+
+    /// A connection is there, and the request goes out on it now.
+    pub fn connected(&mut self) {
+        self.sent = Instant::now();
+    }
+
+    /// When the attempt began.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// By when the connection has to be there.
+    #[must_use]
+    pub fn connect(&self) -> (Instant, Stage) {
+        self.bounded(self.started + self.deadlines.connect, Stage::Connect)
+    }
+
+    /// By when the response's head has to be there.
+    #[must_use]
+    pub fn response_headers(&self) -> (Instant, Stage) {
+        let factor = if self.streamed { 1 } else { WHOLE_ANSWER_FACTOR };
+        self.bounded(self.sent + self.deadlines.response_headers * factor, Stage::ResponseHeaders)
+    }
+
+    /// By when the next event has to be there, while no content has come.
+    #[must_use]
+    pub fn first_token(&self) -> (Instant, Stage) {
+        let first = self.bounded(self.sent + self.deadlines.first_token, Stage::FirstToken);
+        let idle = self.idle();
+        if idle.0 < first.0 { idle } else { first }
+    }
+
+    /// By when the next event, or the next part of a body, has to be there.
+    #[must_use]
+    pub fn idle(&self) -> (Instant, Stage) {
+        self.bounded(Instant::now() + self.deadlines.idle, Stage::Idle)
+    }
+
+    fn bounded(&self, deadline: Instant, stage: Stage) -> (Instant, Stage) {
+        let total = self.started + self.deadlines.total;
+        if total < deadline { (total, Stage::Total) } else { (deadline, stage) }
+    }
+
+    /// Time since the attempt began.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// Runs `work` until its deadline; dropping it then cancels it.
+///
+/// # Errors
+/// When the deadline passes first.
+pub async fn within<T>((at, stage): (Instant, Stage), work: impl Future<Output = T>) -> Result<T, Expired> {
+    tokio::time::timeout_at(at, work).await.map_err(|_| Expired { stage })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deadlines() -> Deadlines {
+        let seconds = Duration::from_secs;
+        Deadlines {
+            connect: seconds(2),
+            response_headers: seconds(10),
+            first_token: seconds(20),
+            idle: seconds(15),
+            total: seconds(60),
+        }
+    }
+
+    #[track_caller]
+    fn check(got: (Instant, Stage), since: Instant, seconds: u64, stage: Stage) {
+        assert_eq!((got.0 - since, got.1), (Duration::from_secs(seconds), stage));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_step_counts_from_where_it_began_and_the_total_bounds_all() {
+        let start = Instant::now();
+        let mut timeline = Timeline::start(deadlines(), true);
+        check(timeline.connect(), start, 2, Stage::Connect);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        timeline.connected();
+        check(timeline.response_headers(), start, 11, Stage::ResponseHeaders);
+        check(timeline.first_token(), start, 16, Stage::Idle);
+        tokio::time::advance(Duration::from_secs(9)).await;
+        check(timeline.first_token(), start, 21, Stage::FirstToken);
+        check(timeline.idle(), start, 25, Stage::Idle);
+        tokio::time::advance(Duration::from_secs(40)).await;
+        check(timeline.idle(), start, 60, Stage::Total);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_whole_answer_may_be_silent_for_longer() {
+        let start = Instant::now();
+        let timeline = Timeline::start(deadlines(), false);
+        check(timeline.response_headers(), start, 40, Stage::ResponseHeaders);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_is_late_is_dropped_and_says_at_which_step() {
+        let timeline = Timeline::start(deadlines(), true);
+        let outcome = within(timeline.connect(), std::future::pending::<()>()).await;
+        assert_eq!(outcome, Err(Expired { stage: Stage::Connect }));
+        assert_eq!(timeline.elapsed(), Duration::from_secs(2));
+        assert_eq!(within(timeline.idle(), async { 7 }).await, Ok(7));
+    }
+}

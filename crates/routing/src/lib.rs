@@ -1,0 +1,14 @@
+//! Where a request may go, and in which order: pure over one configuration.
+//!
+//! A [`Table`] is compiled once for each configuration. [`Table::plan`] turns a model name, the caller's
+//! [`Constraints`], what is known of each target's health, and injected randomness into an ordered list of
+//! [`Candidate`]s, or into a [`Refusal`] that says why there is none.
+
+mod choice;
+mod constraints;
+mod plan;
+mod table;
+
+pub use constraints::Constraints;
+pub use plan::{Availability, Candidate, Refusal};
+pub use table::{Table, TargetId};

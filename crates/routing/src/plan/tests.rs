@@ -1,0 +1,107 @@
+//! Planning over one small configuration.
+
+use meridian_types::provider::{DEFAULT_MAX_IN_FLIGHT, Deadlines};
+use meridian_types::{Configuration, Model, Provider, ProviderName, Tenant, TenantName, model};
+
+use super::*;
+
+fn provider(name: &str, jurisdiction: &str) -> Provider {
+    Provider {
+        name: ProviderName::new(name).unwrap(),
+        codec: "openai_compatible".into(),
+        base_url: format!("http://{name}.example"),
+        credential: None,
+        jurisdiction: Jurisdiction::new(jurisdiction).unwrap(),
+        max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+        deadlines: Deadlines::default(),
+    }
+}
+
+fn target(provider: &str, weight: u32) -> model::Target {
+    model::Target { provider: ProviderName::new(provider).unwrap(), model: ModelName::new("up").unwrap(), weight }
+}
+
+/// `chat`: tier 1 `us` and `eu` (weight 0), tier 2 `us2`; falls back to `small`, which is served by `eu` and `cn`.
+fn table() -> Table {
+    let mut configuration = Configuration::default();
+    for (name, place) in [("us", "US"), ("us2", "US"), ("eu", "EU"), ("cn", "CN")] {
+        let provider = provider(name, place);
+        configuration.providers.insert(provider.name.clone(), provider);
+    }
+    let small = ModelName::new("small").unwrap();
+    let chat = Model {
+        name: ModelName::new("chat").unwrap(),
+        tiers: vec![vec![target("eu", 0), target("us", 100)], vec![target("us2", 100)]],
+        fallbacks: vec![small.clone()],
+    };
+    let small = Model { name: small, tiers: vec![vec![target("eu", 100)], vec![target("cn", 100)]], fallbacks: vec![] };
+    for model in [chat, small] {
+        configuration.models.insert(model.name.clone(), model);
+    }
+    assert!(configuration.check().is_empty());
+    Table::compile(&configuration)
+}
+
+fn tenant(jurisdictions: &[&str], models: &[&str]) -> Constraints {
+    Constraints::of(&Tenant {
+        name: TenantName::new("t").unwrap(),
+        allowed_jurisdictions: jurisdictions.iter().map(|name| Jurisdiction::new(name).unwrap()).collect(),
+        allowed_models: models.iter().map(|name| ModelName::new(name).unwrap()).collect(),
+    })
+}
+
+fn plan(model: &str, constraints: &Constraints, cooling: &[(&str, u64)]) -> Result<Vec<String>, Refusal> {
+    let availability = |id: &TargetId| match cooling.iter().find(|(name, _)| *name == id.provider.as_str()) {
+        Some((_, seconds)) => Availability::Cooling(Duration::from_secs(*seconds)),
+        None => Availability::Available,
+    };
+    let show = |c: Candidate| format!("{}:{}{}", c.model, c.target.provider, if c.last_resort { "!" } else { "" });
+    table().plan(model, constraints, &availability, &mut || 0.5).map(|plan| plan.into_iter().map(show).collect())
+}
+
+#[track_caller]
+fn check(model: &str, constraints: Constraints, cooling: &[(&str, u64)], expected: &[&str]) {
+    assert_eq!(plan(model, &constraints, cooling).unwrap(), expected);
+}
+
+#[test]
+fn tiers_come_in_order_then_fallbacks_and_no_target_twice() {
+    check("chat", tenant(&[], &[]), &[], &["chat:us", "chat:eu", "chat:us2", "small:cn"]);
+}
+
+#[test]
+fn residency_filters_tiers_and_fallbacks_alike() {
+    check("chat", tenant(&["EU", "CN"], &[]), &[], &["chat:eu", "small:cn"]);
+    check("chat", tenant(&["EU"], &[]), &[], &["chat:eu"]);
+}
+
+#[test]
+fn a_fallback_that_the_tenant_may_not_use_is_left_out() {
+    check("chat", tenant(&[], &["chat"]), &[], &["chat:us", "chat:eu", "chat:us2"]);
+}
+
+#[test]
+fn what_cools_down_is_skipped_and_if_all_do_the_nearest_to_its_end_is_tried() {
+    check("chat", tenant(&[], &[]), &[("us", 9)], &["chat:eu", "chat:us2", "small:cn"]);
+    check("chat", tenant(&["US"], &[]), &[("us", 9), ("us2", 3)], &["chat:us2!"]);
+}
+
+#[test]
+fn refusals_say_why() {
+    assert_eq!(plan("none", &tenant(&[], &[]), &[]), Err(Refusal::ModelNotFound));
+    assert_eq!(plan("chat", &tenant(&[], &["small"]), &[]), Err(Refusal::ModelNotFound));
+    let refusal = plan("small", &tenant(&["US"], &[]), &[]).unwrap_err();
+    assert_eq!(refusal, Refusal::Residency { served: "CN, EU".into(), allowed: "US".into() });
+    // A target that cools down is no residency matter.
+    assert!(plan("small", &tenant(&["CN"], &[]), &[("cn", 1)]).is_ok());
+}
+
+#[test]
+fn the_list_of_models_obeys_the_same_rules() {
+    let list =
+        |constraints: Constraints| -> Vec<String> { table().models(&constraints).map(ToString::to_string).collect() };
+    assert_eq!(list(tenant(&[], &[])), ["chat", "small"]);
+    assert_eq!(list(tenant(&["US"], &[])), ["chat"]);
+    assert_eq!(list(tenant(&[], &["small"])), ["small"]);
+    assert!(list(tenant(&["JP"], &[])).is_empty());
+}

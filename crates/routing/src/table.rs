@@ -1,0 +1,90 @@
+//! The model table: a configuration in the form in which requests ask it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use meridian_types::{Configuration, Jurisdiction, ModelName, ProviderName, model};
+
+use crate::Constraints;
+
+/// One place where requests are served. Its health and statistics outlive configurations.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetId {
+    /// Which account.
+    pub provider: ProviderName,
+    /// What the provider calls the model.
+    pub model: ModelName,
+}
+
+impl fmt::Display for TargetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.provider, self.model)
+    }
+}
+
+/// A target as one tier lists it.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) target: TargetId,
+    pub(crate) weight: u32,
+    pub(crate) jurisdiction: Jurisdiction,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) tiers: Vec<Vec<Entry>>,
+    pub(crate) fallbacks: Vec<ModelName>,
+}
+
+/// Every model of one configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    pub(crate) routes: BTreeMap<ModelName, Route>,
+}
+
+impl Table {
+    /// From a configuration whose references hold; a target whose provider does not exist is left out.
+    #[must_use]
+    pub fn compile(configuration: &Configuration) -> Self {
+        let entry = |target: &model::Target| {
+            let provider = configuration.providers.get(&target.provider)?;
+            let id = TargetId { provider: target.provider.clone(), model: target.model.clone() };
+            Some(Entry { target: id, weight: target.weight, jurisdiction: provider.jurisdiction.clone() })
+        };
+        let route = |model: &meridian_types::Model| Route {
+            tiers: model.tiers.iter().map(|tier| tier.iter().filter_map(entry).collect()).collect(),
+            fallbacks: model.fallbacks.clone(),
+        };
+        Self { routes: configuration.models.iter().map(|(name, model)| (name.clone(), route(model))).collect() }
+    }
+
+    /// Every target that some model names.
+    #[must_use]
+    pub fn targets(&self) -> BTreeSet<TargetId> {
+        let entries = self.routes.values().flat_map(|route| route.tiers.iter().flatten());
+        entries.map(|entry| entry.target.clone()).collect()
+    }
+
+    /// The models that the caller may name and that have a place where the caller's data may go, sorted.
+    pub fn models<'a>(&'a self, constraints: &'a Constraints) -> impl Iterator<Item = &'a ModelName> {
+        self.routes.keys().filter(move |name| {
+            constraints.allows_model(name)
+                && self.chain(name.as_str(), constraints).any(|(_, route)| {
+                    route.tiers.iter().flatten().any(|entry| constraints.allows_jurisdiction(&entry.jurisdiction))
+                })
+        })
+    }
+
+    /// The model's route and then those of its fallbacks that the caller may use. Fallbacks of fallbacks are not
+    /// followed: the list in the configuration is what the operator sees.
+    pub(crate) fn chain<'a>(
+        &'a self,
+        model: &str,
+        constraints: &'a Constraints,
+    ) -> impl Iterator<Item = (&'a ModelName, &'a Route)> {
+        let own = self.routes.get_key_value(model);
+        let fallbacks = own.into_iter().flat_map(|(_, route)| &route.fallbacks);
+        let fallbacks = fallbacks.filter(|name| constraints.allows_model(name));
+        own.into_iter().chain(fallbacks.filter_map(|name| self.routes.get_key_value(name)))
+    }
+}
