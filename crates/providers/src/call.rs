@@ -20,6 +20,20 @@ pub struct UpstreamRequest {
     pub adjusted: Vec<String>,
 }
 
+impl UpstreamRequest {
+    /// A `GET` without headers or body.
+    #[must_use]
+    pub fn get(path_and_query: &str) -> Self {
+        Self {
+            method: Method::GET,
+            path_and_query: path_and_query.to_owned(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            adjusted: Vec::new(),
+        }
+    }
+}
+
 /// The body is a prompt.
 impl std::fmt::Debug for UpstreamRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -5,6 +5,7 @@
 
 mod anthropic;
 mod call;
+mod fused;
 mod openai_compatible;
 mod provider;
 mod registry;

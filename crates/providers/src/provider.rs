@@ -54,9 +54,9 @@ pub trait Provider: Send + Sync + 'static {
     /// What the dialect can carry.
     fn capabilities(&self) -> Capabilities;
 
-    /// A cheap path for `GET` that tells life and checks the credential, relative to the base URL.
-    fn probe_path(&self) -> &'static str {
-        "/models"
+    /// A cheap request that tells life and checks the credential.
+    fn probe_request(&self) -> UpstreamRequest {
+        UpstreamRequest::get("/models")
     }
 
     /// The request to send for a client's chat request.
@@ -87,8 +87,7 @@ pub trait Provider: Send + Sync + 'static {
 
 /// The state machine of one streamed answer.
 ///
-/// After an error or a step that is `done`, the translator is finished; further events are errors or empty steps,
-/// never a panic.
+/// After a step that is `done` all further steps are empty; after an error every further call gives that error.
 pub trait StreamTranslator: Send {
     /// Takes one upstream event and says what it means for the client.
     ///

@@ -16,6 +16,7 @@ use http::{HeaderMap, StatusCode};
 use meridian_llm::openai::ChatRequestBody;
 use meridian_llm::{ClientError, Failure};
 
+use crate::fused::Fused;
 use crate::{AuthError, CallContext, Capabilities, ClientAnswer, Dialect, Provider, StreamTranslator, UpstreamRequest};
 
 /// The `anthropic` provider.
@@ -37,6 +38,10 @@ impl Provider for Anthropic {
         }
     }
 
+    fn probe_request(&self) -> UpstreamRequest {
+        UpstreamRequest { headers: request::headers(false), ..UpstreamRequest::get("/models") }
+    }
+
     fn chat_request(&self, request: &ChatRequestBody, upstream_model: &str) -> Result<UpstreamRequest, ClientError> {
         request::build(request, upstream_model)
     }
@@ -50,7 +55,7 @@ impl Provider for Anthropic {
     }
 
     fn stream(&self, context: CallContext) -> Box<dyn StreamTranslator> {
-        Box::new(stream::Translator::new(context))
+        Box::new(Fused::new(stream::Translator::new(context)))
     }
 
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {

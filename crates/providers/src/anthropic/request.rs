@@ -23,17 +23,22 @@ pub(super) fn build(request: &ChatRequestBody, upstream_model: &str) -> Result<U
     let mut adjusted = std::mem::take(&mut chat.unknown);
     let stream = chat.stream;
     let body = translate(chat, upstream_model, &mut adjusted)?;
+    Ok(UpstreamRequest {
+        method: Method::POST,
+        path_and_query: "/messages".to_owned(),
+        headers: headers(stream),
+        body: json::to_bytes(&body),
+        adjusted,
+    })
+}
+
+/// Headers of every request: the version is required even to list models.
+pub(super) fn headers(stream: bool) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(3);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static(if stream { "text/event-stream" } else { "application/json" }));
     headers.insert("anthropic-version", VERSION);
-    Ok(UpstreamRequest {
-        method: Method::POST,
-        path_and_query: "/messages".to_owned(),
-        headers,
-        body: json::to_bytes(&body),
-        adjusted,
-    })
+    headers
 }
 
 fn translate<'a>(

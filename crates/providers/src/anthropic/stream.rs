@@ -25,7 +25,6 @@ pub(super) struct Translator {
     open_calls: BTreeMap<u64, OpenCall>,
     calls: u32,
     finish: Option<FinishReason>,
-    done: bool,
 }
 
 /// A tool call whose arguments are arriving.
@@ -38,9 +37,6 @@ struct OpenCall {
 
 impl StreamTranslator for Translator {
     fn event(&mut self, event: Event) -> Result<Step, Failure> {
-        if self.done {
-            return Ok(Step { done: true, finished: true, ..Step::default() });
-        }
         let Some(data) = event.data() else {
             return Ok(self.nothing());
         };
@@ -69,9 +65,6 @@ impl StreamTranslator for Translator {
     }
 
     fn end(&mut self) -> Result<Step, Failure> {
-        if self.done {
-            return Ok(Step { done: true, finished: true, ..Step::default() });
-        }
         // With the stop reason in hand only `message_stop` was lost.
         self.complete()
     }
@@ -86,7 +79,6 @@ impl Translator {
             open_calls: BTreeMap::new(),
             calls: 0,
             finish: None,
-            done: false,
         }
     }
 
@@ -175,7 +167,6 @@ impl Translator {
         let step = self.write(&[StreamEvent::Usage(usage)])?;
         let mut bytes = BytesMut::from(&*step.bytes);
         bytes.extend_from_slice(&meridian_sse::done());
-        self.done = true;
         Ok(Step { bytes: bytes.freeze(), done: true, usage: Some(usage), ..step })
     }
 

@@ -15,6 +15,7 @@ use http::{HeaderMap, StatusCode};
 use meridian_llm::openai::ChatRequestBody;
 use meridian_llm::{ClientError, Failure};
 
+use crate::fused::Fused;
 use crate::{AuthError, CallContext, Capabilities, ClientAnswer, Dialect, Provider, StreamTranslator, UpstreamRequest};
 
 /// The `openai_compatible` provider.
@@ -49,7 +50,7 @@ impl Provider for OpenAiCompatible {
     }
 
     fn stream(&self, context: CallContext) -> Box<dyn StreamTranslator> {
-        Box::new(stream::Translator::new(context.include_usage))
+        Box::new(Fused::new(stream::Translator::new(context.include_usage)))
     }
 
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {

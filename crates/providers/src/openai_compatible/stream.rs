@@ -12,12 +12,11 @@ pub(super) struct Translator {
     include_usage: bool,
     choices: u128,
     finished: u128,
-    done: bool,
 }
 
 impl Translator {
     pub(super) const fn new(include_usage: bool) -> Self {
-        Self { include_usage, choices: 0, finished: 0, done: false }
+        Self { include_usage, choices: 0, finished: 0 }
     }
 
     /// Every choice that began has its `finish_reason`.
@@ -41,17 +40,13 @@ impl Translator {
         })
     }
 
-    fn finish(&mut self) -> Step {
-        self.done = true;
+    fn finish() -> Step {
         Step { bytes: meridian_sse::done(), finished: true, done: true, ..Step::default() }
     }
 }
 
 impl StreamTranslator for Translator {
     fn event(&mut self, event: Event) -> Result<Step, Failure> {
-        if self.done {
-            return Ok(Step { done: true, finished: true, ..Step::default() });
-        }
         // Comments are the upstream's keep-alive and reach the client as such.
         let Some(data) = event.data() else {
             return Ok(Step { bytes: event.into_raw(), finished: self.is_finished(), ..Step::default() });
@@ -59,18 +54,15 @@ impl StreamTranslator for Translator {
         match inspect_chunk(data) {
             Ok(ChunkData::Chunk(facts)) => self.chunk(event, facts),
             // An explicit end after some answer counts, even where an imitation leaves `finish_reason` out.
-            Ok(ChunkData::Done) if self.choices != 0 => Ok(self.finish()),
+            Ok(ChunkData::Done) if self.choices != 0 => Ok(Self::finish()),
             Ok(ChunkData::Done) => Err(Failure::truncated("the stream ended without an answer")),
             Err(_) => Err(Failure::malformed("a stream event is not a JSON object")),
         }
     }
 
     fn end(&mut self) -> Result<Step, Failure> {
-        if self.done {
-            return Ok(Step { done: true, finished: true, ..Step::default() });
-        }
         if self.is_finished() {
-            return Ok(self.finish());
+            return Ok(Self::finish());
         }
         Err(Failure::truncated("the stream ended before the answer was complete"))
     }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use meridian_llm::FailureClass;
-use meridian_providers::registry;
+use meridian_llm::{Failure, FailureClass};
+use meridian_providers::{Step, registry};
 use meridian_sse::Framer;
 use proptest::prelude::*;
 
@@ -42,15 +42,14 @@ fn a_stream_that_ends_early_is_complete_only_after_its_finish() {
         for &end in &ends {
             let outcome = run_whole(provider, true, &stream[..end]);
             let sent = &outcome.text;
-            if outcome.failure.is_none() {
+            let Some(failure) = outcome.failure else {
                 complete += 1;
                 assert!(sent.ends_with("data: [DONE]\n\n") && sent.contains("\"finish_reason\":\""), "{name} at {end}");
-            } else {
-                assert!(!sent.contains("[DONE]"), "{name} at {end}: an end mark without an end");
-                let failure = outcome.failure.unwrap();
-                assert_eq!(failure.client_code.as_str(), "upstream_interrupted", "{name} at {end}");
-                assert_eq!(failure.class, FailureClass::Provider);
-            }
+                continue;
+            };
+            assert!(!sent.contains("[DONE]"), "{name} at {end}: an end mark without an end");
+            assert_eq!(failure.client_code.as_str(), "upstream_interrupted", "{name} at {end}");
+            assert_eq!(failure.class, FailureClass::Provider);
         }
         assert!((1..ends.len()).contains(&complete), "{name}: {complete} of {} ends", ends.len());
     }
@@ -180,21 +179,37 @@ proptest! {
     }
 }
 
-/// Goes on after failures too: a translator that failed must stay harmless.
+/// Goes on after failures and ends: a translator that is finished stays silent.
 fn feed_all(events: impl Iterator<Item = String> + Clone, include_usage: bool) {
     for provider in registry() {
         let mut translator = provider.stream(context(include_usage));
-        let mut done = false;
+        let mut last = None;
         for event in events.clone() {
             let mut framer = Framer::default();
             framer.feed(Bytes::from(event));
             while let Ok(Some(event)) = framer.next_event() {
-                if let Ok(step) = translator.event(event) {
-                    assert!(!done || step.bytes.is_empty(), "nothing is written after the end");
-                    done |= step.done;
-                }
+                let result = translator.event(event);
+                check_silent(last.as_ref(), &result);
+                last = Some(result);
             }
         }
-        let _ = translator.end();
+        check_silent(last.as_ref(), &translator.end());
+    }
+}
+
+fn check_silent(before: Option<&Result<Step, Failure>>, now: &Result<Step, Failure>) {
+    match before {
+        Some(Err(failure)) => assert_eq!(now.as_ref(), Err(failure)),
+        Some(Ok(step)) if step.done => assert!(now.as_ref().is_ok_and(|now| now.done && now.bytes.is_empty())),
+        _ => {}
+    }
+}
+
+#[test]
+fn probes_are_cheap_reads() {
+    for provider in registry() {
+        let probe = provider.probe_request();
+        assert_eq!((probe.method, probe.path_and_query.as_str()), (http::Method::GET, "/models"));
+        assert_eq!(probe.headers.contains_key("anthropic-version"), provider.name() == "anthropic");
     }
 }

@@ -1,5 +1,7 @@
 //! The codecs through their public face: fixtures in, bytes and judgements out.
 
+#![cfg(test)] // clippy's allowances for tests then reach helpers too
+
 mod anthropic_answers;
 mod anthropic_requests;
 mod anthropic_streams;
