@@ -10,6 +10,7 @@ mod openai_compatible;
 mod provider;
 mod registry;
 mod retry_after;
+mod status;
 
 pub use call::{CallContext, ClientAnswer, Step, UpstreamRequest};
 pub use provider::{AuthError, Capabilities, Dialect, Provider, StreamTranslator};

@@ -10,12 +10,13 @@ use meridian_llm::{ErrorCode, ErrorReply, Failure, FailureClass};
 
 use super::wire::{ErrorBody, ErrorInner};
 use crate::retry_after::retry_after;
+use crate::status;
 
 pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
     let parsed = serde_json::from_slice::<ErrorBody<'_>>(body).ok();
     let mut failure = match &parsed {
         Some(body) => of_error(&body.error, Some(status)),
-        None => plain(by_status(status)),
+        None => plain(status::judge(status)),
     };
     failure.status = Some(status.as_u16());
     failure.retry_after = retry_after(headers);
@@ -29,11 +30,14 @@ pub(super) fn in_band(data: &[u8]) -> Option<Failure> {
 
 fn of_error(error: &ErrorInner<'_>, status: Option<StatusCode>) -> Failure {
     let detail = error.details.as_ref().and_then(|details| details.error_code.as_ref()).map(|code| &*code.0);
+    // A 5xx is never the client's mistake, whatever its body says.
+    let failed = status.is_some_and(|status| status.is_server_error());
     let judged = detail
         .and_then(by_detail)
+        .or_else(|| status.filter(|status| status::is_credential(*status)).map(status::judge))
         .or_else(|| by_wording(error))
-        .or_else(|| by_type(&error.kind.0))
-        .or_else(|| status.map(by_status));
+        .or_else(|| by_type(&error.kind.0).filter(|(class, _)| *class != FailureClass::Client || !failed))
+        .or_else(|| status.map(status::judge));
     let mut failure = plain(judged.unwrap_or((FailureClass::Provider, "the upstream sent an unknown error")));
     failure.code = detail.or(Some(&error.kind.0)).and_then(identifier);
     failure.reply = reply(failure.class, error, status);
@@ -52,9 +56,8 @@ fn reply(class: FailureClass, error: &ErrorInner<'_>, status: Option<StatusCode>
         FailureClass::Refusal => ErrorCode::ContentRefused,
         _ => return None,
     };
-    let status = status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST).as_u16();
     let body = openai_error_body(&error.message.0, code.row().openai_type, None, Some(code.as_str()));
-    Some(ErrorReply { status, body })
+    Some(ErrorReply { status: status::for_client(status), body })
 }
 
 fn by_detail(code: &str) -> Option<(FailureClass, &'static str)> {
@@ -97,16 +100,4 @@ fn by_type(kind: &str) -> Option<(FailureClass, &'static str)> {
         "api_error" | "timeout_error" => (FailureClass::Provider, "the upstream failed"),
         _ => return None,
     })
-}
-
-fn by_status(status: StatusCode) -> (FailureClass, &'static str) {
-    match status.as_u16() {
-        401..=403 => (FailureClass::Credential, "the upstream refused the gateway's credential"),
-        404 | 405 => (FailureClass::Provider, "the upstream has no such path or model"),
-        408 | 409 | 425 => (FailureClass::Provider, "the upstream could not take the request now"),
-        429 | 503 | 529 => (FailureClass::Saturation, "the upstream is under pressure"),
-        400..=499 => (FailureClass::Client, "the upstream refused the request"),
-        500..=599 => (FailureClass::Provider, "the upstream failed"),
-        _ => (FailureClass::Provider, "the upstream answered with an unexpected status"),
-    }
 }

@@ -10,16 +10,17 @@ use meridian_llm::{ErrorReply, Failure, FailureClass};
 
 use super::wire::{ErrorBody, ErrorInner};
 use crate::retry_after::retry_after;
+use crate::status;
 
 pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
     let parsed = serde_json::from_slice::<ErrorBody<'_>>(body).ok();
     let error = parsed.as_ref().map(|body| &body.error);
-    let (class, message) = error.and_then(by_code).unwrap_or_else(|| by_status(status));
+    let (class, message) = error.and_then(by_code).unwrap_or_else(|| status::judge(status));
     Failure {
         status: Some(status.as_u16()),
         retry_after: retry_after(headers),
         code: error.and_then(code_of),
-        reply: reply(class, status, parsed.is_some().then(|| Bytes::copy_from_slice(body))),
+        reply: reply(class, Some(status), parsed.is_some().then(|| Bytes::copy_from_slice(body))),
         ..Failure::new(class, message)
     }
 }
@@ -29,18 +30,18 @@ pub(super) fn in_band(data: &[u8]) -> Failure {
     let parsed = serde_json::from_slice::<ErrorBody<'_>>(data).ok();
     let inner = parsed.map(|body| body.error).unwrap_or_default();
     let status = inner.numeric_code().and_then(|code| StatusCode::from_u16(code).ok());
-    let by_number = status.filter(|s| s.is_client_error() || s.is_server_error()).map(by_status);
+    let by_number = status.filter(|s| s.is_client_error() || s.is_server_error()).map(status::judge);
     let (class, message) =
         by_code(&inner).or(by_number).unwrap_or((FailureClass::Provider, "the upstream sent an error inside a 200"));
-    let reply = reply(class, status.unwrap_or(StatusCode::BAD_REQUEST), Some(Bytes::copy_from_slice(data)));
+    let reply = reply(class, status, Some(Bytes::copy_from_slice(data)));
     Failure { code: code_of(&inner), reply, ..Failure::new(class, message) }
 }
 
 /// Only what concerns the client's own request goes back; a credential error must not (it may show part of our key).
-fn reply(class: FailureClass, status: StatusCode, body: Option<Bytes>) -> Option<ErrorReply> {
+fn reply(class: FailureClass, status: Option<StatusCode>, body: Option<Bytes>) -> Option<ErrorReply> {
     use FailureClass::{Client, ContextLength, Refusal};
-    let status = if status.is_client_error() { status.as_u16() } else { 400 };
-    body.filter(|_| matches!(class, Client | ContextLength | Refusal)).map(|body| ErrorReply { status, body })
+    let body = body.filter(|_| matches!(class, Client | ContextLength | Refusal))?;
+    Some(ErrorReply { status: status::for_client(status), body })
 }
 
 fn code_of(error: &ErrorInner<'_>) -> Option<String> {
@@ -69,17 +70,4 @@ fn by_code(error: &ErrorInner<'_>) -> Option<(FailureClass, &'static str)> {
         "server_error" => Some((FailureClass::Provider, "the upstream failed")),
         _ => None,
     })
-}
-
-fn by_status(status: StatusCode) -> (FailureClass, &'static str) {
-    match status.as_u16() {
-        401..=403 => (FailureClass::Credential, "the upstream refused the gateway's credential"),
-        // Paths and model names are the gateway's own.
-        404 | 405 => (FailureClass::Provider, "the upstream has no such path or model"),
-        408 | 409 | 425 => (FailureClass::Provider, "the upstream could not take the request now"),
-        429 | 503 | 529 => (FailureClass::Saturation, "the upstream is under pressure"),
-        400..=499 => (FailureClass::Client, "the upstream refused the request"),
-        500..=599 => (FailureClass::Provider, "the upstream failed"),
-        _ => (FailureClass::Provider, "the upstream answered with an unexpected status"),
-    }
 }

@@ -69,12 +69,24 @@ fn after_an_early_end_the_sent_bytes_are_a_prefix_of_the_whole() {
     }
 }
 
+const BODIES: [&[u8]; 9] = [
+    b"",
+    b"<html>",
+    b"{}",
+    b"{\"error\":{}}",
+    b"{\"error\":\"text\"}",
+    b"[[[[",
+    b"\xff\xfe",
+    br#"{"type":"error","error":{"type":"invalid_request_error","message":"m"}}"#,
+    br#"{"error":{"type":"invalid_request_error","message":"m","code":null}}"#,
+];
+
 #[test]
 fn every_status_has_a_class_and_upstream_401_is_never_the_clients_fault() {
     for provider in registry() {
         for status in 100..600 {
             let status = StatusCode::from_u16(status).unwrap();
-            for body in [&b""[..], b"<html>", b"{}", b"{\"error\":{}}", b"{\"error\":\"text\"}", b"[[[[", b"\xff\xfe"] {
+            for body in BODIES {
                 let failure = provider.classify(status, &HeaderMap::new(), body);
                 assert_eq!(failure.status, Some(status.as_u16()));
                 if matches!(status.as_u16(), 401..=403) {
@@ -85,6 +97,7 @@ fn every_status_has_a_class_and_upstream_401_is_never_the_clients_fault() {
                 if status.is_server_error() {
                     assert_ne!(failure.class, FailureClass::Client, "{} {status}", provider.name());
                 }
+                assert!(failure.reply.is_none_or(|reply| (400..500).contains(&reply.status)), "{status}");
             }
         }
     }

@@ -1,0 +1,30 @@
+//! What an HTTP status alone says, where no typed field says more. The same for every HTTP API known so far.
+
+use http::StatusCode;
+use meridian_llm::FailureClass;
+
+/// True for the statuses by which an upstream refuses the gateway's credential or account.
+pub(crate) const fn is_credential(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401..=403)
+}
+
+/// The class of a status outside 2xx, and a text fit for logs.
+pub(crate) const fn judge(status: StatusCode) -> (FailureClass, &'static str) {
+    match status.as_u16() {
+        401..=403 => (FailureClass::Credential, "the upstream refused the gateway's credential"),
+        // Paths and model names are the gateway's own.
+        404 | 405 => (FailureClass::Provider, "the upstream has no such path or model"),
+        408 | 409 | 425 => (FailureClass::Provider, "the upstream could not take the request now"),
+        429 | 503 | 529 => (FailureClass::Saturation, "the upstream is under pressure"),
+        400..=499 => (FailureClass::Client, "the upstream refused the request"),
+        500..=599 => (FailureClass::Provider, "the upstream failed"),
+        _ => (FailureClass::Provider, "the upstream answered with an unexpected status"),
+    }
+}
+
+/// The status under which an upstream's words about the request go back to the client: its own if it is a 4xx, but
+/// never one by which SDKs would blame the client's key.
+pub(crate) fn for_client(status: Option<StatusCode>) -> u16 {
+    let status = status.filter(|status| status.is_client_error() && !is_credential(*status));
+    status.unwrap_or(StatusCode::BAD_REQUEST).as_u16()
+}
