@@ -1,0 +1,12 @@
+//! What tests share: simulated hosts for `turmoil`, a log whose hash two runs of one seed must share, and waiting for
+//! a condition with a deadline instead of sleeping.
+
+mod eventually;
+mod files;
+mod log;
+mod simulated;
+
+pub use eventually::{eventually, eventually_some};
+pub use files::MemoryFiles;
+pub use log::EventLog;
+pub use simulated::{SeededEntropy, SimulatedClock, SimulatedNetwork, simulated_host};
