@@ -1,0 +1,144 @@
+//! Credentials: found where the configuration points, read again when they change, never shown.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use meridian_host::Files;
+use meridian_types::provider::CredentialRef;
+
+/// How often a credential's file is looked at: a rotated key is in use within this time, and reading a small file costs
+/// microseconds.
+pub const CREDENTIAL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Longest credential. Keys have under 1 KiB; cloud tokens a few KiB.
+const MAX_CREDENTIAL_BYTES: usize = 16 * 1024;
+
+/// Why there is none. Says where it was looked for, never what was found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// The environment variable is not set, or not text.
+    #[error("environment variable {0} is not set")]
+    NoVariable(String),
+    /// The file cannot be read.
+    #[error("file {path} cannot be read ({kind})")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// Why.
+        kind: std::io::ErrorKind,
+    },
+    /// It is empty, too long, or no text.
+    #[error("the credential is empty, longer than 16 KiB or not a line of text")]
+    Unusable,
+}
+
+/// A secret; its `Debug` shows nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn new(text: &str) -> Result<Self, CredentialError> {
+        let text = text.trim();
+        let usable = !text.is_empty() && text.len() <= MAX_CREDENTIAL_BYTES && !text.contains(char::is_control);
+        if usable { Ok(Self(text.to_owned())) } else { Err(CredentialError::Unusable) }
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+type Held = Result<Option<Secret>, CredentialError>;
+
+/// The credential of one provider, as last read.
+#[derive(Debug)]
+pub(crate) struct Credential {
+    reference: Option<CredentialRef>,
+    held: ArcSwap<Held>,
+}
+
+impl Credential {
+    /// Nothing is read yet from a file; an environment variable is, since it cannot change.
+    pub(crate) fn new(reference: Option<CredentialRef>) -> Self {
+        let held = match &reference {
+            None => Ok(None),
+            Some(CredentialRef::Env(name)) => match std::env::var(name) {
+                Ok(text) => Secret::new(&text).map(Some),
+                Err(_) => Err(CredentialError::NoVariable(name.clone())),
+            },
+            Some(CredentialRef::File(path)) => {
+                Err(CredentialError::Unreadable { path: path.clone(), kind: std::io::ErrorKind::WouldBlock })
+            }
+        };
+        Self { reference, held: ArcSwap::from_pointee(held) }
+    }
+
+    /// Reads the file again, if the credential is in one. `true` if something changed.
+    pub(crate) async fn refresh(&self, files: &dyn Files) -> bool {
+        let Some(CredentialRef::File(path)) = &self.reference else { return false };
+        let read = match files.read(Path::new(path)).await {
+            Ok(bytes) => String::from_utf8(bytes)
+                .map_err(|_| CredentialError::Unusable)
+                .and_then(|text| Secret::new(&text).map(Some)),
+            Err(error) => Err(CredentialError::Unreadable { path: path.clone(), kind: error.kind() }),
+        };
+        // A file that is being replaced must not take a working credential away.
+        let keep = read.is_err() && self.held.load().is_ok();
+        let changed = !keep && **self.held.load() != read;
+        if changed {
+            self.held.store(Arc::new(read));
+        }
+        changed
+    }
+
+    /// What to send, if anything.
+    pub(crate) fn current(&self) -> Arc<Held> {
+        self.held.load_full()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meridian_host::DiskFiles;
+
+    use super::*;
+
+    fn text(credential: &Credential) -> Result<Option<String>, CredentialError> {
+        (*credential.current()).clone().map(|secret| secret.map(|secret| secret.expose().to_owned()))
+    }
+
+    #[tokio::test]
+    async fn a_file_is_trimmed_followed_and_not_forgotten_while_it_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let credential = Credential::new(Some(CredentialRef::File(path.display().to_string())));
+        assert!(text(&credential).is_err());
+        for (content, expected) in
+            [("sk-one\n", "sk-one"), ("  sk-two  ", "sk-two"), ("", "sk-two"), ("a\nb", "sk-two")]
+        {
+            std::fs::write(&path, content).unwrap();
+            credential.refresh(&DiskFiles).await;
+            assert_eq!(text(&credential), Ok(Some(expected.to_owned())));
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(!credential.refresh(&DiskFiles).await);
+        assert_eq!(text(&credential), Ok(Some("sk-two".to_owned())));
+        assert!(!format!("{credential:?}").contains("sk-two"));
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_named() {
+        let name = "MERIDIAN_TEST_SURELY_NOT_SET".to_owned();
+        let credential = Credential::new(Some(CredentialRef::Env(name.clone())));
+        assert_eq!(text(&credential), Err(CredentialError::NoVariable(name)));
+        assert_eq!(text(&Credential::new(None)), Ok(None));
+    }
+}
