@@ -1,0 +1,59 @@
+//! `dns.yaml`: a process that only answers DNS.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use meridian_types::{CellName, NodeName, RegionName};
+
+use super::node::{cell, drain_grace, required_control};
+use super::parts::{ControlPlane, DnsListen, dns};
+use super::section::Section;
+use super::{ProcessFileError, read};
+
+/// What a DNS process is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsFile {
+    /// Unique in the fleet.
+    pub name: NodeName,
+    /// Where it runs.
+    pub region: RegionName,
+    /// Its unit of rollout; default `main`.
+    pub cell: CellName,
+    /// Where it answers.
+    pub dns: DnsListen,
+    /// How the control plane is reached.
+    pub control: ControlPlane,
+    /// Last-known-good files.
+    pub state_dir: PathBuf,
+    /// How long open TCP connections may go on once it drains: 0 s to 1 h, default 30 s.
+    pub drain_grace: Duration,
+}
+
+impl DnsFile {
+    /// Reads the file. Blocks.
+    pub fn read(path: &Path) -> Result<Self, ProcessFileError> {
+        read(path, parse)
+    }
+}
+
+pub(super) fn parse(section: &mut Section<'_>) -> Option<DnsFile> {
+    let name = section.required("name", "a node name: a-z, 0-9 and '-'", |text| NodeName::new(text).ok());
+    let region = section.required("region", "the name of a region", |text| RegionName::new(text).ok());
+    let cell = cell(section);
+    let listen = section.section("dns", dns);
+    if !section.has("dns") {
+        section.missing("dns", "{listen: [address:port, ...], geo_database: PATH}");
+    }
+    let control = required_control(section);
+    let state_dir = section.required_path("state_dir");
+    let drain_grace = drain_grace(section);
+    Some(DnsFile {
+        name: name?,
+        region: region?,
+        cell: cell?,
+        dns: listen?,
+        control: control?,
+        state_dir: state_dir?,
+        drain_grace,
+    })
+}

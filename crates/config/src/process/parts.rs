@@ -1,0 +1,89 @@
+//! Sections that several files share.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use super::section::{Section, host_port};
+
+/// How the control plane is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlPlane {
+    /// Every replica, `host:port`; the pulse goes to all of them.
+    pub endpoints: Vec<String>,
+    /// Certificates; `None`: plaintext, which is allowed on loopback, or anywhere with `insecure: true`.
+    pub tls: Option<Mutual>,
+}
+
+/// Certificates of both ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mutual {
+    /// The authority.
+    pub ca: PathBuf,
+    /// Own certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Certificate of a public listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicTls {
+    /// Certificate chain.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Where DNS is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsListen {
+    /// UDP and TCP on each.
+    pub listen: Vec<SocketAddr>,
+    /// MaxMind-format database of where addresses are; `None`: the zones' `networks`.
+    pub geo_database: Option<PathBuf>,
+}
+
+pub(super) const SOCKET_ADDRESS: &str = "an address and a port, such as 127.0.0.1:8080 or [::1]:8080";
+
+pub(super) fn control_plane(section: &mut Section<'_>) -> Option<ControlPlane> {
+    const ALLOWED: &str = "host:port of a control replica";
+    let endpoints = section.list("endpoints", ALLOWED, host_port);
+    if endpoints.is_empty() {
+        section.missing("endpoints", &format!("a list with at least one {ALLOWED}"));
+    }
+    let tls = section.section("tls", mutual);
+    let insecure = section.optional("insecure", "true or false", |text| text.parse::<bool>().ok()).unwrap_or(false);
+    if tls.is_none() && !insecure && !endpoints.iter().all(|endpoint| is_loopback(endpoint)) {
+        let text = "plaintext is allowed on loopback only: give `tls: {ca, certificate, key}`, or `insecure: true` if \
+                    something else protects the connection";
+        section.refuse("endpoints", text);
+    }
+    Some(ControlPlane { endpoints, tls })
+}
+
+pub(super) fn mutual(section: &mut Section<'_>) -> Option<Mutual> {
+    let ca = section.required_path("ca");
+    let certificate = section.required_path("certificate");
+    let key = section.required_path("key");
+    Some(Mutual { ca: ca?, certificate: certificate?, key: key? })
+}
+
+pub(super) fn public_tls(section: &mut Section<'_>) -> Option<PublicTls> {
+    let certificate = section.required_path("certificate");
+    let key = section.required_path("key");
+    Some(PublicTls { certificate: certificate?, key: key? })
+}
+
+pub(super) fn dns(section: &mut Section<'_>) -> Option<DnsListen> {
+    let listen = section.list("listen", SOCKET_ADDRESS, |text| text.parse().ok());
+    if listen.is_empty() {
+        section.missing("listen", &format!("a list with at least one entry: {SOCKET_ADDRESS}"));
+    }
+    Some(DnsListen { listen, geo_database: section.path("geo_database") })
+}
+
+fn is_loopback(endpoint: &str) -> bool {
+    let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
