@@ -1,5 +1,7 @@
 //! The conformance battery on a real etcd; "restart" is a kill -9 and a new start on the same ports.
 
+#![expect(clippy::unwrap_used, reason = "test set-up outside of test functions")]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

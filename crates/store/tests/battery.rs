@@ -1,5 +1,7 @@
 //! The conformance battery on the memory and the embedded store.
 
+#![expect(clippy::unwrap_used, reason = "test set-up outside of test functions")]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
