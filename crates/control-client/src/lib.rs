@@ -7,12 +7,26 @@
 //! [`admin`] is the client of the operators' API, used by the command line.
 
 pub mod admin;
+mod backoff;
+mod boot;
+mod breaker;
+mod dial;
+#[cfg(test)]
+mod fixtures;
+mod handle;
+mod held;
+mod keeper;
+mod last_known_good;
+mod metrics;
 mod options;
+mod pulse;
 mod service;
 mod serving;
+mod sync;
 
-pub use options::{NodeIdentity, Options, Role, Secure};
-pub use service::{ControlState, Handle, Service, Session, SessionState};
+pub use handle::{ControlState, Handle, Session, SessionState};
+pub use options::{NodeIdentity, Options, Role};
+pub use service::Service;
 pub use serving::{Peer, Published, Served, Serving, Source, Vitals};
 
 /// How long [`Serving::answer`] may take: a person waits for it at the other end.

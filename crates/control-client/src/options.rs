@@ -1,11 +1,10 @@
 //! What the service is told at start.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use meridian_host::{Connection, Host};
+use meridian_host::Host;
+use meridian_identity::ClientTls;
 use meridian_proto::node::v1;
 use meridian_types::{CellName, Incarnation, NodeName, RegionName};
 
@@ -19,7 +18,7 @@ pub struct Options {
     /// Every control replica, `host:port`.
     pub endpoints: Vec<String>,
     /// Mutual TLS towards the replicas; `None`: plaintext.
-    pub tls: Option<Arc<dyn Secure>>,
+    pub tls: Option<ClientTls>,
     /// The machine.
     pub host: Host,
     /// Directory of the last-known-good files; made if it is missing.
@@ -56,13 +55,6 @@ pub enum Role {
     Node,
     /// Answers DNS only.
     Dns,
-}
-
-/// Makes a plain connection a secure one.
-#[async_trait]
-pub trait Secure: Send + Sync {
-    /// Does the handshake; `server_name` is the host part of the endpoint.
-    async fn connect(&self, connection: Connection, server_name: &str) -> io::Result<Connection>;
 }
 
 impl From<&NodeIdentity> for v1::NodeIdentity {

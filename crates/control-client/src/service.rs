@@ -1,70 +1,43 @@
-//! The service that keeps both lanes, and the handle to look at it.
+//! The service that keeps both lanes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_lifecycle::Shutdown;
-use meridian_types::Plan;
+use meridian_lifecycle::{Kind, Shutdown, Tasks};
 use prometheus_client::registry::Registry;
-use tokio::time::Instant;
+use tokio::sync::{Mutex, Notify, watch};
 
-use crate::Options;
+use crate::boot::boot;
+use crate::breaker::Breaker;
+use crate::handle::{Handle, Links, Shared};
+use crate::held::Held;
+use crate::keeper::Keeper;
+use crate::last_known_good::Store;
+use crate::metrics::Metrics;
+use crate::{Options, pulse, sync};
+
+/// The marker of the crash-loop breaker is removed within this time at a stop, or not at all.
+const CLEAR_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Between looks at whether the process outlived the commit it applied; that takes a minute.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Keeps the lanes of one node.
 pub struct Service {
     options: Options,
+    metrics: Metrics,
     handle: Handle,
-}
-
-/// Looks at a running [`Service`]; cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Handle {}
-
-/// Whether the control plane is in touch with this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ControlState {
-    /// No replica was ever reached since the process started.
-    Never,
-    /// Most of the replicas that can be reached answer this node's beats.
-    Connected,
-    /// Most of them do not, or none can be reached.
-    Lost {
-        /// Since when.
-        since: Instant,
-    },
-}
-
-/// The pulse to one replica.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// `host:port`.
-    pub endpoint: String,
-    /// How it is.
-    pub state: SessionState,
-    /// Since when.
-    pub since: Instant,
-}
-
-/// How the pulse to one replica is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionState {
-    /// The first connection is being made.
-    Connecting,
-    /// Beats come back.
-    Up {
-        /// From a beat to its echo.
-        round_trip: Duration,
-    },
-    /// Connected, but beats did not come back in time.
-    Silent,
-    /// No connection can be made.
-    Unreachable,
 }
 
 impl Service {
     /// A service that does nothing until it runs; its metrics go to `registry`.
-    pub fn new(options: Options, _registry: &mut Registry) -> Self {
-        Self { options, handle: Handle {} }
+    pub fn new(options: Options, registry: &mut Registry) -> Self {
+        let shared = Shared {
+            held: watch::Sender::new(Held::default()),
+            links: watch::Sender::new(Links::new(&options.endpoints)),
+            report_now: Notify::new(),
+        };
+        Self { options, metrics: Metrics::new(registry), handle: Handle { shared: Arc::new(shared) } }
     }
 
     /// Looks at this service, also while it runs.
@@ -72,30 +45,45 @@ impl Service {
         self.handle.clone()
     }
 
-    /// Starts from the last-known-good file, then keeps the lanes until the shutdown is *forced*: a draining node
-    /// goes on beating, so that the control plane sees it drain.
+    /// Starts from the last-known-good file, then keeps the lanes until the shutdown is *forced*: a draining node goes
+    /// on beating, so that the control plane sees it drain.
     pub async fn run(self, shutdown: Shutdown) {
-        let _ = self.options;
-        shutdown.forced().await;
+        let Self { options, metrics, handle: Handle { shared } } = self;
+        let mut store = Store::new(options.host.clone(), options.state_dir.clone());
+        let mut breaker = Breaker::open(options.host.clone(), &options.state_dir).await;
+        let generations = store.load().await;
+        let held = boot(&options, generations, &mut breaker).await;
+        metrics.commit.set(held.commit.as_ref().map_or(0, |commit| commit.id.0));
+        shared.held.send_replace(held);
+
+        let breaker = Arc::new(Mutex::new(breaker));
+        let entropy = options.host.entropy.clone();
+        let (keeper, flush) = Keeper::new(store, shared.held.subscribe(), entropy, metrics.clone());
+        let lane = sync::Lane::new(&options, &shared, &metrics, &breaker, flush);
+        let (hub, sessions) = pulse::Hub::new(&options, &shared, &metrics);
+
+        let (trigger, stop) = shutdown.child();
+        let tasks = Tasks::new(trigger, stop.clone());
+        tasks.spawn("last-known-good", Kind::Essential, keeper.run());
+        tasks.spawn("sync", Kind::Essential, lane.run());
+        tasks.spawn("pulse", Kind::Essential, hub.run());
+        for session in sessions {
+            tasks.spawn("pulse-session", Kind::Essential, session.run());
+        }
+        tasks.spawn("crash-loop-breaker", Kind::Helper, watch_survival(breaker.clone(), stop.clone()));
+        stop.forced().await;
+        // An ordered stop is no death; a commit may have been applied since the drain began.
+        let _ = tokio::time::timeout(CLEAR_DEADLINE, async { breaker.lock().await.survived().await }).await;
+        tasks.finished().await;
     }
 }
 
-impl Handle {
-    /// Whether the control plane is in touch.
-    pub fn control_state(&self) -> ControlState {
-        ControlState::Never
+/// Lets the breaker look whether the newest commit has been served for long enough, and tells it of an ordered stop.
+async fn watch_survival(breaker: Arc<Mutex<Breaker>>, stop: Shutdown) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => breaker.lock().await.look().await,
+            () = stop.draining() => return breaker.lock().await.survived().await,
+        }
     }
-
-    /// The pulse to each replica, in the order of [`Options::endpoints`].
-    pub fn sessions(&self) -> Vec<Session> {
-        Vec::new()
-    }
-
-    /// The plan that is obeyed, if any.
-    pub fn plan(&self) -> Option<Arc<Plan>> {
-        None
-    }
-
-    /// Sends a beat with a report to every replica at once: a probe flipped, or the serving state changed.
-    pub fn report_now(&self) {}
 }

@@ -1,0 +1,104 @@
+//! Writes what is held to the last-known-good file: at once for a commit, a little later for the rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_host::{Entropy, jitter};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::held::Held;
+use crate::last_known_good::Store;
+use crate::metrics::{Metrics, Outcome};
+
+/// Accounts and plans change often and a lost change costs only a little catching up: they are written this late, all
+/// changes together.
+const DELAY: Duration = Duration::from_secs(2);
+/// Between attempts to write when the disk refuses.
+const RETRY: Duration = Duration::from_secs(5);
+/// Commits that wait to be written; the lane has at most one under way.
+const WAITING: usize = 4;
+
+/// Asks the keeper to write.
+#[derive(Clone)]
+pub(crate) struct Flush {
+    requests: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+impl Flush {
+    /// Resolves once everything that is held now is in the file; while the disk refuses, it does not.
+    pub(crate) async fn written(self) -> bool {
+        let (done, written) = oneshot::channel();
+        self.requests.send(done).await.is_ok() && written.await.is_ok()
+    }
+}
+
+/// The task that owns the files.
+pub(crate) struct Keeper {
+    store: Store,
+    held: watch::Receiver<Held>,
+    requests: mpsc::Receiver<oneshot::Sender<()>>,
+    waiting: Vec<oneshot::Sender<()>>,
+    entropy: Arc<dyn Entropy>,
+    metrics: Metrics,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        store: Store,
+        held: watch::Receiver<Held>,
+        entropy: Arc<dyn Entropy>,
+        metrics: Metrics,
+    ) -> (Self, Flush) {
+        let (sender, requests) = mpsc::channel(WAITING);
+        (Self { store, held, requests, waiting: Vec::new(), entropy, metrics }, Flush { requests: sender })
+    }
+
+    /// Runs until nobody holds anything any more.
+    pub(crate) async fn run(mut self) {
+        let mut due: Option<Instant> = None;
+        loop {
+            let wait = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = wait => due = self.write().await.err().map(|retry| Instant::now() + retry),
+                changed = self.held.changed() => match changed {
+                    Ok(()) => due = due.or(Some(Instant::now() + DELAY)),
+                    Err(_) => return,
+                },
+                request = self.requests.recv() => match request {
+                    Some(done) => {
+                        self.waiting.retain(|waiting| !waiting.is_closed());
+                        self.waiting.push(done);
+                        due = Some(Instant::now());
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Writes all that is held; `Err` says when to try again.
+    async fn write(&mut self) -> Result<(), Duration> {
+        let held = self.held.borrow_and_update().clone();
+        match self.store.save(&held).await {
+            Ok(()) => {
+                self.metrics.file_writes.get_or_create(&Outcome::DONE).inc();
+                for done in self.waiting.drain(..) {
+                    // Whoever stopped waiting does not mind.
+                    let _ = done.send(());
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.metrics.file_writes.get_or_create(&Outcome::FAILED).inc();
+                tracing::error!(%error, "the last-known-good file cannot be written; a restart may find an old one");
+                Err(RETRY / 2 + jitter(&*self.entropy, RETRY / 2))
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The pulse to one replica: connect, beat, watch the echoes, connect again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_proto::node::v1;
+use meridian_proto::node::v1::node_service_client::NodeServiceClient;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use super::echo::Echoes;
+use super::{BEAT, Down, Tick};
+use crate::Options;
+use crate::backoff::Backoff;
+use crate::dial::dial;
+use crate::handle::{SessionState, Shared};
+use crate::metrics::{Metrics, Outcome};
+
+/// Waits between attempts stay below this. Lower than for configuration: a beat stream is cheap to open, and until it
+/// is open the replica does not know that the node lives.
+const BACKOFF_LIMIT: Duration = Duration::from_secs(4);
+/// A replica that has accepted the connection answers the call within this time.
+const OPEN_DEADLINE: Duration = Duration::from_secs(2);
+/// Beats that wait to be written. More than a few mean that nothing flows, which the missing echoes tell.
+const OUTBOX: usize = 4;
+
+/// Keeps the pulse to one replica.
+pub(crate) struct Session {
+    pub(crate) options: Options,
+    /// Which of the endpoints.
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) metrics: Metrics,
+    pub(crate) ticks: watch::Receiver<Tick>,
+    pub(crate) down: mpsc::Sender<Down>,
+}
+
+/// Why a stream ended.
+enum Ended {
+    /// Beats did not come back.
+    Silent,
+    /// By the replica or the network, in words.
+    Closed(String),
+    /// The service is gone.
+    Stopped,
+}
+
+impl Session {
+    /// Runs until the service stops.
+    pub(crate) async fn run(mut self) {
+        let Some(endpoint) = self.options.endpoints.get(self.index).cloned() else { return };
+        let mut backoff = Backoff::new(BACKOFF_LIMIT);
+        loop {
+            match dial(&endpoint, self.options.tls.clone(), &self.options.host).await {
+                Ok(channel) => match self.keep(channel, &mut backoff).await {
+                    Ended::Silent => {
+                        self.metrics.pulse_ended.get_or_create(&Outcome::SILENT).inc();
+                        self.note(SessionState::Silent, "beats do not come back");
+                    }
+                    Ended::Closed(why) => {
+                        self.metrics.pulse_ended.get_or_create(&Outcome::CLOSED).inc();
+                        self.note(SessionState::Unreachable, &why);
+                    }
+                    Ended::Stopped => return,
+                },
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string);
+                    self.note(SessionState::Unreachable, &cause);
+                }
+            }
+            tokio::time::sleep(backoff.wait(&*self.options.host.entropy)).await;
+        }
+    }
+
+    /// One stream, from its first beat to its end.
+    async fn keep(&mut self, channel: Channel, backoff: &mut Backoff) -> Ended {
+        let mut echoes = Echoes::new();
+        let (outbox, beats) = mpsc::channel(OUTBOX);
+        let first = self.beat(&mut echoes, Some((&self.options.identity).into()));
+        if outbox.try_send(first).is_err() {
+            return Ended::Stopped;
+        }
+        let mut client = NodeServiceClient::new(channel).max_decoding_message_size(meridian_proto::MAX_MESSAGE_BYTES);
+        let opening = client.pulse(ReceiverStream::new(beats));
+        let mut replies = match tokio::time::timeout(OPEN_DEADLINE, opening).await {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => return Ended::Closed(status.to_string()),
+            Err(_) => return Ended::Silent,
+        };
+        self.converse(&mut replies, &outbox, &mut echoes, backoff).await
+    }
+
+    async fn converse(
+        &mut self,
+        replies: &mut Streaming<v1::BeatReply>,
+        outbox: &mpsc::Sender<v1::Beat>,
+        echoes: &mut Echoes,
+        backoff: &mut Backoff,
+    ) -> Ended {
+        // The clock that finds silence is not the one that beats: it must go on if the hub does not.
+        let mut look = tokio::time::interval(BEAT / 2);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // Replies first: after a pause of this process they are all there, and prove the replica right.
+                biased;
+                reply = replies.message() => match reply {
+                    Ok(Some(reply)) => {
+                        if let Some(round_trip) = echoes.echoed(reply.sequence_echo) {
+                            backoff.reset();
+                            self.metrics.round_trip.observe(round_trip.as_secs_f64());
+                            self.note(SessionState::Up { round_trip }, "beats come back");
+                        }
+                        if !self.pass_on(reply).await {
+                            return Ended::Stopped;
+                        }
+                    }
+                    Ok(None) => return Ended::Closed("the replica ended the stream".to_owned()),
+                    Err(status) => return Ended::Closed(status.to_string()),
+                },
+                _ = look.tick() => if echoes.is_dead() {
+                    return Ended::Silent;
+                },
+                changed = self.ticks.changed() => {
+                    if changed.is_err() {
+                        return Ended::Stopped;
+                    }
+                    // A beat is only numbered if it is sent.
+                    if let Ok(place) = outbox.try_reserve() {
+                        place.send(self.beat(echoes, None));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives plan and peers to the hub; false if it is gone.
+    async fn pass_on(&self, reply: v1::BeatReply) -> bool {
+        let plan = reply.plan.map(Down::Plan);
+        let peers = reply.peers.map(Down::Peers);
+        for down in [plan, peers].into_iter().flatten() {
+            if self.down.send(down).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn beat(&mut self, echoes: &mut Echoes, identity: Option<v1::NodeIdentity>) -> v1::Beat {
+        let Tick { vitals, report } = self.ticks.borrow_and_update().clone();
+        let held = self.shared.held.borrow();
+        let plan = held.plan.as_ref().map(|plan| plan.id).unwrap_or_default();
+        v1::Beat {
+            sequence: echoes.send(),
+            state: vitals.state.into(),
+            commit: vitals.served.map_or(0, |served| served.commit.0),
+            digest: vitals.served.map(|served| served.digest.as_bytes().to_vec().into()).unwrap_or_default(),
+            plan_epoch: plan.epoch,
+            plan_number: plan.number,
+            in_flight: vitals.in_flight,
+            // The first beat takes none: its window may have been sent to this replica before the stream broke.
+            report: if identity.is_some() { None } else { report.map(|report| (*report).clone()) },
+            echo_seen: echoes.seen(),
+            accounts_digest: held
+                .accounts
+                .as_ref()
+                .map(|held| held.digest.as_bytes().to_vec().into())
+                .unwrap_or_default(),
+            identity,
+        }
+    }
+
+    fn note(&self, state: SessionState, why: &str) {
+        let mut control = None;
+        self.shared.links.send_if_modified(|links| {
+            let before = links.control;
+            let changed = links.set(self.index, state);
+            if changed {
+                let up = links.sessions.iter().filter(|session| session.state.is_up()).count();
+                self.metrics.sessions_up.set(i64::try_from(up).unwrap_or(i64::MAX));
+                control = (before != links.control).then_some(links.control);
+                let endpoint = links.sessions.get(self.index).map(|session| session.endpoint.as_str());
+                tracing::info!(endpoint, state = state.as_str(), why, "pulse");
+            }
+            changed
+        });
+        match control {
+            Some(crate::ControlState::Lost { .. }) => tracing::warn!("control plane lost; serving on"),
+            Some(_) => tracing::info!("control plane connected"),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The start from the last-known-good files, with and without a control plane.
+
+use std::time::Duration;
+
+use meridian_control_client::Source;
+use meridian_proto::node::v1;
+use meridian_proto::node::v1::sync_response;
+use meridian_types::KeyHash;
+
+use crate::machine::Machine;
+use crate::node::{Node, content, eventually, key, plan};
+use crate::replica::{Replica, SyncCall};
+
+const C1: &str = "c1:7100";
+
+/// Later than the keeper writes accounts and plans.
+const WRITTEN: Duration = Duration::from_secs(5);
+/// Longer than the crash-loop breaker watches.
+const SURVIVED: Duration = Duration::from_secs(70);
+
+/// A machine whose node got the commits, one after the other, and outlived each.
+async fn machine_with(commits: &[u64]) -> (Machine, Replica, SyncCall, Node) {
+    let machine = Machine::default();
+    let mut replica = Replica::start(&machine, C1);
+    let node = Node::start(&machine, &[C1]);
+    let mut call = replica.welcome().await;
+    for commit in commits {
+        call.send_commit(*commit, &content(*commit as f64, &["eu-west"]), None).await;
+        call.ack().await;
+        tokio::time::sleep(SURVIVED).await;
+    }
+    (machine, replica, call, node)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_starts_from_its_file_without_any_control_plane() {
+    let (machine, replica, call, node) = machine_with(&[1, 2]).await;
+    let update = v1::AccountUpdate { keys: vec![key("a", true)], ..Default::default() };
+    call.send(sync_response::Message::Accounts(update)).await;
+    *replica.behaviour.plan.lock().unwrap() = Some(plan(1, 7));
+    tokio::time::sleep(WRITTEN).await;
+    node.stop().await;
+    replica.crash();
+
+    let node = Node::start(&machine, &[C1]);
+    eventually("served", || node.served() == Some(2)).await;
+    let notes = node.recorder.0.lock().unwrap();
+    assert_eq!(notes.applied, [(2, Source::File { age: Duration::ZERO })]);
+    assert!(notes.accounts.keys[&KeyHash::of("a")].revoked_at_unix_ms.is_some());
+    assert_eq!(notes.plans.iter().map(|plan| plan.number).collect::<Vec<_>>(), [7]);
+    assert_eq!(node.handle.plan().unwrap().id.number, 7);
+    drop(notes);
+
+    // The plane comes back: it is told what the node holds, and an older plan is refused.
+    let mut replica = Replica::start(&machine, C1);
+    *replica.behaviour.plan.lock().unwrap() = Some(plan(1, 6));
+    let hello = replica.welcome().await.hello;
+    assert_eq!((hello.commit_held, hello.plan_epoch_held, hello.plan_number_held), (2, 1, 7));
+    assert_eq!(hello.account_digests.len(), 256 * 8);
+    tokio::time::sleep(WRITTEN).await;
+    assert_eq!(node.recorder.0.lock().unwrap().plans.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_corrupt_file_falls_back_a_generation() {
+    let (machine, replica, _call, node) = machine_with(&[1, 2, 3]).await;
+    node.stop().await;
+    replica.crash();
+    {
+        let mut files = machine.files.content.lock().unwrap();
+        assert_eq!(files.len(), 3, "{:?}", files.keys());
+        let newest = files.values_mut().next_back().unwrap();
+        let middle = newest.len() / 2;
+        newest[middle] ^= 1;
+    }
+    let node = Node::start(&machine, &[]);
+    eventually("served", || node.served() == Some(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_twice_killed_the_process_is_left_and_nacked() {
+    let (machine, mut replica, mut call, _node) = machine_with(&[1]).await;
+    let deadly = content(2.0, &["eu-west"]);
+    call.send_commit(2, &deadly, None).await;
+    call.ack().await;
+
+    let once_dead = machine.after_power_loss();
+    let node = Node::start(&once_dead, &[]);
+    eventually("served", || node.served() == Some(2)).await;
+
+    let twice_dead = once_dead.after_power_loss();
+    drop((call, _node));
+    let node = Node::start(&twice_dead, &[C1]);
+    eventually("served", || node.served() == Some(1)).await;
+    // Calls of the nodes that are dead may still be in the queue.
+    let mut call = loop {
+        let call = replica.welcome().await;
+        if call.hello.commit_held == 1 {
+            break call;
+        }
+    };
+    call.send_commit(2, &deadly, None).await;
+    let nack = call.nack().await;
+    assert!(nack.faults[0].text.contains("died twice"), "{:?}", nack.faults);
+    assert_eq!(node.applied(), [1]);
+    // What repairs it is taken.
+    call.send_commit(3, &content(3.0, &["eu-west"]), None).await;
+    assert_eq!(call.ack().await.commit, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ordered_stop_and_a_long_life_are_no_deaths() {
+    let (mut machine, _replica, _call, node) = machine_with(&[1, 2]).await;
+    node.stop().await;
+    for _ in 0..3 {
+        let node = Node::start(&machine, &[]);
+        eventually("served", || node.served() == Some(2)).await;
+        node.stop().await;
+    }
+    for _ in 0..3 {
+        let node = Node::start(&machine, &[]);
+        eventually("served", || node.served() == Some(2)).await;
+        tokio::time::sleep(SURVIVED).await;
+        machine = machine.after_power_loss();
+    }
+}

@@ -1,0 +1,148 @@
+//! A machine in memory: a network of pipes, files that can fail and be copied, counted randomness. Time can be paused.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use meridian_host::{Connection, Datagram, Entropy, Files, Host, Listen, Network, WallClock};
+use tokio::sync::mpsc;
+
+/// Bytes in flight in one pipe.
+const PIPE: usize = 64 << 10;
+
+#[derive(Clone, Default)]
+pub struct Machine {
+    pub net: Arc<Pipes>,
+    pub files: Arc<MemoryFiles>,
+}
+
+impl Machine {
+    pub fn host(&self) -> Host {
+        Host {
+            net: self.net.clone(),
+            clock: Arc::new(FixedClock),
+            entropy: Arc::new(Counter::default()),
+            files: self.files.clone(),
+        }
+    }
+
+    /// The machine as it would be after its power failed now: same network, what is on the disk.
+    pub fn after_power_loss(&self) -> Self {
+        let files = self.files.content.lock().unwrap().clone();
+        Self {
+            net: self.net.clone(),
+            files: Arc::new(MemoryFiles { content: Mutex::new(files), ..Default::default() }),
+        }
+    }
+}
+
+struct FixedClock;
+
+impl WallClock for FixedClock {
+    fn now_unix_ms(&self) -> i64 {
+        1_790_000_000_000
+    }
+}
+
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+impl Entropy for Counter {
+    fn fill(&self, bytes: &mut [u8]) {
+        let next = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+        bytes.iter_mut().zip(next.into_iter().cycle()).for_each(|(byte, next)| *byte = next);
+    }
+}
+
+#[derive(Default)]
+pub struct Pipes {
+    listeners: Mutex<BTreeMap<String, mpsc::Sender<Connection>>>,
+}
+
+impl Pipes {
+    /// Whoever connects to `authority` is accepted by what this returns.
+    pub fn bind(&self, authority: &str) -> Box<dyn Listen> {
+        let (sender, connections) = mpsc::channel(64);
+        self.listeners.lock().unwrap().insert(authority.to_owned(), sender);
+        Box::new(PipeListener(connections))
+    }
+}
+
+fn nowhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 1))
+}
+
+#[async_trait]
+impl Network for Pipes {
+    async fn connect(&self, authority: &str) -> io::Result<Connection> {
+        let (near, far) = tokio::io::duplex(PIPE);
+        let pipe = |io| Connection { io: Box::new(io), peer: nowhere(), local: nowhere() };
+        let listener = self.listeners.lock().unwrap().get(authority).cloned();
+        match listener {
+            Some(listener) if listener.send(pipe(far)).await.is_ok() => Ok(pipe(near)),
+            _ => Err(io::ErrorKind::ConnectionRefused.into()),
+        }
+    }
+
+    async fn connect_from(&self, _: IpAddr, authority: &str) -> io::Result<Connection> {
+        self.connect(authority).await
+    }
+
+    async fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Listen>> {
+        Ok(self.bind(&address.to_string()))
+    }
+
+    async fn datagram(&self, _: SocketAddr) -> io::Result<Box<dyn Datagram>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+struct PipeListener(mpsc::Receiver<Connection>);
+
+#[async_trait]
+impl Listen for PipeListener {
+    async fn accept(&mut self) -> io::Result<Connection> {
+        match self.0.recv().await {
+            Some(connection) => Ok(connection),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(nowhere())
+    }
+}
+
+#[derive(Default)]
+pub struct MemoryFiles {
+    pub content: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
+    pub fails: AtomicBool,
+}
+
+#[async_trait]
+impl Files for MemoryFiles {
+    async fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.content.lock().unwrap().get(path).cloned().ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    async fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.content.lock().unwrap().insert(path.to_owned(), content.to_owned());
+        Ok(())
+    }
+
+    async fn remove(&self, path: &Path) -> io::Result<()> {
+        self.content.lock().unwrap().remove(path);
+        Ok(())
+    }
+
+    async fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(self.content.lock().unwrap().keys().filter(|path| path.parent() == Some(dir)).cloned().collect())
+    }
+}
