@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::{Digest, Jurisdiction, ModelName, TenantName};
 
 /// Who pays.
@@ -13,6 +16,11 @@ pub struct Tenant {
     pub allowed_jurisdictions: Vec<Jurisdiction>,
     /// What it may call; empty: everything.
     pub allowed_models: Vec<ModelName>,
+}
+
+/// The text of a new key: `mrd_` and 256 random bits in base64url, so that scanners for leaked secrets know it.
+pub fn key_text(random: [u8; 32]) -> String {
+    format!("mrd_{}", URL_SAFE_NO_PAD.encode(random))
 }
 
 /// SHA-256 of a key's text. A key has 256 random bits, so that a fast hash is enough, and needed: it is computed for

@@ -14,9 +14,10 @@ mod name;
 mod plan;
 pub mod provider;
 pub mod region;
+mod request_id;
 pub mod zone;
 
-pub use account::{Key, KeyHash, Tenant};
+pub use account::{Key, KeyHash, Tenant, key_text};
 pub use code::ErrorCode;
 pub use configuration::Configuration;
 pub use digest::Digest;
@@ -29,4 +30,5 @@ pub use name::{
 pub use plan::{Contingency, Permille, Plan, PlanError, RegionPlan, RegionState, Shares};
 pub use provider::Provider;
 pub use region::{Coordinates, Region};
+pub use request_id::RequestId;
 pub use zone::Zone;
