@@ -1,0 +1,148 @@
+//! Watches over one connection's socket: a client must begin to speak, and must take what is written to it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use meridian_host::ByteStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::Limits;
+
+/// HTTP/2's connection preface (RFC 9113, section 3.4). While what came is a beginning of it, the version is not known
+/// and no other time limit runs.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A socket under watch.
+pub(crate) struct Guarded {
+    io: Box<dyn ByteStream>,
+    limits: Limits,
+    /// Bytes seen that are a beginning of the preface; `None` once the version is known.
+    undecided: Option<(usize, Pin<Box<Sleep>>)>,
+    /// Runs while a write is stuck.
+    stuck: Option<Pin<Box<Sleep>>>,
+}
+
+impl Guarded {
+    pub(crate) fn new(io: Box<dyn ByteStream>, limits: Limits) -> Self {
+        let patience = Box::pin(sleep_until(Instant::now() + limits.first_byte));
+        Self { io, limits, undecided: Some((0, patience)), stuck: None }
+    }
+
+    fn track(&mut self, bytes: &[u8]) {
+        if let Some((seen, _)) = &mut self.undecided {
+            let rest = PREFACE.get(*seen..).unwrap_or_default();
+            let beginning = bytes.len() < rest.len() && rest.starts_with(bytes);
+            *seen += bytes.len();
+            if !beginning {
+                self.undecided = None;
+            }
+        }
+    }
+
+    fn stuck_for_too_long<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let limit = self.limits.write_stall;
+        let sleep = self.stuck.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) => {
+                let read = buffer.filled().get(before..).unwrap_or_default();
+                self.track(read);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => match &mut self.undecided {
+                Some((_, patience)) => {
+                    ready!(patience.as_mut().poll(cx));
+                    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                }
+                None => Poll::Pending,
+            },
+            failed => failed,
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.io).poll_write(cx, bytes) {
+            Poll::Pending => self.stuck_for_too_long(cx),
+            done => {
+                self.stuck = None;
+                done
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.io).poll_write_vectored(cx, slices) {
+            Poll::Pending => self.stuck_for_too_long(cx),
+            done => {
+                self.stuck = None;
+                done
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// How long a read waits after `sent` came, if it ends at all.
+    async fn patience(sent: &[u8]) -> Option<std::time::Duration> {
+        let (mut client, server) = duplex(64);
+        let mut guarded = Guarded::new(Box::new(server), Limits::default());
+        client.write_all(sent).await.unwrap();
+        let mut buffer = vec![0; sent.len()];
+        guarded.read_exact(&mut buffer).await.unwrap();
+        let started = Instant::now();
+        let more = tokio::time::timeout(std::time::Duration::from_secs(1000), guarded.read_u8());
+        more.await.ok().map(|_| started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_before_the_version_is_known_ends_the_connection() {
+        let limit = Some(Limits::default().first_byte);
+        assert_eq!(patience(b"").await, limit);
+        assert_eq!(patience(b"P").await, limit);
+        assert_eq!(patience(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r").await, limit);
+        assert_eq!(patience(PREFACE).await, None);
+        assert_eq!(patience(b"POST /").await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_counts_as_gone() {
+        let (_client, server) = duplex(16);
+        let mut guarded = Guarded::new(Box::new(server), Limits::default());
+        let started = Instant::now();
+        let error = guarded.write_all(&[0; 64]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), Limits::default().write_stall);
+    }
+}

@@ -1,0 +1,23 @@
+//! The HTTP surface: listens, keeps clients within limits, gives every request an id and a trace, and speaks OpenAI's
+//! paths and error bodies. What a request means is behind [`Surface`]; this crate knows no models and no keys.
+
+mod budget;
+mod guard;
+mod limits;
+mod metrics;
+mod reply;
+mod request_id;
+mod routes;
+mod server;
+mod surface;
+pub mod trace;
+mod upload;
+
+pub use budget::{Budget, Share};
+pub use limits::Limits;
+pub use reply::{Body, Refused, Reply, Retry};
+pub use request_id::RequestId;
+pub use server::{Options, Service};
+pub use surface::{Call, ModelCard, Surface};
+pub use trace::TraceContext;
+pub use upload::{Buffered, Upload};

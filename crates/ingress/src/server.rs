@@ -1,0 +1,241 @@
+//! Accepts connections and serves HTTP/1.1 and HTTP/2 on them until the process stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use meridian_host::{Connection, Entropy, Listen};
+use meridian_identity::ServerTls;
+use meridian_lifecycle::Shutdown;
+use meridian_types::{NodeName, RegionName};
+use prometheus_client::registry::Registry;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::guard::Guarded;
+use crate::metrics::Metrics;
+use crate::routes::{Shared, router};
+use crate::{Budget, Limits, Surface};
+
+/// Answers under way on one HTTP/2 connection: more belong on another, so that one cannot take the whole node.
+const HTTP2_MAX_STREAMS: u32 = 256;
+
+/// What a client may send ahead of our reading, for one request and for a connection.
+const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
+const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What is held of one answer for a client that reads slowly: some events. Beyond it reading upstream pauses.
+const HTTP2_SEND_BUFFER: usize = 32 * 1024;
+
+/// A client that vanished without closing is found out although it only waits.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Options of a [`Service`].
+pub struct Options {
+    /// Where clients connect.
+    pub listener: Box<dyn Listen>,
+    /// `None`: plaintext.
+    pub tls: Option<ServerTls>,
+    /// What clients may take.
+    pub limits: Limits,
+    /// Where this is: in ids and headers.
+    pub region: RegionName,
+    /// Who this is: in ids and headers.
+    pub node: NodeName,
+    /// Randomness for ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// How long new connections are still taken after the drain began: until load balancers and resolvers know.
+    pub linger: Duration,
+}
+
+/// The listener.
+pub struct Service {
+    listener: Box<dyn Listen>,
+    tls: Option<ServerTls>,
+    limits: Limits,
+    linger: Duration,
+    metrics: Metrics,
+    server: Server,
+}
+
+type Handler = TowerToHyperService<axum::Router>;
+
+#[derive(Clone)]
+struct Server {
+    builder: Builder<TokioExecutor>,
+    handler: Handler,
+}
+
+impl Service {
+    /// A service that accepts nothing until it runs; its metrics go to `registry`.
+    pub fn new(options: Options, surface: Arc<dyn Surface>, registry: &mut Registry) -> Self {
+        let Options { listener, tls, limits, region, node, entropy, linger } = options;
+        let metrics = Metrics::register(registry);
+        let header = |name: &str| HeaderValue::try_from(name).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let shared = Shared {
+            surface,
+            limits,
+            budget: Budget::new(limits.body_budget_bytes),
+            entropy,
+            region: header(region.as_str()),
+            node: header(node.as_str()),
+            metrics: metrics.clone(),
+        };
+        let handler = TowerToHyperService::new(router(Arc::new(shared)));
+        let server = Server { builder: builder(&limits), handler };
+        Self { listener, tls, limits, linger, metrics, server }
+    }
+
+    /// Serves. When the drain begins, connections that are idle are closed, the others after their answer; new ones are
+    /// taken for the linger time. Returns when every connection has ended, or at once when forced.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let connections = TaskTracker::new();
+        let slots = Arc::new(Semaphore::new(self.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        // Ends the connections that were taken during the linger time.
+        let last_call = CancellationToken::new();
+        let lingered = async {
+            shutdown.draining().await;
+            tokio::time::sleep(self.linger).await;
+        };
+        tokio::pin!(lingered);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = shutdown.forced() => break,
+                () = &mut lingered => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            let connection = match accepted {
+                Ok(connection) => connection,
+                Err(error) => {
+                    tracing::error!(%error, "the listener failed");
+                    break;
+                }
+            };
+            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+                self.metrics.connections_refused.inc();
+                continue;
+            };
+            let leave = if shutdown.is_draining() { Leave::At(last_call.clone()) } else { Leave::OnDrain };
+            let serving = self.serve(connection, slot, leave, shutdown.clone());
+            connections.spawn(serving);
+        }
+        drop(self.listener);
+        last_call.cancel();
+        connections.close();
+        tokio::select! {
+            () = shutdown.forced() => {}
+            () = connections.wait() => {}
+        }
+    }
+
+    fn serve(
+        &self,
+        connection: Connection,
+        slot: OwnedSemaphorePermit,
+        leave: Leave,
+        shutdown: Shutdown,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (tls, metrics, server, limits) = (self.tls.clone(), self.metrics.clone(), self.server.clone(), self.limits);
+        async move {
+            let _slot = slot;
+            let _open = Open::new(&metrics);
+            let connection = match secured(tls, connection).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    metrics.handshakes_failed.inc();
+                    tracing::debug!(%error, "TLS handshake failed");
+                    return;
+                }
+            };
+            let guarded = Guarded::new(connection.io, limits);
+            tokio::select! {
+                () = shutdown.forced() => {}
+                () = server.serve(guarded, leave.wait(&shutdown)) => {}
+            }
+        }
+    }
+}
+
+/// When a connection is asked to end.
+enum Leave {
+    OnDrain,
+    At(CancellationToken),
+}
+
+impl Leave {
+    async fn wait(self, shutdown: &Shutdown) {
+        match self {
+            Self::OnDrain => shutdown.draining().await,
+            Self::At(token) => token.cancelled().await,
+        }
+    }
+}
+
+impl Server {
+    async fn serve(self, io: Guarded, leave: impl Future<Output = ()>) {
+        let Self { builder, handler } = self;
+        let connection = builder.serve_connection(TokioIo::new(io), handler);
+        tokio::pin!(connection);
+        let outcome = tokio::select! {
+            outcome = &mut connection => outcome,
+            () = leave => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        // A client that breaks off is its own affair.
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "connection ended");
+        }
+    }
+}
+
+async fn secured(tls: Option<ServerTls>, connection: Connection) -> std::io::Result<Connection> {
+    match tls {
+        Some(tls) => tls.accept(connection).await.map(|(connection, _)| connection),
+        None => Ok(connection),
+    }
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_headers(limits.max_headers)
+        .max_buf_size(limits.max_head_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(HTTP2_MAX_STREAMS)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+        .max_send_buf_size(HTTP2_SEND_BUFFER)
+        .keep_alive_interval(HTTP2_PING_INTERVAL)
+        .keep_alive_timeout(HTTP2_PING_TIMEOUT);
+    builder
+}
+
+/// Counts a connection while it is open.
+struct Open(Metrics);
+
+impl Open {
+    fn new(metrics: &Metrics) -> Self {
+        metrics.connections.inc();
+        Self(metrics.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}

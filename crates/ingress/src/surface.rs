@@ -1,0 +1,59 @@
+//! The seam to what serves requests.
+
+use async_trait::async_trait;
+use http::HeaderMap;
+use tokio::time::Instant;
+use tracing::Span;
+
+use crate::{Refused, Reply, RequestId, TraceContext, Upload};
+
+/// A request as it was accepted.
+#[derive(Debug)]
+pub struct Call {
+    /// Its id.
+    pub id: RequestId,
+    /// Its place in its trace.
+    pub trace: TraceContext,
+    /// Its span; hold it until the answer has ended.
+    pub span: Span,
+    /// When its head was there.
+    pub started: Instant,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, not yet read.
+    pub body: Upload,
+}
+
+/// A model as `/v1/models` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelCard {
+    /// Its name.
+    pub id: String,
+    /// Seconds since 1970.
+    pub created: i64,
+}
+
+/// What serves requests. Dropping a returned future or an answer's body means that the client is gone.
+#[async_trait]
+pub trait Surface: Send + Sync + 'static {
+    /// `POST /v1/chat/completions`.
+    async fn chat_completions(&self, call: Call) -> Reply;
+
+    /// `GET /v1/models`: those that the caller may use, sorted.
+    ///
+    /// # Errors
+    /// When the caller is not known.
+    fn models(&self, headers: &HeaderMap) -> Result<Vec<ModelCard>, Refused>;
+
+    /// Whether clients should be sent here, or why not.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Whether the process is stopping, so that clients should not keep their connection.
+    fn is_draining(&self) -> bool;
+
+    /// All metrics of the process in OpenMetrics text.
+    fn metrics(&self) -> String;
+}

@@ -1,0 +1,165 @@
+//! A request's body: read within size, time and the shared budget.
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use meridian_types::ErrorCode;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{Budget, Limits, Refused, Retry, Share};
+
+/// First allocation for a body whose length is known; more comes as bytes come, so that a lie costs nothing.
+const FIRST_ALLOCATION: usize = 64 * 1024;
+
+/// What is read of a body that is refused, so that its sender gets to see the answer: closing a connection with unread
+/// bytes resets it.
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+const LINGER: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// A body that is still to be read.
+#[derive(Debug)]
+pub struct Upload {
+    body: axum::body::Body,
+    declared: Option<usize>,
+    limits: Limits,
+    budget: Budget,
+}
+
+/// A whole body, with its share of the budget.
+#[derive(Debug)]
+pub struct Buffered {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Drop it when the bytes are dropped.
+    pub share: Share,
+}
+
+impl Upload {
+    pub(crate) fn new(headers: &HeaderMap, body: axum::body::Body, limits: Limits, budget: Budget) -> Self {
+        let text = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let declared = text.and_then(|text| text.parse().ok()).or(body.size_hint().exact());
+        let declared = declared.map(|length: u64| usize::try_from(length).unwrap_or(usize::MAX));
+        Self { body, declared, limits, budget }
+    }
+
+    /// Refuses a body that says it is too large, before a byte of it is read.
+    ///
+    /// # Errors
+    /// 413.
+    pub(crate) fn check_declared(self) -> Result<Self, Refused> {
+        if self.declared.is_some_and(|length| length > self.limits.max_body_bytes) {
+            let refused = self.too_large();
+            self.discard();
+            return Err(refused);
+        }
+        Ok(self)
+    }
+
+    /// Reads the whole body.
+    ///
+    /// # Errors
+    /// 413 if it is too large, 503 if too many bytes are held already, 408 if it comes too slowly, 400 if it breaks off.
+    pub async fn read(mut self) -> Result<Buffered, Refused> {
+        match self.collect().await {
+            Ok(buffered) => Ok(buffered),
+            Err(refused) => {
+                if refused.error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                    self.discard();
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    async fn collect(&mut self) -> Result<Buffered, Refused> {
+        let end = Instant::now() + self.limits.body;
+        let declared = self.declared.unwrap_or(0);
+        let mut share = self.budget.take(declared).ok_or_else(overloaded)?;
+        let mut bytes = BytesMut::with_capacity(declared.min(FIRST_ALLOCATION));
+        loop {
+            let gap = end.min(Instant::now() + self.limits.body_gap);
+            let frame = timeout_at(gap, self.body.frame()).await;
+            let frame = frame.map_err(|_| Refused::new(ErrorCode::ClientTimeout, "the body did not arrive in time"))?;
+            let Some(frame) = frame else { break };
+            let broken = |_| Refused::new(ErrorCode::InvalidRequest, "the body broke off");
+            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+            if bytes.len() + data.len() > self.limits.max_body_bytes {
+                return Err(self.too_large());
+            }
+            if !self.budget.grow(&mut share, bytes.len() + data.len()) {
+                return Err(overloaded());
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(Buffered { bytes: bytes.freeze(), share })
+    }
+
+    fn too_large(&self) -> Refused {
+        let message = format!("the body exceeds {} bytes", self.limits.max_body_bytes);
+        Refused::new(ErrorCode::TooLarge, message).retry(Retry::Never)
+    }
+
+    /// Reads on for a moment and throws away.
+    pub(crate) fn discard(self) {
+        let mut body = self.body;
+        tokio::spawn(async move {
+            let end = Instant::now() + LINGER;
+            let mut left = LINGER_BYTES;
+            while let Ok(Some(Ok(frame))) = timeout_at(end, body.frame()).await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                if length >= left {
+                    break;
+                }
+                left -= length;
+            }
+        });
+    }
+}
+
+fn overloaded() -> Refused {
+    /// Bodies are held until their answer begins: seconds.
+    const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+    Refused::new(ErrorCode::Overloaded, "too many request bodies are held").retry(Retry::After(PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upload(length: Option<usize>, parts: &[usize], limits: Limits) -> Upload {
+        let parts: Vec<_> = parts.iter().map(|n| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; *n]))).collect();
+        let body = axum::body::Body::from_stream(tokio_stream_of(parts));
+        let headers = HeaderMap::from_iter(length.map(|n| (CONTENT_LENGTH, http::HeaderValue::from(n))));
+        Upload::new(&headers, body, limits, Budget::new(limits.body_budget_bytes))
+    }
+
+    fn tokio_stream_of<T: Send + 'static>(items: Vec<T>) -> impl futures::Stream<Item = T> + Send + 'static {
+        futures::stream::iter(items)
+    }
+
+    async fn status(length: Option<usize>, parts: &[usize]) -> u16 {
+        let limits = Limits { max_body_bytes: 10_000, body_budget_bytes: 8192, ..Limits::default() };
+        let read = async { upload(length, parts, limits).check_declared()?.read().await };
+        read.await.map_or_else(|refused| refused.error.status().as_u16(), |body| body.bytes.len() as u16)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn size_is_limited_by_what_is_said_and_by_what_comes() {
+        assert_eq!(status(Some(3), &[1, 2]).await, 3);
+        assert_eq!(status(None, &[4000, 4000]).await, 8000);
+        assert_eq!(status(Some(10_001), &[]).await, 413);
+        assert_eq!(status(Some(1), &[8000, 8000]).await, 413);
+        assert_eq!(status(None, &[4000, 5000]).await, 503, "beyond the budget");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let body = axum::body::Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        let upload = Upload::new(&HeaderMap::new(), body, Limits::default(), Budget::new(8192));
+        let started = Instant::now();
+        assert_eq!(upload.read().await.unwrap_err().error.status(), 408);
+        assert_eq!(started.elapsed(), Limits::default().body_gap);
+    }
+}
