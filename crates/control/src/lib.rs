@@ -5,6 +5,7 @@
 //! lease, turns what it sees into verdicts and plans.
 
 mod options;
+mod planner;
 mod service;
 
 pub use options::Options;

@@ -39,8 +39,10 @@ impl Service {
     /// # Errors
     /// The listener has no address.
     pub fn new(options: Options, _registry: &mut Registry) -> io::Result<Self> {
-        let handle =
-            Handle { readiness: Readiness::waiting("the store was not read yet"), address: options.listener.local_addr()? };
+        let handle = Handle {
+            readiness: Readiness::waiting("the store was not read yet"),
+            address: options.listener.local_addr()?,
+        };
         Ok(Self { options, handle })
     }
 

@@ -1,0 +1,50 @@
+//! What a plan is made from.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use meridian_health::Now;
+use meridian_types::{CommitId, Coordinates, RegionName, RegionState};
+
+/// Everything that the planner may know.
+#[derive(Debug, Clone)]
+pub(crate) struct Inputs {
+    /// Restores of the store.
+    pub(crate) epoch: u64,
+    /// The commit whose regions these are.
+    pub(crate) commit: CommitId,
+    /// Who plans.
+    pub(crate) replica: String,
+    /// Both clocks.
+    pub(crate) now: Now,
+    /// Every configured region.
+    pub(crate) regions: BTreeMap<RegionName, RegionInput>,
+}
+
+/// One configured region.
+#[derive(Debug, Clone)]
+pub(crate) struct RegionInput {
+    /// Where it is.
+    pub(crate) coordinates: Coordinates,
+    /// Declared weight, or the operator's override.
+    pub(crate) weight: u32,
+    /// Whether it takes traffic.
+    pub(crate) state: RegionState,
+    /// Why it is in that state with that weight, for people. Must not change while neither does.
+    pub(crate) reason: String,
+    /// What DNS hands out; empty: none known now, the last known stay.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Sum of `max_in_flight` of its nodes.
+    pub(crate) capacity: u32,
+    /// Offered requests in flight; `None`: nothing reported yet.
+    pub(crate) demand: Option<f64>,
+    /// Median time to the first token; `None`: no recent request.
+    pub(crate) first_token_ms: Option<f64>,
+}
+
+impl RegionInput {
+    /// What may be planned onto it.
+    pub(crate) fn room(&self) -> f64 {
+        f64::from(self.capacity) * super::UTILISATION
+    }
+}

@@ -1,0 +1,31 @@
+//! The weight planner: from what is known about the regions to the next plan. Pure: state in, state out.
+//!
+//! A plan has two views of one decision. A *placement* row says where the clients nearest to a region go; the
+//! *weights* are the declared weights sent through the rows. Three things move a row away from "stay": a region that
+//! takes no traffic, load beyond what its capacity should carry, and a first token that comes much later than
+//! elsewhere.
+//!
+//! What moves is settled only when something structural changes or a threshold is crossed, and then held: numbers that
+//! wander within the thresholds change no plan. Forced moves take effect whole in the next plan, voluntary ones ramp.
+
+mod base;
+mod inputs;
+mod latency;
+mod load;
+mod next;
+mod ramp;
+mod shares;
+mod target;
+mod waterfall;
+
+pub(crate) use inputs::{Inputs, RegionInput};
+pub(crate) use next::{Memory, next};
+
+/// Share of a region's capacity that is planned to be used: the rest carries bursts and the loss of a neighbour.
+const UTILISATION: f64 = 0.85;
+
+/// The whole, in permille.
+const WHOLE: u32 = 1000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Where everything should go when nothing moves any more.
+
+use std::collections::BTreeMap;
+
+use meridian_types::{Contingency, Plan, RegionName, RegionState, Shares};
+
+use super::latency::Penalty;
+use super::waterfall::{self, Placed};
+use super::{Inputs, WHOLE, base, shares};
+
+/// Below this part of the demand that fits, chasing room makes things worse: everyone keeps its own.
+const PANIC: f64 = 0.5;
+
+/// Rows and weights, with what is said about each region that moves.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Target {
+    pub(crate) rows: BTreeMap<RegionName, Shares>,
+    pub(crate) weights: Shares,
+    /// Parts of the reason, by region.
+    pub(crate) moves: BTreeMap<RegionName, String>,
+}
+
+/// Settles the target. `previous` is what stays when no region can take traffic.
+pub(crate) fn settle(
+    inputs: &Inputs,
+    origins: &BTreeMap<RegionName, f64>,
+    penalties: &BTreeMap<RegionName, Penalty>,
+    previous: Option<&Plan>,
+) -> Target {
+    let Some(open) = base::open(&inputs.regions) else { return stay(inputs, previous) };
+    let declared = base::declared(&inputs.regions, &open);
+    let room: f64 = open.iter().filter_map(|name| inputs.regions.get(name)).map(super::RegionInput::room).sum();
+    let demand: f64 = origins.values().sum();
+    let parts = penalties.iter().map(|(name, penalty)| (name.clone(), penalty.part)).collect();
+    let panic = demand * PANIC > room;
+    let placed = if panic {
+        let row = |name: &RegionName| match open.contains(name) {
+            true => BTreeMap::from([(name.clone(), 1.0)]),
+            false => declared.clone(),
+        };
+        let rows = inputs.regions.keys().map(|name| (name.clone(), row(name))).collect();
+        Placed { rows, shed: demand - room }
+    } else {
+        waterfall::place(&inputs.regions, &open, origins, &parts)
+    };
+    let rows: BTreeMap<RegionName, Shares> = placed
+        .rows
+        .iter()
+        .map(|(origin, row)| (origin.clone(), shares::proportional(row).unwrap_or_else(|| shares::all_to(origin))))
+        .collect();
+    let mut moves: BTreeMap<RegionName, String> = open
+        .iter()
+        .filter_map(|name| Some((name.clone(), describe(inputs, name, rows.get(name)?, penalties.get(name))?)))
+        .collect();
+    if inputs.regions.values().all(|region| !region.state.takes_traffic()) {
+        open.iter().for_each(|name| append(moves.entry(name.clone()).or_default(), "no region serves, so it goes on"));
+    }
+    if placed.shed > 0.0 {
+        let what = if panic { "panic, less than half of the demand fits" } else { "the demand does not fit" };
+        let text = format!("{what}: about {:.0} of {demand:.0} requests in flight would be shed", placed.shed);
+        open.iter().for_each(|name| append(moves.entry(name.clone()).or_default(), &text));
+    }
+    let weights = through(&declared, &rows);
+    Target { weights, rows, moves }
+}
+
+/// The plan that holds if `gone` is gone.
+pub(crate) fn without(
+    inputs: &Inputs,
+    gone: &RegionName,
+    origins: &BTreeMap<RegionName, f64>,
+    penalties: &BTreeMap<RegionName, Penalty>,
+    previous: Option<&Plan>,
+) -> Contingency {
+    let mut inputs = inputs.clone();
+    if let Some(region) = inputs.regions.get_mut(gone) {
+        region.state = RegionState::Down;
+    }
+    let target = settle(&inputs, origins, penalties, previous);
+    Contingency { weights: target.weights, placements: target.rows }
+}
+
+/// Declared weights sent through the rows.
+fn through(declared: &BTreeMap<RegionName, f64>, rows: &BTreeMap<RegionName, Shares>) -> Shares {
+    let mut weights: BTreeMap<RegionName, f64> = BTreeMap::new();
+    for (origin, weight) in declared {
+        for (to, share) in rows.get(origin).into_iter().flatten() {
+            *weights.entry(to.clone()).or_default() += weight * f64::from(*share);
+        }
+    }
+    shares::proportional(&weights).unwrap_or_default()
+}
+
+/// Nothing can take traffic: the last word stands, as far as it is about the regions of now.
+fn stay(inputs: &Inputs, previous: Option<&Plan>) -> Target {
+    let known = |row: &Shares| -> Option<Shares> {
+        let parts = row.iter().filter(|(name, _)| inputs.regions.contains_key(*name));
+        shares::proportional(&parts.map(|(name, share)| (name.clone(), f64::from(*share))).collect())
+    };
+    let row = |name: &RegionName| {
+        let before = previous.and_then(|plan| plan.regions.get(name)).and_then(|region| known(&region.placement));
+        (name.clone(), before.unwrap_or_else(|| shares::all_to(name)))
+    };
+    let rows = inputs.regions.keys().map(row).collect();
+    let weights =
+        previous.map(|plan| plan.regions.iter().map(|(name, region)| (name.clone(), region.weight)).collect());
+    let all = inputs.regions.keys().cloned().collect();
+    let weights = weights.and_then(|weights| known(&weights));
+    let weights = weights.or_else(|| shares::proportional(&base::declared(&inputs.regions, &all)));
+    Target { rows, weights: weights.unwrap_or_default(), moves: BTreeMap::new() }
+}
+
+/// Why part of a region's own demand goes elsewhere; `None` if it does not.
+fn describe(inputs: &Inputs, name: &RegionName, row: &Shares, penalty: Option<&Penalty>) -> Option<String> {
+    let away: Vec<String> =
+        row.iter().filter(|(to, _)| *to != name).map(|(to, share)| format!("{share}/{WHOLE} moved to {to}")).collect();
+    if away.is_empty() {
+        return None;
+    }
+    let region = inputs.regions.get(name)?;
+    let used = region.demand.unwrap_or(0.0) / f64::from(region.capacity.max(1)) * 100.0;
+    let cause = match penalty {
+        Some(penalty) => penalty.reason.clone(),
+        None => format!("load {used:.0} % of capacity {}", region.capacity),
+    };
+    Some(format!("{cause}: {}", away.join(", ")))
+}
+
+fn append(text: &mut String, more: &str) {
+    if !text.is_empty() {
+        text.push_str("; ");
+    }
+    text.push_str(more);
+}

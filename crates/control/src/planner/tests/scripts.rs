@@ -1,0 +1,199 @@
+//! Readable cases, each a short story.
+
+use super::*;
+
+const TICK: Duration = Duration::from_millis(200);
+const LONG: Duration = Duration::from_secs(10);
+
+#[test]
+fn an_even_fleet_gets_even_weights_and_one_plan() {
+    let mut fleet = Fleet::new();
+    assert_eq!(fleet.weights(), [334, 333, 333]);
+    assert_eq!(fleet.placement("eu"), [("eu", 1000)]);
+    fleet.run(LONG);
+    // Demand that wanders within the thresholds makes no plan.
+    for demand in [20.0, 50.0, 60.0, 3.0] {
+        fleet.set("eu", |eu| eu.demand = Some(demand));
+        fleet.run(LONG);
+    }
+    assert_eq!(fleet.plans, 1);
+}
+
+#[test]
+fn a_dead_region_leaves_whole_in_the_next_plan_and_comes_back_by_steps() {
+    let mut fleet = Fleet::new();
+    fleet.state("eu", RegionState::Down);
+    fleet.run(TICK);
+    assert_eq!(fleet.weights(), [500, 0, 500]);
+    assert_eq!(fleet.placement("eu"), [("us", 1000)]);
+    assert!(fleet.plan().reason.contains("eu serving -> down"), "{}", fleet.plan().reason);
+    // Its addresses stay as last known.
+    fleet.set("eu", |eu| eu.addresses.clear());
+    fleet.run(LONG);
+    assert_eq!(fleet.plan().regions["eu"].addresses.len(), 1);
+    assert_eq!(fleet.plans, 2);
+
+    fleet.state("eu", RegionState::Serving);
+    fleet.run(TICK);
+    assert_eq!(fleet.weights(), [450, 100, 450]);
+    assert_eq!(fleet.targets(), [334, 333, 333]);
+    fleet.run(LONG);
+    assert_eq!(fleet.weights(), [334, 333, 333]);
+    assert_eq!(fleet.placement("eu"), [("eu", 1000)]);
+}
+
+#[test]
+fn a_drain_ramps_and_its_reason_stands() {
+    let mut fleet = Fleet::new();
+    fleet.set("us", |us| {
+        us.state = RegionState::Drained;
+        us.reason = "drained by alice: maintenance".to_owned();
+    });
+    fleet.run(TICK);
+    assert_eq!(fleet.targets(), [500, 500, 0]);
+    assert_eq!(fleet.weights(), [384, 383, 233]);
+    fleet.run(LONG);
+    assert_eq!(fleet.weights(), [500, 500, 0]);
+    assert_eq!(fleet.reason("us"), "drained by alice: maintenance");
+    // Dublin is nearer to California than Singapore is.
+    assert_eq!(fleet.placement("us"), [("eu", 1000)]);
+}
+
+#[test]
+fn load_moves_what_does_not_fit_to_the_nearest_room_and_returns_late() {
+    let mut fleet = Fleet::new();
+    fleet.set("eu", |eu| eu.demand = Some(100.0));
+    fleet.run(TICK);
+    assert_eq!(fleet.placement("eu"), [("eu", 900), ("us", 100)]);
+    assert!(fleet.reason("eu").contains("load 100 % of capacity 100: 150/1000 moved to us"), "{}", fleet.reason("eu"));
+    fleet.run(LONG);
+    assert_eq!(fleet.placement("eu"), [("eu", 850), ("us", 150)]);
+    assert_eq!(fleet.weights(), [333, 283, 384]);
+    // Settled: between the thresholds nothing moves, however long.
+    fleet.set("eu", |eu| eu.demand = Some(75.0));
+    fleet.run(Duration::from_secs(60));
+    assert_eq!(fleet.placement("eu"), [("eu", 850), ("us", 150)]);
+    fleet.set("eu", |eu| eu.demand = Some(20.0));
+    fleet.run(LONG);
+    assert_eq!(fleet.weights(), [334, 333, 333]);
+    assert_eq!(fleet.reason("eu"), "declared weight 100");
+}
+
+#[test]
+fn load_that_stays_is_looked_at_again_after_the_dwell() {
+    let mut fleet = Fleet::new();
+    fleet.set("eu", |eu| eu.demand = Some(100.0));
+    fleet.run(LONG);
+    let first = fleet.weights();
+    fleet.run(Duration::from_secs(15));
+    assert_eq!(fleet.weights(), first);
+    fleet.run(Duration::from_secs(15));
+    assert!(fleet.weights()[1] < first[1]);
+}
+
+#[test]
+fn a_slow_region_gives_up_part_of_its_share() {
+    let mut fleet = Fleet::new();
+    fleet.set("ap", |ap| ap.first_token_ms = Some(2000.0));
+    fleet.run(Duration::from_secs(2));
+    assert!(fleet.weights()[0] < 334);
+    assert_eq!(fleet.targets()[0], 167);
+    assert!(fleet.reason("ap").contains("first token 2000 ms, elsewhere 100 ms"), "{}", fleet.reason("ap"));
+    fleet.run(LONG);
+    assert_eq!(fleet.weights()[0], 167);
+    fleet.set("ap", |ap| ap.first_token_ms = Some(120.0));
+    fleet.run(Duration::from_secs(20));
+    assert_eq!(fleet.weights(), [334, 333, 333]);
+}
+
+#[test]
+fn panic_keeps_everyone_at_home() {
+    let mut fleet = Fleet::new();
+    for name in ["us", "eu", "ap"] {
+        fleet.set(name, |region| region.demand = Some(400.0));
+    }
+    fleet.run(LONG);
+    assert_eq!(fleet.weights(), [334, 333, 333]);
+    assert!(fleet.reason("us").contains("panic"), "{}", fleet.reason("us"));
+}
+
+#[test]
+fn with_every_region_gone_the_last_weights_stay() {
+    let mut fleet = Fleet::new();
+    fleet.state("eu", RegionState::Down);
+    fleet.run(LONG);
+    let before = fleet.weights();
+    fleet.state("us", RegionState::Down);
+    fleet.state("ap", RegionState::Down);
+    fleet.run(LONG);
+    assert_eq!(fleet.weights(), before);
+}
+
+#[test]
+fn with_every_region_drained_or_dead_the_drained_ones_go_on() {
+    let mut fleet = Fleet::new();
+    fleet.state("eu", RegionState::Drained);
+    fleet.state("us", RegionState::Down);
+    fleet.state("ap", RegionState::Down);
+    fleet.run(LONG);
+    assert_eq!(fleet.weights(), [0, 1000, 0]);
+    assert!(fleet.reason("eu").contains("no region serves"), "{}", fleet.reason("eu"));
+}
+
+#[test]
+fn every_region_has_a_vector_for_its_own_loss() {
+    let fleet = Fleet::new();
+    let gone = &fleet.plan().contingencies["eu"];
+    assert_eq!(gone.weights.values().copied().collect::<Vec<_>>(), [500, 500]);
+    assert!(gone.placements["eu"].contains_key("us"));
+    assert!(!gone.weights.contains_key("eu"));
+}
+
+#[test]
+fn a_planner_that_starts_goes_on_from_the_stored_plan() {
+    let mut fleet = Fleet::new();
+    fleet.set("ap", |ap| ap.first_token_ms = Some(2000.0));
+    fleet.set("eu", |eu| eu.demand = Some(100.0));
+    fleet.state("us", RegionState::Drained);
+    fleet.run(LONG);
+    let (plan, plans) = (fleet.plan().clone(), fleet.plans);
+    // Nothing measured yet, and the clock of another process.
+    fleet.inputs.now.monotonic = Duration::from_secs(1);
+    for name in ["us", "eu", "ap"] {
+        fleet.set(name, |region| (region.demand, region.first_token_ms) = (None, None));
+    }
+    fleet.memory = Memory::resume(fleet.plan.as_ref(), &fleet.inputs);
+    fleet.run(LONG);
+    let weights = |plan: &Plan| plan.regions.values().map(|region| region.weight).collect::<Vec<_>>();
+    assert_eq!(weights(fleet.plan()), weights(&plan));
+    // At most the reasons are told anew.
+    assert!(fleet.plans <= plans + 1);
+}
+
+#[test]
+fn regions_come_and_go_with_the_configuration() {
+    let mut fleet = Fleet::new();
+    let eu = fleet.inputs.regions.remove("eu").unwrap();
+    fleet.run(TICK);
+    assert_eq!(fleet.weights(), [500, 500]);
+    fleet.inputs.regions.insert(region("eu"), RegionInput { state: RegionState::Empty, ..eu.clone() });
+    fleet.run(TICK);
+    assert_eq!(fleet.weights(), [500, 0, 500]);
+    // The first nodes of a region need no ramp.
+    fleet.inputs.regions.insert(region("eu"), eu);
+    fleet.run(TICK);
+    assert_eq!(fleet.weights(), [334, 333, 333]);
+}
+
+#[test]
+fn the_operators_weight_counts() {
+    let mut fleet = Fleet::new();
+    fleet.set("eu", |eu| eu.weight = 200);
+    fleet.run(LONG);
+    assert_eq!(fleet.weights(), [250, 500, 250]);
+    for name in ["us", "eu", "ap"] {
+        fleet.set(name, |region| region.weight = 0);
+    }
+    fleet.run(LONG);
+    assert_eq!(fleet.weights(), [334, 333, 333]);
+}
