@@ -1,0 +1,241 @@
+//! From packet to packet: pure over a snapshot, and the same for UDP and TCP.
+
+use std::net::IpAddr;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{DNSClass, RecordType};
+use meridian_types::{DomainName, RegionName};
+
+use crate::choose::Breadth;
+use crate::encode::{Transport, encode};
+use crate::locate::{Location, locate};
+use crate::name::is_within;
+use crate::pool::Pool;
+use crate::request::{Question, Request};
+use crate::response::{ExtendedError, Owner, Rdata, Response, Rr, records};
+use crate::snapshot::Snapshot;
+use crate::subnet::Unit;
+use crate::zone::{APEX_TTL, Found, Node, Zone};
+
+/// Aliases followed for one question; real chains have one or two, loops have no end.
+const MAX_ALIASES: usize = 8;
+
+/// What ANY is answered (RFC 8482 section 4.2), and for how long.
+const ANY_HINFO: &[u8] = b"\x07RFC8482\0";
+const ANY_TTL: u32 = 3600;
+
+/// What was answered, for metrics.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts<'s> {
+    pub(crate) zone: Option<&'s DomainName>,
+    pub(crate) qtype: Option<RecordType>,
+    pub(crate) rcode: ResponseCode,
+    pub(crate) region: Option<&'s RegionName>,
+}
+
+/// The answer to one packet that came from `source`; `None`: say nothing.
+pub fn answer(snapshot: &Snapshot, packet: &[u8], source: IpAddr, transport: Transport) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    respond(snapshot, packet, source, transport, &mut out)?;
+    Some(out)
+}
+
+/// As [`answer`], into a buffer that is used again.
+pub(crate) fn respond<'s>(
+    snapshot: &'s Snapshot,
+    packet: &[u8],
+    source: IpAddr,
+    transport: Transport,
+    out: &mut Vec<u8>,
+) -> Option<Facts<'s>> {
+    let request = Request::parse(packet)?;
+    let response = match (&request.fault, &request.question) {
+        (None, Some(question)) => {
+            let client = Client::of(&request, source);
+            decide(snapshot, question, &client)
+        }
+        (fault, _) => Response { rcode: fault.unwrap_or(ResponseCode::FormErr), ..Response::default() },
+    };
+    encode(&request, &response, transport, &snapshot.nsid, out);
+    let qtype = request.question.as_ref().map(|question| question.qtype);
+    Some(Facts { zone: response.zone, qtype, rcode: response.rcode, region: response.region })
+}
+
+/// For whom is answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    pub(crate) unit: Unit,
+    /// Whether the unit is the client's own, sent as a subnet. The resolver's stands in otherwise, and the scope is 0:
+    /// the answer says nothing about the network that the resolver named.
+    pub(crate) is_subnet: bool,
+}
+
+impl Client {
+    fn of(request: &Request<'_>, source: IpAddr) -> Self {
+        let subnet = request.edns.as_ref().and_then(|edns| edns.subnet.as_ref()?.usable());
+        Self { unit: Unit::of(subnet.unwrap_or(source)), is_subnet: subnet.is_some() }
+    }
+}
+
+fn decide<'s>(snapshot: &'s Snapshot, question: &Question<'_>, client: &Client) -> Response<'s> {
+    if !snapshot.has_zones() {
+        // Not REFUSED: that would say that we never will be responsible.
+        return Response::refusal(ResponseCode::ServFail, ExtendedError::NOT_READY, "no zones yet");
+    }
+    // Class CH holds version.bind and the like, which are nobody's business.
+    if question.class != DNSClass::IN {
+        return Response::refusal(ResponseCode::Refused, ExtendedError::NOT_SUPPORTED, "class IN only");
+    }
+    let Some(zone) = snapshot.zone(question.name.as_bytes()) else {
+        return Response::refusal(ResponseCode::Refused, ExtendedError::NOT_AUTHORITATIVE, "no zone of ours");
+    };
+    if matches!(question.qtype, RecordType::AXFR | RecordType::IXFR) {
+        return Response {
+            zone: Some(&zone.name),
+            ..Response::refusal(ResponseCode::Refused, ExtendedError::PROHIBITED, "no zone transfers")
+        };
+    }
+    let response = Response { authoritative: true, zone: Some(&zone.name), ..Response::default() };
+    Resolution { snapshot, zone, qtype: question.qtype, client, response }.run(question.name.as_bytes())
+}
+
+/// One question under way through one zone.
+struct Resolution<'s, 'c> {
+    snapshot: &'s Snapshot,
+    zone: &'s Zone,
+    qtype: RecordType,
+    client: &'c Client,
+    response: Response<'s>,
+}
+
+impl<'s> Resolution<'s, '_> {
+    /// RFC 1034 section 4.3.2 within one zone.
+    fn run(mut self, question: &[u8]) -> Response<'s> {
+        let (mut name, mut owner) = (question, Owner::Question);
+        for _ in 0..=MAX_ALIASES {
+            let node = match self.zone.find(name) {
+                // The parent is asked for DS, and we sign nothing.
+                Found::Delegation { cut, .. } if self.qtype == RecordType::DS && cut == name => {
+                    return self.no_data();
+                }
+                Found::Delegation { cut, node } => return self.refer(cut, node),
+                Found::Nothing => return self.no_name(),
+                Found::Node(node) => node,
+            };
+            let alias = node.rrset(RecordType::CNAME).filter(|_| self.qtype != RecordType::CNAME);
+            let Some(alias) = alias else { return self.finish(owner, node) };
+            self.response.answers.extend(records(owner, alias));
+            let Some(Rr { data: Rdata::Name(target), .. }) = self.response.answers.last() else { break };
+            // Other zones are the resolver's to ask, also those that happen to be ours.
+            if self.qtype == RecordType::ANY || !is_within(target, self.zone.apex.as_bytes()) {
+                break;
+            }
+            (name, owner) = (target, Owner::Name(target));
+        }
+        self.response
+    }
+
+    /// What stands at the end of the chain.
+    fn finish(mut self, owner: Owner<'s>, node: &'s Node) -> Response<'s> {
+        if self.qtype == RecordType::ANY && !node.is_empty() {
+            let data = Rdata::Bytes(ANY_HINFO);
+            self.response.answers.push(Rr { owner, rtype: RecordType::HINFO, ttl: ANY_TTL, data });
+            return self.response;
+        }
+        if let (Some(place), RecordType::A | RecordType::AAAA) = (node.steered, self.qtype) {
+            return self.steer(owner, place);
+        }
+        if self.qtype == RecordType::SOA && self.is_apex(node) {
+            let soa = self.soa(APEX_TTL);
+            self.response.answers.push(soa);
+            return self.response;
+        }
+        match node.rrset(self.qtype) {
+            Some(set) => self.response.answers.extend(records(owner, set)),
+            None => return self.no_data(),
+        }
+        self.response
+    }
+
+    fn steer(mut self, owner: Owner<'s>, place: usize) -> Response<'s> {
+        let Some(steering) = self.snapshot.steering(self.zone, place) else { return self.no_data() };
+        let members = match if self.qtype == RecordType::A { &steering.v4 } else { &steering.v6 } {
+            Pool::Members(members) => members,
+            Pool::NoAddress => return self.no_data(),
+            Pool::Refuse(text) => {
+                self.response.rcode = ResponseCode::ServFail;
+                self.response.authoritative = false;
+                self.response.answers.clear();
+                self.response.extended_error = Some(ExtendedError { code: ExtendedError::OTHER, text });
+                return self.response;
+            }
+        };
+        let mut location: Option<Location> = None;
+        let choice = steering.choose(members, self.client.unit, || {
+            *location.insert(locate(self.client.unit, self.snapshot.inputs.geo.as_deref(), &self.zone.networks))
+        });
+        self.response.region = choice.addresses.first().map(|(member, _)| &member.region);
+        for (_, address) in choice.addresses {
+            let data = Rdata::Address(address);
+            self.response.answers.push(Rr { owner, rtype: self.qtype, ttl: steering.ttl, data });
+        }
+        if let Some(text) = members.all_down {
+            self.response.extended_error = Some(ExtendedError { code: ExtendedError::OTHER, text });
+        }
+        if self.client.is_subnet {
+            self.response.scope = scope(choice.breadth, location, self.client.unit);
+        }
+        self.response
+    }
+
+    /// The name exists, what was asked for does not (RFC 2308 section 2.2).
+    fn no_data(mut self) -> Response<'s> {
+        let soa = self.soa(self.zone.soa.minimum.min(APEX_TTL));
+        self.response.authority.push(soa);
+        self.response
+    }
+
+    /// The name does not exist; that is said of the chain's end, whatever its beginning (RFC 6604).
+    fn no_name(mut self) -> Response<'s> {
+        self.response.rcode = ResponseCode::NXDomain;
+        self.no_data()
+    }
+
+    /// The name servers of another zone, with their addresses as far as this zone knows them.
+    fn refer(mut self, cut: &'s [u8], node: &'s Node) -> Response<'s> {
+        if !self.response.answers.is_empty() {
+            // An alias into a delegated zone: the alias is ours to say, the rest is the resolver's to ask.
+            return self.response;
+        }
+        self.response.authoritative = false;
+        let Some(servers) = node.rrset(RecordType::NS) else { return self.response };
+        self.response.authority.extend(records(Owner::Name(cut), servers));
+        for server in records(Owner::Name(cut), servers) {
+            let Rdata::Name(name) = server.data else { continue };
+            let Some(glue) = self.zone.node(name) else { continue };
+            for rtype in [RecordType::A, RecordType::AAAA] {
+                let set = glue.rrset(rtype).into_iter();
+                self.response.glue.extend(set.flat_map(|set| records(Owner::Name(name), set)));
+            }
+        }
+        self.response
+    }
+
+    fn soa(&self, ttl: u32) -> Rr<'s> {
+        let data = Rdata::Soa(&self.zone.soa, self.snapshot.serial);
+        Rr { owner: Owner::Name(self.zone.apex.as_bytes()), rtype: RecordType::SOA, ttl, data }
+    }
+
+    fn is_apex(&self, node: &Node) -> bool {
+        self.zone.node(self.zone.apex.as_bytes()).is_some_and(|apex| std::ptr::eq(apex, node))
+    }
+}
+
+/// Prefix length of the networks around the client that get the same answer.
+pub(crate) fn scope(breadth: Breadth, location: Option<Location>, unit: Unit) -> u8 {
+    match breadth {
+        Breadth::World => 0,
+        Breadth::Block => location.map_or(unit.prefix(), |location| location.block),
+        Breadth::Unit => unit.prefix(),
+    }
+}

@@ -1,0 +1,158 @@
+//! Why an answer is what it is, for people: the same functions as the answer, with every step written down.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use meridian_types::DomainName;
+use meridian_types::zone::Policy;
+
+use crate::answer::scope;
+use crate::choose::Breadth;
+use crate::locate::{Location, locate};
+use crate::name::WireName;
+use crate::pool::{Members, Pool, Steering};
+use crate::snapshot::Snapshot;
+use crate::subnet::Unit;
+use crate::zone::{Found, Node, Zone};
+
+/// A line a step. What cannot be read is explained as well.
+pub(crate) fn explain(snapshot: &Snapshot, name: &str, from: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    match (DomainName::new(name), address(from)) {
+        (Err(error), _) => lines.push(error.to_string()),
+        (_, None) => lines.push(format!("{from:?} is neither an address nor a prefix such as 203.0.113.0/24")),
+        (Ok(name), Some(address)) => Explanation { snapshot, lines: &mut lines }.run(&name, address),
+    }
+    lines
+}
+
+fn address(from: &str) -> Option<IpAddr> {
+    from.parse::<IpAddr>().ok().or_else(|| from.parse::<IpNet>().ok().map(|network| network.addr()))
+}
+
+struct Explanation<'e> {
+    snapshot: &'e Snapshot,
+    lines: &'e mut Vec<String>,
+}
+
+impl Explanation<'_> {
+    fn say(&mut self, line: String) {
+        self.lines.push(line);
+    }
+
+    fn run(&mut self, name: &DomainName, address: IpAddr) {
+        match self.snapshot.plan() {
+            Some(id) => self.say(format!("plan: {id}")),
+            None => self.say("plan: none yet, so no region is known to serve".to_owned()),
+        }
+        let wire = WireName::from(name);
+        let Some(zone) = self.snapshot.zone(wire.as_bytes()) else {
+            return self.say(format!("zone: {name} is in no zone of ours: REFUSED"));
+        };
+        self.say(format!(
+            "zone: {}, serial {}, commit {}",
+            zone.name, self.snapshot.serial, self.snapshot.inputs.commit
+        ));
+        match zone.find(wire.as_bytes()) {
+            Found::Nothing => self.say(format!("name: {name} does not exist: NXDOMAIN for {} s", zone.soa.minimum)),
+            Found::Delegation { .. } => self.say(format!("name: {name} is delegated: referral to its name servers")),
+            Found::Node(node) => match node.steered.and_then(|place| self.snapshot.steering(zone, place)) {
+                Some(steering) => self.steered(name, zone, steering, Unit::of(address)),
+                None => self.fixed(name, node),
+            },
+        }
+    }
+
+    fn fixed(&mut self, name: &DomainName, node: &Node) {
+        let types: Vec<String> = node.rrsets.iter().map(|set| format!("{} (TTL {} s)", set.rtype, set.ttl)).collect();
+        let types = if types.is_empty() { "nothing of its own".to_owned() } else { types.join(", ") };
+        self.say(format!("name: {name} is not steered; everybody gets the same, scope /0; it has {types}"));
+    }
+
+    fn steered(&mut self, name: &DomainName, zone: &Zone, steering: &Steering, unit: Unit) {
+        let policy = match steering.policy {
+            Policy::Nearest => "nearest",
+            Policy::Weighted => "weighted",
+            Policy::Failover => "failover",
+        };
+        let max = steering.max_addresses;
+        self.say(format!("name: {name} is steered: {policy}, at most {max} addresses, TTL {} s", steering.ttl));
+        let location = locate(unit, self.snapshot.inputs.geo.as_deref(), &zone.networks);
+        self.located(unit, &location);
+        let origin = location.coordinates.and_then(|client| steering.origin(client));
+        if let (Policy::Nearest, Some(origin)) = (steering.policy, origin.and_then(|at| steering.candidates.get(at))) {
+            self.say(format!("origin: {}, the nearest candidate whatever its health", origin.region));
+        }
+        self.candidates(steering, &location);
+        self.chosen("A", &steering.v4, steering, unit, location, origin);
+        self.chosen("AAAA", &steering.v6, steering, unit, location, origin);
+    }
+
+    fn located(&mut self, unit: Unit, location: &Location) {
+        let source = location.source.as_str();
+        match location.coordinates {
+            Some(at) => self.say(format!("client: {unit} is at {:.2}, {:.2} ({source})", at.latitude, at.longitude)),
+            None => self.say(format!("client: where {unit} is: {source}, so regions are chosen by weight")),
+        }
+    }
+
+    fn candidates(&mut self, steering: &Steering, location: &Location) {
+        let fleet = self.snapshot.fleet();
+        for candidate in &steering.candidates {
+            let region = &candidate.region;
+            let verdict = fleet.verdict(region).as_str();
+            let reason = self.snapshot.inputs.plan.as_deref().and_then(|plan| plan.regions.get(region));
+            let reason = reason.map(|known| format!(" ({})", known.reason)).unwrap_or_default();
+            let distance = location.coordinates.map(|at| format!(", {:.0} km", candidate.coordinates.distance_km(at)));
+            let distance = distance.unwrap_or_default();
+            let fate = match (fleet.serves(region), fleet.addresses(region).len()) {
+                (true, 0) => "left out: it has no address",
+                (true, _) => "stays",
+                (false, _) => "left out: it takes no traffic",
+            };
+            let weight = fleet.weight(region);
+            self.say(format!("candidate: {region}{distance}, weight {weight}, {verdict}{reason}: {fate}"));
+        }
+    }
+
+    fn chosen(
+        &mut self,
+        family: &str,
+        pool: &Pool,
+        steering: &Steering,
+        unit: Unit,
+        location: Location,
+        origin: Option<usize>,
+    ) {
+        let members = match pool {
+            Pool::Members(members) => members,
+            Pool::NoAddress => return self.say(format!("{family}: no address of this family: NODATA")),
+            Pool::Refuse(why) => return self.say(format!("{family}: {why}: SERVFAIL")),
+        };
+        if let Some(why) = members.all_down {
+            self.say(format!("{family}: {why}"));
+        }
+        if let (Policy::Nearest, Some(origin)) = (steering.policy, origin) {
+            self.say(format!("{family}: placement of the origin's clients: {}", placement(members, origin)));
+        }
+        let choice = steering.choose(members, unit, || location);
+        let addresses: Vec<String> =
+            choice.addresses.iter().map(|(member, address)| format!("{address} ({})", member.region)).collect();
+        let scope = scope(choice.breadth, Some(location), unit);
+        let for_whom = match choice.breadth {
+            Breadth::World => "everybody gets the same",
+            Breadth::Block => "everybody at this place gets the same",
+            Breadth::Unit => "clients are spread by hashing their network",
+        };
+        self.say(format!("{family}: {}; scope /{scope}: {for_whom}", addresses.join(", ")));
+    }
+}
+
+fn placement(members: &Members, origin: usize) -> String {
+    let shares = members.list.iter().filter_map(|member| match member.shares.get(origin) {
+        Some(share) if *share > 0 => Some(format!("{} {share}", member.region)),
+        _ => None,
+    });
+    let shares: Vec<String> = shares.collect();
+    if shares.is_empty() { "none of those left, so by distance".to_owned() } else { shares.join(", ") }
+}

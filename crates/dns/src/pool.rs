@@ -1,0 +1,166 @@
+//! Which regions a steered name may be answered with under one plan: everything about an answer that does not depend
+//! on who asks.
+
+use std::net::IpAddr;
+
+use meridian_types::zone::{AllDown, Policy, SteeredName};
+use meridian_types::{Configuration, Coordinates, RegionName};
+
+use crate::fleet::{Fleet, home_share};
+use crate::rendezvous::Seed;
+use crate::zone::seconds;
+
+/// A steered name, ready to be asked.
+#[derive(Debug)]
+pub(crate) struct Steering {
+    pub(crate) policy: Policy,
+    pub(crate) ttl: u32,
+    pub(crate) max_addresses: usize,
+    /// Every candidate, whatever its health: the nearest of them is a client's origin.
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) v4: Pool,
+    pub(crate) v6: Pool,
+}
+
+/// A region that may be answered if it can serve.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) region: RegionName,
+    pub(crate) coordinates: Coordinates,
+}
+
+/// What there is to answer for one address family.
+#[derive(Debug)]
+pub(crate) enum Pool {
+    /// At least one region.
+    Members(Members),
+    /// The name has addresses, but none of this family.
+    NoAddress,
+    /// SERVFAIL, and why.
+    Refuse(&'static str),
+}
+
+/// Regions that are answered.
+#[derive(Debug)]
+pub(crate) struct Members {
+    /// In the order of preference; never empty.
+    pub(crate) list: Vec<Member>,
+    /// Why regions are answered that do not take traffic, if so.
+    pub(crate) all_down: Option<&'static str>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) region: RegionName,
+    pub(crate) coordinates: Coordinates,
+    pub(crate) seed: Seed,
+    /// Share of all clients.
+    pub(crate) weight: u32,
+    /// Share of the clients of each origin, in the order of the candidates.
+    pub(crate) shares: Vec<u32>,
+    /// Of the pool's family; never empty.
+    pub(crate) addresses: Vec<(Seed, IpAddr)>,
+}
+
+const OPEN: &str = "no region of this name takes traffic: answered as if all did";
+const OPEN_DRAINED: &str = "no region of this name takes traffic: answered with the drained ones, which still serve";
+const FAILED_OVER: &str = "no region of this name takes traffic: answered with the region declared for that";
+const REFUSED: &str = "no region of this name takes traffic";
+const NO_ADDRESS: &str = "no address of any region of this name is known";
+
+/// Address families, as a filter.
+#[derive(Clone, Copy, PartialEq)]
+enum Family {
+    V4,
+    V6,
+}
+
+/// Where weights and shares come from.
+#[derive(Clone, Copy)]
+enum Shares {
+    Plan,
+    Declaration,
+}
+
+impl Steering {
+    pub(crate) fn compile(name: &SteeredName, configuration: &Configuration, fleet: &Fleet<'_>) -> Self {
+        let candidate = |region: &RegionName| {
+            let coordinates = configuration.regions.get(region)?.coordinates;
+            Some(Candidate { region: region.clone(), coordinates })
+        };
+        let candidates: Vec<Candidate> = name.regions.iter().filter_map(candidate).collect();
+        let builder = Builder { fleet, candidates: &candidates };
+        let refuge = match &name.all_down {
+            AllDown::FailTo(region) => candidate(region),
+            AllDown::FailOpen | AllDown::Refuse => None,
+        };
+        let [v4, v6] = [Family::V4, Family::V6].map(|family| builder.pool(&name.all_down, refuge.as_ref(), family));
+        Self { policy: name.policy, ttl: seconds(name.ttl), max_addresses: name.max_addresses, candidates, v4, v6 }
+    }
+}
+
+struct Builder<'a> {
+    fleet: &'a Fleet<'a>,
+    candidates: &'a [Candidate],
+}
+
+impl Builder<'_> {
+    fn pool(&self, all_down: &AllDown, refuge: Option<&Candidate>, family: Family) -> Pool {
+        let with_addresses = |candidate: &&Candidate| !self.fleet.addresses(&candidate.region).is_empty();
+        let known: Vec<&Candidate> = self.candidates.iter().filter(with_addresses).collect();
+        let select = |test: &dyn Fn(&RegionName) -> bool| -> Vec<&Candidate> {
+            known.iter().copied().filter(|candidate| test(&candidate.region)).collect()
+        };
+        let alive = select(&|region| self.fleet.serves(region));
+        if !alive.is_empty() {
+            return self.members(&alive, family, Shares::Plan, None);
+        }
+        match all_down {
+            AllDown::Refuse => Pool::Refuse(REFUSED),
+            AllDown::FailTo(_) => {
+                let refuge: Vec<&Candidate> = refuge.into_iter().filter(with_addresses).collect();
+                self.members(&refuge, family, Shares::Declaration, Some(FAILED_OVER))
+            }
+            AllDown::FailOpen => {
+                let drained = select(&|region| self.fleet.is_drained(region));
+                let (list, why) = if drained.is_empty() { (&known, OPEN) } else { (&drained, OPEN_DRAINED) };
+                self.members(list, family, Shares::Declaration, Some(why))
+            }
+        }
+    }
+
+    /// The regions' addresses of the family. None at all is no reason for an empty answer: resolvers would keep it.
+    /// None of this family is, even if a region that is down has some: clients then use the other family at once.
+    fn members(&self, regions: &[&Candidate], family: Family, shares: Shares, all_down: Option<&'static str>) -> Pool {
+        if regions.is_empty() {
+            return Pool::Refuse(NO_ADDRESS);
+        }
+        let list: Vec<Member> = regions.iter().filter_map(|candidate| self.member(candidate, family, shares)).collect();
+        if list.is_empty() { Pool::NoAddress } else { Pool::Members(Members { list, all_down }) }
+    }
+
+    fn member(&self, candidate: &Candidate, family: Family, shares: Shares) -> Option<Member> {
+        let region = &candidate.region;
+        let addresses = self.fleet.addresses(region).iter().filter(|a| a.is_ipv4() == (family == Family::V4));
+        let addresses: Vec<(Seed, IpAddr)> = addresses.map(|a| (Seed::of(a.to_string().as_bytes()), *a)).collect();
+        if addresses.is_empty() {
+            return None;
+        }
+        let share = |origin: &Candidate| match shares {
+            Shares::Plan => self.fleet.share(&origin.region, region),
+            Shares::Declaration => home_share(&origin.region, region),
+        };
+        Some(Member {
+            region: region.clone(),
+            coordinates: candidate.coordinates,
+            seed: Seed::of(region.as_str().as_bytes()),
+            weight: match shares {
+                Shares::Plan => self.fleet.weight(region),
+                Shares::Declaration => self.fleet.declared_weight(region),
+            },
+            shares: self.candidates.iter().map(share).collect(),
+            addresses,
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! The running authority: sockets, the current snapshot, and the handle that changes it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use meridian_host::{Datagram, Listen};
+use meridian_lifecycle::Shutdown;
+use meridian_types::{CommitId, Configuration, Plan, PlanId, RegionName};
+use prometheus_client::registry::Registry;
+
+use crate::explain::explain;
+use crate::geo::GeoDatabase;
+use crate::metrics::Metrics;
+use crate::snapshot::{Inputs, Snapshot};
+use crate::{tcp, udp};
+
+/// What an authority is made of. Both sockets are bound already, usually to the same port.
+pub struct Options {
+    /// Datagrams in and out.
+    pub udp: Box<dyn Datagram>,
+    /// Connections.
+    pub tcp: Box<dyn Listen>,
+    /// Where clients are; zones' own networks are asked without one.
+    pub geo: Option<GeoDatabase>,
+    /// Named in NSID answers.
+    pub node: String,
+}
+
+/// An authority; serves while [`Service::run`] runs.
+pub struct Service {
+    udp: Box<dyn Datagram>,
+    tcp: Box<dyn Listen>,
+    handle: Handle,
+}
+
+/// Changes what is answered and explains it; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Shared,
+    /// Makes changes one after the other; queries never wait for it.
+    changes: Arc<Mutex<()>>,
+}
+
+/// What queries read.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Service {
+    /// An authority that knows no zones yet, and says so. Counters go to `registry`.
+    pub fn new(options: Options, registry: &mut Registry) -> Self {
+        let metrics = Metrics::default();
+        metrics.register(registry);
+        let geo = options.geo.map(Arc::new);
+        let inputs = Inputs { geo, node: options.node.into(), ..Inputs::default() };
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::compile(inputs, None)));
+        let handle = Handle { shared: Shared { snapshot, metrics }, changes: Arc::default() };
+        Self { udp: options.udp, tcp: options.tcp, handle }
+    }
+
+    /// To change what is answered.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Where it listens: UDP, TCP.
+    pub fn local_addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.udp.local_addr()?, self.tcp.local_addr()?))
+    }
+
+    /// Answers until the drain begins: resolvers then ask the zone's other name servers. Fails if the TCP listener
+    /// does. Who wants DNS to outlive the drain of other parts passes a shutdown of its own.
+    pub async fn run(self, shutdown: Shutdown) -> io::Result<()> {
+        let shared = &self.handle.shared;
+        let ((), result) =
+            tokio::join!(udp::serve(self.udp, shared, &shutdown), tcp::serve(self.tcp, shared, &shutdown),);
+        result
+    }
+}
+
+impl Handle {
+    /// Answers from this configuration and plan from now on.
+    pub fn update(&self, commit: CommitId, configuration: Arc<Configuration>, plan: Option<Arc<Plan>>) {
+        self.change(|inputs| {
+            inputs.commit = commit;
+            inputs.configuration = configuration;
+            inputs.plan = plan;
+        });
+    }
+
+    /// Follows this plan from now on.
+    pub fn set_plan(&self, plan: Arc<Plan>) {
+        self.change(|inputs| inputs.plan = Some(plan));
+    }
+
+    /// The regions that nodes agreed are gone although the plan has them serving: they leave the answers, and the
+    /// plan's contingency for the loss holds.
+    pub fn set_gone(&self, gone: BTreeSet<RegionName>) {
+        if self.shared.snapshot.load().inputs.gone != gone {
+            self.change(|inputs| inputs.gone = gone);
+        }
+    }
+
+    /// Locates clients by another database, or by none.
+    pub fn set_geo(&self, geo: Option<Arc<GeoDatabase>>) {
+        self.change(|inputs| inputs.geo = geo);
+    }
+
+    /// The plan that is followed.
+    pub fn plan(&self) -> Option<PlanId> {
+        self.shared.snapshot.load().plan()
+    }
+
+    /// What answers come from now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load_full()
+    }
+
+    /// Why `name` is answered as it is to a client at `from`, an address or a prefix; a line a step.
+    pub fn explain(&self, name: &str, from: &str) -> Vec<String> {
+        explain(&self.shared.snapshot.load(), name, from)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inputs)) {
+        let _one_at_a_time = self.lock();
+        let old = self.shared.snapshot.load_full();
+        let mut inputs = old.inputs.clone();
+        change(&mut inputs);
+        self.shared.snapshot.store(Arc::new(Snapshot::compile(inputs, Some(&old))));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        // It guards no data that a panic could have left half changed.
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("plan", &self.plan()).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("listening", &self.local_addresses().ok()).finish_non_exhaustive()
+    }
+}

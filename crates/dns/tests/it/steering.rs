@@ -1,0 +1,193 @@
+//! Which regions are answered: policies, states, contingencies, and what happens when nothing is left.
+
+use std::net::IpAddr;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use meridian_dns::Snapshot;
+use meridian_types::zone::AllDown;
+use meridian_types::{Plan, RegionState};
+
+use crate::world::{
+    AP, CALIFORNIA, EU, PARIS, Query, SINGAPORE, US, answered, inputs, plan, region, shares, snapshot, with_state, zone,
+};
+
+const US_1: &str = "192.0.2.1";
+const EU_1: &str = "192.0.2.2";
+const AP_1: &str = "192.0.2.3";
+
+fn addresses(snapshot: &Snapshot, name: &str, qtype: RecordType, network: &str) -> Vec<String> {
+    answered(&Query::new(name, qtype).subnet(network).ask(snapshot))
+}
+
+fn check(plan: Plan, name: &str, network: &str, expected: &[&str]) {
+    let snapshot = snapshot(Some(plan));
+    assert_eq!(addresses(&snapshot, name, RecordType::A, network), expected, "{name} {network}");
+}
+
+#[test]
+fn nearest_answers_the_nearest_and_then_the_next_nearest() {
+    check(plan(), "api", CALIFORNIA, &[US_1, EU_1]);
+    check(plan(), "api", PARIS, &[EU_1, US_1]);
+    check(plan(), "api", SINGAPORE, &[AP_1, EU_1]);
+    check(plan(), "alias", PARIS, &[EU_1, US_1]);
+}
+
+#[test]
+fn a_region_that_takes_no_traffic_leaves_the_answers() {
+    for state in [RegionState::Down, RegionState::Drained, RegionState::Empty] {
+        check(with_state(plan(), EU, state), "api", PARIS, &[US_1, AP_1]);
+        check(with_state(plan(), EU, state), "primary", PARIS, &[US_1]);
+    }
+    let one_left = with_state(with_state(plan(), EU, RegionState::Down), US, RegionState::Drained);
+    check(one_left, "api", PARIS, &[AP_1]);
+}
+
+#[test]
+fn the_plan_moves_the_clients_of_an_origin() {
+    let mut moved = plan();
+    moved.regions.get_mut(EU).unwrap().placement = shares(&[(AP, 1000)]);
+    check(moved.clone(), "api", PARIS, &[AP_1, EU_1]);
+    check(moved.clone(), "api", CALIFORNIA, &[US_1, EU_1]);
+    // The origin is by geography alone: a dead region's clients still go where the plan places them.
+    check(with_state(moved, EU, RegionState::Down), "api", PARIS, &[AP_1, US_1]);
+}
+
+#[test]
+fn failover_answers_the_first_that_can_serve() {
+    check(plan(), "primary", CALIFORNIA, &[EU_1, US_1]);
+    check(with_state(plan(), EU, RegionState::Down), "primary", CALIFORNIA, &[US_1]);
+}
+
+#[test]
+fn weighted_leaves_out_who_has_no_weight() {
+    let mut one = plan();
+    for (name, weight) in [(US, 0), (EU, 1000), (AP, 0)] {
+        one.regions.get_mut(name).unwrap().weight = weight;
+    }
+    check(one.clone(), "split", PARIS, &[EU_1]);
+    // Unless nobody has any.
+    let snapshot = snapshot(Some(with_state(one, EU, RegionState::Down)));
+    assert_eq!(addresses(&snapshot, "split", RecordType::A, PARIS).len(), 2);
+}
+
+#[test]
+fn clients_of_whom_nobody_knows_where_they_are_go_by_weight_and_always_to_the_same_place() {
+    let mut one = plan();
+    for (name, weight) in [(US, 0), (EU, 0), (AP, 1000)] {
+        one.regions.get_mut(name).unwrap().weight = weight;
+    }
+    check(one, "api", "198.18.7.0/24", &[AP_1]);
+    let snapshot = snapshot(Some(plan()));
+    let first = addresses(&snapshot, "api", RecordType::A, "198.18.7.0/24");
+    for host in ["198.18.7.1/32", "198.18.7.200/32"] {
+        assert_eq!(addresses(&snapshot, "api", RecordType::A, host), first);
+    }
+}
+
+#[test]
+fn local_agreement_selects_the_contingency() {
+    let mut inputs = inputs(zone(), Some(plan()));
+    inputs.gone = [region(EU)].into();
+    let gone = Snapshot::compile(inputs.clone(), None);
+    // The plan's vector sends Europe to Asia; by distance it would be America.
+    assert_eq!(addresses(&gone, "api", RecordType::A, PARIS), [AP_1, US_1]);
+    assert_eq!(addresses(&gone, "primary", RecordType::A, PARIS), [US_1]);
+    // Two at once: what is left of the plan.
+    inputs.gone = [region(EU), region(AP)].into();
+    let gone = Snapshot::compile(inputs.clone(), None);
+    assert_eq!(addresses(&gone, "api", RecordType::A, PARIS), [US_1]);
+    // News that the plan has already is no second loss.
+    inputs.plan = Some(std::sync::Arc::new(with_state(plan(), AP, RegionState::Down)));
+    let gone = Snapshot::compile(inputs, None);
+    assert_eq!(addresses(&gone, "api", RecordType::A, PARIS), [US_1]);
+}
+
+#[test]
+fn each_family_is_answered_with_its_own_addresses() {
+    let up = snapshot(Some(plan()));
+    assert_eq!(addresses(&up, "api", RecordType::AAAA, PARIS), ["2001:db8::2", "2001:db8::1"]);
+    assert_eq!(addresses(&up, "api", RecordType::AAAA, SINGAPORE), ["2001:db8::2", "2001:db8::1"]);
+    // Only Asia lives, and it has no IPv6: an empty answer with SOA sends clients to IPv4 at once.
+    let asia = snapshot(Some(with_state(with_state(plan(), EU, RegionState::Down), US, RegionState::Down)));
+    let message = Query::new("api", RecordType::AAAA).ask(&asia);
+    assert_eq!((message.metadata.response_code, message.answers.len()), (ResponseCode::NoError, 0));
+    assert_eq!(message.authorities[0].record_type(), RecordType::SOA);
+    assert_eq!(addresses(&asia, "api", RecordType::A, PARIS), [AP_1]);
+}
+
+#[test]
+fn further_addresses_of_a_region_come_after_one_of_each() {
+    let mut plan = plan();
+    let us = plan.regions.get_mut(US).unwrap();
+    us.addresses = (10..13).map(|i| IpAddr::from([192, 0, 2, i])).collect();
+    let mut zone = zone();
+    zone.steered[0].max_addresses = 5;
+    let snapshot = Snapshot::compile(inputs(zone, Some(plan)), None);
+    let mut firsts = std::collections::BTreeSet::new();
+    for i in 0..64 {
+        let network = format!("198.18.{i}.0/24");
+        let found = addresses(&snapshot, "split", RecordType::A, &network);
+        assert_eq!(found.len(), 2);
+        let found = addresses(&snapshot, "api", RecordType::A, CALIFORNIA);
+        assert!(found[0].starts_with("192.0.2.1"), "{found:?}");
+        assert_eq!(found[1..3], [EU_1, AP_1]);
+        assert!(found[3..].iter().all(|address| address.starts_with("192.0.2.1")), "{found:?}");
+        firsts.extend(addresses(&snapshot, "split", RecordType::A, &network));
+    }
+    assert!(firsts.len() == 5, "the nodes of a region share its clients: {firsts:?}");
+}
+
+#[test]
+fn with_nothing_left_the_name_does_what_it_says() {
+    let down = || [US, EU, AP].into_iter().fold(plan(), |plan, name| with_state(plan, name, RegionState::Down));
+    // fail_open: as if all were well.
+    check(down(), "api", PARIS, &[EU_1, US_1]);
+    // but rather with a drained one, which still serves, than with a dead one.
+    check(with_state(down(), AP, RegionState::Drained), "api", PARIS, &[AP_1]);
+    // fail_to: another region, and nobody is left.
+    check(down(), "primary", PARIS, &[AP_1]);
+    // refuse: resolvers may serve what they have.
+    let message = Query::new("split", RecordType::A).ask(&snapshot(Some(down())));
+    assert_eq!(message.metadata.response_code, ResponseCode::ServFail);
+    assert!(message.answers.is_empty() && message.authorities.is_empty());
+}
+
+#[test]
+fn before_the_first_plan_nobody_is_known_to_serve() {
+    let none = snapshot(None);
+    assert_eq!(addresses(&none, "api", RecordType::A, PARIS), [EU_1, US_1]);
+    assert_eq!(addresses(&none, "primary", RecordType::A, PARIS), [AP_1]);
+    let message = Query::new("split", RecordType::A).ask(&none);
+    assert_eq!(message.metadata.response_code, ResponseCode::ServFail);
+}
+
+#[test]
+fn a_name_without_any_address_is_a_failure_and_not_an_empty_answer() {
+    let mut nothing = plan();
+    for region in nothing.regions.values_mut() {
+        region.addresses.clear();
+        region.state = RegionState::Empty;
+    }
+    let mut inputs = inputs(zone(), Some(nothing));
+    let mut configuration = (*inputs.configuration).clone();
+    for region in configuration.regions.values_mut() {
+        region.addresses.clear();
+    }
+    inputs.configuration = std::sync::Arc::new(configuration);
+    let snapshot = Snapshot::compile(inputs, None);
+    for name in ["api", "primary", "split"] {
+        let message = Query::new(name, RecordType::A).ask(&snapshot);
+        assert_eq!(message.metadata.response_code, ResponseCode::ServFail, "{name}");
+    }
+}
+
+#[test]
+fn the_apex_can_be_steered() {
+    let mut zone = zone();
+    let apex = crate::world::steered("@", meridian_types::zone::Policy::Nearest, &[US, EU], AllDown::Refuse);
+    zone.steered.push(apex);
+    let snapshot = Snapshot::compile(inputs(zone, Some(plan())), None);
+    assert_eq!(addresses(&snapshot, "@", RecordType::A, PARIS), [EU_1, US_1]);
+    assert_eq!(Query::new("@", RecordType::NS).ask(&snapshot).answers.len(), 2);
+}
