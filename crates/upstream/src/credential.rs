@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -63,6 +64,7 @@ type Held = Result<Option<Secret>, CredentialError>;
 pub(crate) struct Credential {
     reference: Option<CredentialRef>,
     held: ArcSwap<Held>,
+    was_read: AtomicBool,
 }
 
 impl Credential {
@@ -78,7 +80,7 @@ impl Credential {
                 Err(CredentialError::Unreadable { path: path.clone(), kind: std::io::ErrorKind::WouldBlock })
             }
         };
-        Self { reference, held: ArcSwap::from_pointee(held) }
+        Self { reference, held: ArcSwap::from_pointee(held), was_read: AtomicBool::new(false) }
     }
 
     /// Reads the file again, if the credential is in one. `true` if something changed.
@@ -92,11 +94,19 @@ impl Credential {
         };
         // A file that is being replaced must not take a working credential away.
         let keep = read.is_err() && self.held.load().is_ok();
+        self.was_read.store(true, Ordering::Release);
         let changed = !keep && **self.held.load() != read;
         if changed {
             self.held.store(Arc::new(read));
         }
         changed
+    }
+
+    /// Reads the file if nobody has yet, so that the first request finds it.
+    pub(crate) async fn ensure_read(&self, files: &dyn Files) {
+        if !self.was_read.load(Ordering::Acquire) {
+            self.refresh(files).await;
+        }
     }
 
     /// What to send, if anything.

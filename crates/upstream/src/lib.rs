@@ -6,10 +6,12 @@
 mod connect;
 mod credential;
 mod error;
+mod prober;
 mod transport;
 mod upstream;
 
 pub use credential::{CREDENTIAL_INTERVAL, CredentialError};
 pub use error::{BuildError, SendError};
+pub use prober::Prober;
 pub use transport::{Options, Transport};
 pub use upstream::{Answer, Timings, Upstream};

@@ -23,7 +23,7 @@ use crate::connect::{Connector, Tcp};
 const POOL_IDLE: Duration = Duration::from_secs(50);
 
 /// Idle connections kept for one provider; each holds about 20 KiB.
-const POOL_MAX_IDLE: usize = 128;
+pub(crate) const POOL_MAX_IDLE: usize = 128;
 
 /// Largest head, and most that one read takes, on HTTP/1.1. Streams come in pieces of a few hundred bytes; hyper's
 /// default of 400 KiB is for file downloads.
@@ -92,13 +92,13 @@ impl Transport {
         Ok(Self { files: host.files, tcp: Tcp { net: host.net, source: egress_address }, tls })
     }
 
-    pub(crate) fn pool(&self, connect_deadline: Duration) -> Pool {
+    pub(crate) fn pool(&self, connect_deadline: Duration, max_idle: usize) -> Pool {
         let connector = Connector::new(self.tcp.clone(), self.tls.clone(), connect_deadline);
         Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_MAX_IDLE)
+            .pool_max_idle_per_host(max_idle)
             .http1_max_buf_size(HTTP1_BUFFER_BYTES)
             .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)

@@ -12,7 +12,7 @@ use meridian_resilience::{Timeline, within};
 use meridian_types::Provider;
 
 use crate::credential::Credential;
-use crate::transport::Pool;
+use crate::transport::{POOL_MAX_IDLE, Pool};
 use crate::{BuildError, CredentialError, SendError, Transport};
 
 const AGENT: &str = concat!("meridian/", env!("CARGO_PKG_VERSION"));
@@ -56,7 +56,8 @@ pub struct Timings {
 }
 
 impl Upstream {
-    /// A pool without connections. A credential in a file is read by [`Upstream::refresh_credential`].
+    /// A pool without connections. A credential in a file is read before the first request, and then by
+    /// [`Upstream::refresh_credential`].
     ///
     /// # Errors
     /// When the base URL cannot be called.
@@ -67,7 +68,7 @@ impl Upstream {
             return Err(BuildError::BaseUrl);
         }
         Ok(Self {
-            pool: transport.pool(provider.deadlines.connect),
+            pool: transport.pool(provider.deadlines.connect, POOL_MAX_IDLE),
             credential: Credential::new(provider.credential.clone()),
             transport: transport.clone(),
             provider,
@@ -110,6 +111,7 @@ impl Upstream {
         traced: impl IntoIterator<Item = (http::HeaderName, HeaderValue)>,
         timeline: &mut Timeline,
     ) -> Result<Answer, SendError> {
+        self.credential.ensure_read(self.transport.files.as_ref()).await;
         let mut request = self.build(request)?;
         request.headers_mut().extend(traced);
         let mut captured = capture_connection(&mut request);

@@ -1,0 +1,136 @@
+//! Who calls, and where that caller's data may go.
+
+use std::collections::BTreeSet;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use meridian_ingress::{Refused, Retry};
+use meridian_llm::ClientError;
+use meridian_proto::accounts::Accounts;
+use meridian_routing::Constraints;
+use meridian_types::{ErrorCode, Jurisdiction, KeyHash, Tenant};
+
+const DATA_REGION: &str = "x-data-region";
+
+/// The tenant whose key the request carries.
+///
+/// # Errors
+/// 401. Unknown, revoked and expired keys look the same from outside.
+pub(crate) fn authenticate<'a>(
+    headers: &HeaderMap,
+    accounts: &'a Accounts,
+    now_unix_ms: i64,
+) -> Result<&'a Tenant, Refused> {
+    let Some(key) = bearer(headers) else {
+        return Err(Refused::new(
+            ErrorCode::InvalidApiKey,
+            "no API key was given; send it in the header Authorization: Bearer KEY",
+        )
+        .retry(Retry::Never));
+    };
+    let key = accounts.keys.get(&KeyHash::of(key)).filter(|key| key.is_valid_at(now_unix_ms));
+    key.and_then(|key| accounts.tenants.get(&key.tenant)).ok_or_else(|| {
+        Refused::new(ErrorCode::InvalidApiKey, "the API key is unknown, revoked or expired").retry(Retry::Never)
+    })
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let key = key.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
+}
+
+/// The tenant's constraints, narrowed by `X-Data-Region`: jurisdictions separated by commas.
+///
+/// # Errors
+/// 400 if the header names something that cannot be a jurisdiction: ignoring it would let data go anywhere.
+pub(crate) fn constraints(tenant: &Tenant, headers: &HeaderMap) -> Result<Constraints, Refused> {
+    let mut constraints = Constraints::of(tenant);
+    for value in headers.get_all(DATA_REGION) {
+        let invalid =
+            || ClientError::invalid("X-Data-Region", "must be jurisdictions separated by commas, such as EU, US");
+        let text = value.to_str().map_err(|_| invalid())?;
+        let places: Result<BTreeSet<_>, _> =
+            text.split(',').map(|place| Jurisdiction::new(&place.trim().to_ascii_uppercase())).collect();
+        constraints = constraints.narrowed_to(places.map_err(|_| invalid())?);
+    }
+    Ok(constraints)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use meridian_types::{Key, TenantName};
+
+    use super::*;
+
+    fn accounts() -> Accounts {
+        let tenant: TenantName = "acme".parse().unwrap();
+        let mut accounts = Accounts::default();
+        let details = Tenant { name: tenant.clone(), allowed_jurisdictions: Vec::new(), allowed_models: Vec::new() };
+        accounts.tenants.insert(tenant.clone(), details);
+        for (text, owner, expires, revoked) in [
+            ("good", "acme", None, None),
+            ("expired", "acme", Some(1000), None),
+            ("revoked", "acme", None, Some(1)),
+            ("orphan", "nobody", None, None),
+        ] {
+            let key = Key {
+                hash: KeyHash::of(text),
+                tenant: owner.parse().unwrap(),
+                label: String::new(),
+                created_at_unix_ms: 0,
+                expires_at_unix_ms: expires,
+                revoked_at_unix_ms: revoked,
+            };
+            accounts.keys.insert(key.hash, key);
+        }
+        accounts
+    }
+
+    #[track_caller]
+    fn check(header: Option<&str>, opens: bool) {
+        let headers = header.map(|text| (AUTHORIZATION, HeaderValue::from_str(text).unwrap()));
+        let accounts = accounts();
+        let outcome = authenticate(&headers.into_iter().collect(), &accounts, 1000);
+        assert_eq!(outcome.is_ok(), opens, "{header:?}");
+        if let Err(refused) = outcome {
+            assert_eq!(refused.error.status(), 401);
+        }
+    }
+
+    #[test]
+    fn only_a_valid_key_of_a_known_tenant_opens() {
+        check(Some("Bearer good"), true);
+        check(Some("bearer  good "), true);
+        for bad in ["Bearer bad", "Bearer expired", "Bearer revoked", "Bearer orphan", "Bearer ", "Basic good", "good"]
+        {
+            check(Some(bad), false);
+        }
+        check(None, false);
+    }
+
+    #[track_caller]
+    fn check_places(header: &str, expected: Option<&[&str]>) {
+        let headers = HeaderMap::from_iter([(DATA_REGION.parse().unwrap(), HeaderValue::from_str(header).unwrap())]);
+        let accounts = accounts();
+        let tenant = accounts.tenants.values().next().unwrap();
+        let constraints = constraints(tenant, &headers).ok();
+        assert_eq!(constraints.is_some(), expected.is_some(), "{header:?}");
+        for (constraints, expected) in constraints.iter().zip(expected) {
+            for place in ["EU", "US", "CN"] {
+                let allowed = constraints.allows_jurisdiction(&place.parse().unwrap());
+                assert_eq!(allowed, expected.contains(&place), "{header:?} {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_header_is_a_list_and_nonsense_is_refused() {
+        check_places("EU", Some(&["EU"]));
+        check_places("eu , US", Some(&["EU", "US"]));
+        check_places("", None);
+        check_places("EU,", None);
+        check_places("everywhere on earth", None);
+    }
+}

@@ -1,0 +1,89 @@
+//! One admitted request: its place, and the account of how it ended. Every request ends exactly once.
+
+use std::sync::Arc;
+
+use meridian_llm::FailureClass;
+use meridian_types::ErrorCode;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::metrics::Ended;
+use crate::node::Node;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client has its whole answer.
+    Answered,
+    /// It was no request that could be served: the client's affair.
+    Refused(ErrorCode),
+    /// No target served it to its end.
+    Failed(ErrorCode, Option<FailureClass>),
+    /// The client left.
+    Cancelled,
+}
+
+/// An open request. Dropped before [`Ledger::end`], it counts as cancelled: only a client that leaves drops it.
+pub(crate) struct Ledger {
+    node: Arc<Node>,
+    _place: OwnedSemaphorePermit,
+    started: Instant,
+    open: bool,
+}
+
+impl Ledger {
+    pub(crate) fn open(node: &Arc<Node>, place: OwnedSemaphorePermit, started: Instant) -> Self {
+        node.window().started += 1;
+        node.metrics.in_flight.inc();
+        Self { node: Arc::clone(node), _place: place, started, open: true }
+    }
+
+    /// A request for which there is no place.
+    pub(crate) fn shed(node: &Node, code: ErrorCode) {
+        node.window().shed += 1;
+        node.metrics.requests.get_or_create(&Ended { outcome: "shed", code: code.as_str() }).inc();
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// The first content goes to the client now.
+    pub(crate) fn first_content(&self) {
+        let waited = self.started.elapsed();
+        self.node.metrics.first_token.observe(waited.as_secs_f64());
+        self.node.window().first_token.add(waited);
+    }
+
+    /// It ended. Later calls change nothing.
+    pub(crate) fn end(&mut self, end: End) {
+        if !std::mem::take(&mut self.open) {
+            return;
+        }
+        let (outcome, code, class) = match end {
+            End::Answered => ("answered", "", None),
+            End::Refused(code) => ("refused", code.as_str(), None),
+            End::Failed(code, class) => ("failed", code.as_str(), class),
+            End::Cancelled => ("cancelled", "", None),
+        };
+        let took = self.started.elapsed();
+        let metrics = &self.node.metrics;
+        metrics.in_flight.dec();
+        metrics.requests.get_or_create(&Ended { outcome, code }).inc();
+        metrics.duration.observe(took.as_secs_f64());
+        let mut window = self.node.window();
+        window.finished += 1;
+        window.time_in_flight += took;
+        if let Some(class) = class {
+            *window.errors.entry(class).or_default() += 1;
+        }
+        drop(window);
+        tracing::debug!(outcome, code, took_ms = took.as_millis(), "request ended");
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.end(End::Cancelled);
+    }
+}

@@ -1,0 +1,29 @@
+//! The data plane of one process: what a request meets, in which order, and what runs beside it.
+//!
+//! [`Service`] puts the parts together: the HTTP surface (`ingress`), providers (`upstream`), configuration and plans
+//! (`control-client`), probes of other nodes. The order of a request's layers stands in one place, `stack.rs`.
+
+mod admission;
+mod attempt;
+mod caller;
+mod handle;
+mod ledger;
+mod metrics;
+mod node;
+mod options;
+mod peers;
+mod probe;
+mod relay;
+mod report;
+mod rescue;
+mod service;
+mod serving;
+mod snapshot;
+mod source;
+mod stack;
+mod target;
+mod window;
+
+pub use handle::Handle;
+pub use options::{Control, Options};
+pub use service::{BuildError, Service};

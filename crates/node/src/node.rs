@@ -1,0 +1,104 @@
+//! What all requests and tasks of a node share.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use async_trait::async_trait;
+use http::HeaderMap;
+use meridian_host::Host;
+use meridian_ingress::{Call, ModelCard, Refused, Reply, Retry, Surface};
+use meridian_lifecycle::Shutdown;
+use meridian_proto::accounts::Accounts;
+use meridian_types::{ErrorCode, NodeName, Plan};
+use meridian_upstream::Transport;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::Admission;
+use crate::metrics::Metrics;
+use crate::peers::Peers;
+use crate::snapshot::Snapshot;
+use crate::window::Window;
+use crate::{caller, stack};
+
+/// The shared state. Readers load what was swapped in; nobody waits for a lock across an await.
+pub(crate) struct Node {
+    pub(crate) name: NodeName,
+    pub(crate) host: Host,
+    pub(crate) transport: Transport,
+    pub(crate) admission: Admission,
+    pub(crate) metrics: Metrics,
+    pub(crate) peers: Peers,
+    pub(crate) dns: Option<meridian_dns::Handle>,
+    pub(crate) shutdown: Shutdown,
+    /// The grace is over: streams say so and end.
+    pub(crate) leaving: CancellationToken,
+    pub(crate) snapshot: ArcSwapOption<Snapshot>,
+    pub(crate) accounts: ArcSwap<Accounts>,
+    pub(crate) plan: ArcSwapOption<Plan>,
+    pub(crate) window: Mutex<Window>,
+    /// Set once everything has registered.
+    pub(crate) registry: OnceLock<Registry>,
+}
+
+impl Node {
+    /// What is served now.
+    ///
+    /// # Errors
+    /// 503 before the first configuration.
+    pub(crate) fn current(&self) -> Result<Arc<Snapshot>, Refused> {
+        /// A control replica answers within a second, and the file of last resort is read faster.
+        const STARTING: std::time::Duration = std::time::Duration::from_secs(1);
+        self.snapshot.load_full().ok_or_else(|| {
+            Refused::new(ErrorCode::Overloaded, "the node has no configuration yet").retry(Retry::After(STARTING))
+        })
+    }
+
+    pub(crate) fn window(&self) -> MutexGuard<'_, Window> {
+        // Counters: a panic half-way leaves them usable.
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now_unix_ms(&self) -> i64 {
+        self.host.clock.now_unix_ms()
+    }
+}
+
+/// Gives the surface what it needs of a node.
+pub(crate) struct Front(pub(crate) Arc<Node>);
+
+#[async_trait]
+impl Surface for Front {
+    async fn chat_completions(&self, call: Call) -> Reply {
+        stack::serve(&self.0, call).await.unwrap_or_else(Refused::into_reply)
+    }
+
+    fn models(&self, headers: &HeaderMap) -> Result<Vec<ModelCard>, Refused> {
+        let snapshot = self.0.current()?;
+        let accounts = self.0.accounts.load();
+        let tenant = caller::authenticate(headers, &accounts, self.0.now_unix_ms())?;
+        let constraints = caller::constraints(tenant, headers)?;
+        let card = |name: &meridian_types::ModelName| ModelCard { id: name.to_string(), created: snapshot.loaded_at };
+        Ok(snapshot.table.models(&constraints).map(card).collect())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.is_draining() {
+            return Err("draining".to_owned());
+        }
+        self.0.snapshot.load().as_ref().map(|_| ()).ok_or_else(|| "no configuration loaded yet".to_owned())
+    }
+
+    fn is_draining(&self) -> bool {
+        self.0.shutdown.is_draining()
+    }
+
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        if let Some(registry) = self.0.registry.get() {
+            // Writing to a string cannot fail.
+            let _ = prometheus_client::encoding::text::encode(&mut text, registry);
+        }
+        text
+    }
+}

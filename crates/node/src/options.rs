@@ -1,0 +1,59 @@
+//! What a node is told at start.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use meridian_host::{Host, Listen};
+use meridian_identity::{ClientTls, ServerTls};
+use meridian_ingress::Limits;
+use meridian_types::{CellName, NodeName, RegionName};
+use prometheus_client::registry::Registry;
+
+/// Options of a [`crate::Service`].
+pub struct Options {
+    /// Its name, unique in the fleet.
+    pub name: NodeName,
+    /// Where it runs.
+    pub region: RegionName,
+    /// Its unit of rollout.
+    pub cell: CellName,
+    /// Version of the program, for people.
+    pub build: String,
+    /// The machine.
+    pub host: Host,
+    /// Where clients connect; `None`: the node only answers DNS, and is no part of its region's capacity.
+    pub http: Option<Box<dyn Listen>>,
+    /// TLS of that listener; `None`: plaintext. Peers are taken to do the same.
+    pub tls: Option<ServerTls>,
+    /// What clients may take.
+    pub limits: Limits,
+    /// `None`: it does not answer DNS.
+    pub dns: Option<meridian_dns::Options>,
+    /// `None`: configuration comes only through [`crate::Handle::serving`].
+    pub control: Option<Control>,
+    /// Directory of the last-known-good files.
+    pub state_dir: PathBuf,
+    /// Requests that it admits at once: at least 1.
+    pub max_in_flight: u32,
+    /// Where clients and peers reach it, `host:port`; empty: nobody is told.
+    pub public_addresses: Vec<String>,
+    /// Connect to providers and peers from this address.
+    pub egress_address: Option<IpAddr>,
+    /// PEM file of certificate authorities trusted for providers and peers, beside the public ones.
+    pub extra_ca: Option<PathBuf>,
+    /// After the drain began, new connections are taken for this long.
+    pub drain_linger: Duration,
+    /// After the drain began, streams may go on for this long; then each ends with an error event.
+    pub drain_grace: Duration,
+    /// Metrics of the process; the node adds its own and serves all.
+    pub registry: Registry,
+}
+
+/// How the control plane is reached.
+pub struct Control {
+    /// Every replica, `host:port`.
+    pub endpoints: Vec<String>,
+    /// Mutual TLS; `None`: plaintext.
+    pub tls: Option<ClientTls>,
+}

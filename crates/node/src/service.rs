@@ -1,0 +1,220 @@
+//! Puts a node together, runs it, and stops it in order.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use meridian_control_client as control_client;
+use meridian_ingress as ingress;
+use meridian_lifecycle::{Kind, Shutdown, ShutdownTrigger, Tasks, shutdown};
+use meridian_proto::accounts::Accounts;
+use meridian_types::Incarnation;
+use meridian_upstream::{CREDENTIAL_INTERVAL, Transport};
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::Admission;
+use crate::metrics::Metrics;
+use crate::node::{Front, Node};
+use crate::options::Control;
+use crate::peers::Peers;
+use crate::window::Window;
+use crate::{Handle, Options, probe};
+
+/// After the grace: for the error events that end streams to reach their clients.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// A node cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The way to providers cannot be set up.
+    #[error("set up the way to providers")]
+    Upstream(#[from] meridian_upstream::BuildError),
+    /// The listener has no address.
+    #[error("read the listener's address")]
+    Listener(#[source] std::io::Error),
+}
+
+/// A node.
+pub struct Service {
+    handle: Handle,
+    ingress: Option<ingress::Service>,
+    dns: Option<meridian_dns::Service>,
+    control: Option<control_client::Service>,
+    probe_scheme: &'static str,
+    drain_grace: Duration,
+    /// Stops the node's own parts, after the process's shutdown and in order.
+    trigger: ShutdownTrigger,
+    inner: Shutdown,
+}
+
+impl Service {
+    /// Puts everything together; nothing is served before it runs, but the sockets are bound.
+    ///
+    /// # Errors
+    /// When the file of certificate authorities is unusable.
+    pub async fn new(options: Options) -> Result<Self, BuildError> {
+        let Options { host, http, tls, dns, control, mut registry, .. } = options;
+        let transport = Transport::new(meridian_upstream::Options {
+            host: host.clone(),
+            egress_address: options.egress_address,
+            extra_ca: options.extra_ca,
+        })
+        .await?;
+        let (trigger, inner) = shutdown();
+        let dns = dns.map(|options| meridian_dns::Service::new(options, &mut registry));
+        let serves_http = http.is_some();
+        let node = Arc::new(Node {
+            name: options.name.clone(),
+            transport,
+            admission: Admission::new(options.max_in_flight),
+            metrics: Metrics::register(&mut registry),
+            peers: Peers::new(),
+            dns: dns.as_ref().map(meridian_dns::Service::handle),
+            shutdown: inner.clone(),
+            leaving: CancellationToken::new(),
+            snapshot: ArcSwapOption::empty(),
+            accounts: ArcSwap::from_pointee(Accounts::default()),
+            plan: ArcSwapOption::empty(),
+            window: Mutex::new(Window::new()),
+            registry: OnceLock::new(),
+            host: host.clone(),
+        });
+        let control = control.map(|Control { endpoints, tls }| {
+            let role = if serves_http { control_client::Role::Node } else { control_client::Role::Dns };
+            let identity = control_client::NodeIdentity {
+                name: options.name.clone(),
+                region: options.region.clone(),
+                cell: options.cell,
+                role,
+                incarnation: Incarnation(u64::try_from(host.clock.now_unix_ms()).unwrap_or_default()),
+                public_addresses: options.public_addresses,
+                max_in_flight: if serves_http { options.max_in_flight.max(1) } else { 0 },
+                build: options.build,
+            };
+            let serving = Arc::clone(&node) as Arc<dyn control_client::Serving>;
+            let state_dir = options.state_dir;
+            let options = control_client::Options { identity, endpoints, tls, host: host.clone(), state_dir, serving };
+            control_client::Service::new(options, &mut registry)
+        });
+        let probe_scheme = if tls.is_some() { "https" } else { "http" };
+        let address = http.as_ref().map(|listener| listener.local_addr()).transpose().map_err(BuildError::Listener)?;
+        let ingress = http.map(|listener| {
+            let options = ingress::Options {
+                listener,
+                tls,
+                limits: options.limits,
+                region: options.region,
+                node: options.name,
+                entropy: host.entropy,
+                linger: options.drain_linger,
+            };
+            ingress::Service::new(options, Arc::new(Front(Arc::clone(&node))), &mut registry)
+        });
+        publish(&node, registry);
+        let handle = Handle { node, control: control.as_ref().map(control_client::Service::handle), http: address };
+        Ok(Self { handle, ingress, dns, control, probe_scheme, drain_grace: options.drain_grace, trigger, inner })
+    }
+
+    /// Looks at this node, also while it runs.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs until it has drained, or until it is forced. The order of a stop: readiness turns false and new
+    /// connections are told to close; the listener closes after the linger time; streams that still run at the end of
+    /// the grace end with an error event; the control plane hears of the drain until the end.
+    pub async fn run(self, shutdown: Shutdown) {
+        let Self { handle, ingress, dns, control, probe_scheme, drain_grace, trigger, inner } = self;
+        let node = Arc::clone(&handle.node);
+        let tasks = Tasks::new(trigger.clone(), inner.clone());
+        if let Some(control) = control {
+            tasks.spawn("control", Kind::Essential, control.run(inner.clone()));
+        }
+        if let Some(dns) = dns {
+            let stop = inner.clone();
+            tasks.spawn("dns", Kind::Essential, async move {
+                if let Err(error) = dns.run(stop).await {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the DNS listener failed");
+                }
+            });
+        }
+        tasks.spawn("credentials", Kind::Essential, follow_credentials(Arc::clone(&node)));
+        if let Some(ingress) = ingress {
+            tasks.spawn("probes", Kind::Essential, probe::run(Arc::clone(&node), probe_scheme));
+            if let Some(control) = handle.control.clone() {
+                tasks.spawn("flips", Kind::Essential, announce_flips(Arc::clone(&node), control));
+            }
+            let drained = CancellationToken::new();
+            let (done, stop) = (drained.clone(), inner.clone());
+            tasks.spawn("http", Kind::Essential, async move {
+                ingress.run(stop).await;
+                done.cancel();
+            });
+            stop_in_order(&node, &shutdown, &inner, &trigger, drain_grace, &drained, handle.control.as_ref()).await;
+        } else {
+            tokio::select! {
+                () = shutdown.draining() => {}
+                () = inner.draining() => {}
+            }
+        }
+        trigger.force();
+        tasks.finished().await;
+    }
+}
+
+async fn stop_in_order(
+    node: &Node,
+    outer: &Shutdown,
+    inner: &Shutdown,
+    trigger: &ShutdownTrigger,
+    grace: Duration,
+    drained: &CancellationToken,
+    control: Option<&control_client::Handle>,
+) {
+    tokio::select! {
+        () = outer.draining() => {}
+        () = inner.draining() => {}
+    }
+    tracing::info!(node = %node.name, in_flight = node.admission.in_flight(), "draining");
+    trigger.drain();
+    // The control plane moves clients away: the sooner it knows, the fewer come.
+    if let Some(control) = control {
+        control.report_now();
+    }
+    tokio::select! {
+        () = drained.cancelled() => return,
+        () = outer.forced() => {}
+        () = tokio::time::sleep(grace) => {}
+    }
+    node.leaving.cancel();
+    tokio::select! {
+        () = drained.cancelled() => {}
+        () = tokio::time::sleep(FAREWELL) => {}
+    }
+}
+
+/// A registry is complete before it is shown.
+fn publish(node: &Node, registry: Registry) {
+    // It is set once, here.
+    let _ = node.registry.set(registry);
+}
+
+async fn follow_credentials(node: Arc<Node>) {
+    loop {
+        tokio::time::sleep(CREDENTIAL_INTERVAL).await;
+        let Some(snapshot) = node.snapshot.load_full() else { continue };
+        for (name, account) in &snapshot.providers {
+            if account.upstream.refresh_credential().await {
+                tracing::info!(provider = %name, usable = account.upstream.credential().is_ok(), "credential read anew");
+            }
+        }
+    }
+}
+
+async fn announce_flips(node: Arc<Node>, control: control_client::Handle) {
+    loop {
+        node.peers.flipped().await;
+        control.report_now();
+    }
+}

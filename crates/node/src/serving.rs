@@ -1,0 +1,64 @@
+//! What the control plane's lanes feed and ask.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use meridian_control_client::{Peer, Published, Serving, Vitals};
+use meridian_proto::accounts::Accounts;
+use meridian_proto::node::v1;
+use meridian_types::{Mistake, Plan};
+
+use crate::node::Node;
+use crate::report;
+use crate::snapshot::Snapshot;
+
+#[async_trait]
+impl Serving for Node {
+    fn apply(&self, published: Arc<Published>) -> Result<(), Vec<Mistake>> {
+        let previous = self.snapshot.load_full();
+        let snapshot =
+            Snapshot::compile(Arc::clone(&published), previous.as_deref(), &self.transport, self.now_unix_ms())?;
+        self.snapshot.store(Some(Arc::new(snapshot)));
+        if let Some(dns) = &self.dns {
+            dns.update(published.commit, Arc::clone(&published.configuration), self.plan.load_full());
+        }
+        tracing::info!(commit = %published.commit, source = ?published.source, "configuration applied");
+        Ok(())
+    }
+
+    fn accounts(&self, accounts: Arc<Accounts>) {
+        self.accounts.store(accounts);
+    }
+
+    fn plan(&self, plan: Arc<Plan>) {
+        self.plan.store(Some(Arc::clone(&plan)));
+        if let Some(dns) = &self.dns {
+            dns.set_plan(plan);
+        }
+    }
+
+    fn peers(&self, peers: Arc<[Peer]>) {
+        self.peers.replace(peers);
+    }
+
+    fn vitals(&self) -> Vitals {
+        report::vitals(self)
+    }
+
+    fn report(&self) -> v1::Report {
+        report::report(self)
+    }
+
+    async fn answer(&self, query: v1::Query) -> v1::Reply {
+        use v1::query::Question;
+        use v1::reply::Answer;
+        let answer = match (query.question, &self.dns) {
+            (Some(Question::ExplainDns(question)), Some(dns)) => {
+                Answer::Explanation(v1::Explanation { lines: dns.explain(&question.name, &question.from) })
+            }
+            (Some(Question::ExplainDns(_)), None) => Answer::Error(format!("{} does not answer DNS", self.name)),
+            (None, _) => Answer::Error("this build does not know the question".to_owned()),
+        };
+        v1::Reply { id: query.id, answer: Some(answer) }
+    }
+}

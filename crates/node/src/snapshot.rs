@@ -1,0 +1,90 @@
+//! What a node runs: one configuration, compiled, immutable, swapped whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meridian_control_client::Published;
+use meridian_providers as providers;
+use meridian_routing::{Table, TargetId};
+use meridian_types::{ErrorCode, Kind, Mistake, Provider, ProviderName};
+use meridian_upstream::{Transport, Upstream};
+use tokio::sync::Semaphore;
+
+use crate::target::Target;
+
+/// One provider on this node.
+pub(crate) struct Account {
+    pub(crate) upstream: Upstream,
+    /// Places for requests in flight.
+    pub(crate) slots: Arc<Semaphore>,
+}
+
+/// One compiled configuration.
+pub(crate) struct Snapshot {
+    pub(crate) published: Arc<Published>,
+    pub(crate) table: Table,
+    pub(crate) providers: BTreeMap<ProviderName, Arc<Account>>,
+    pub(crate) targets: BTreeMap<TargetId, Arc<Target>>,
+    /// Seconds since 1970.
+    pub(crate) loaded_at: i64,
+}
+
+impl Snapshot {
+    /// Compiles. What did not change is taken over from `previous`: pools, breakers, statistics.
+    ///
+    /// # Errors
+    /// Every provider that this build cannot speak to.
+    pub(crate) fn compile(
+        published: Arc<Published>,
+        previous: Option<&Self>,
+        transport: &Transport,
+        now_unix_ms: i64,
+    ) -> Result<Self, Vec<Mistake>> {
+        let configuration = &published.configuration;
+        let mut mistakes = Vec::new();
+        let mut accounts = BTreeMap::new();
+        for (name, provider) in &configuration.providers {
+            let before = previous.and_then(|snapshot| snapshot.providers.get(name));
+            match account(provider, before, transport) {
+                Ok(account) => drop(accounts.insert(name.clone(), account)),
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let table = Table::compile(configuration);
+        let targets = table
+            .targets()
+            .into_iter()
+            .map(|id| {
+                let before = previous.and_then(|snapshot| snapshot.targets.get(&id));
+                let target = before.map_or_else(|| Arc::new(Target::new(id.clone())), Arc::clone);
+                (id, target)
+            })
+            .collect();
+        Ok(Self { table, providers: accounts, targets, loaded_at: now_unix_ms / 1000, published })
+    }
+}
+
+fn account(provider: &Provider, before: Option<&Arc<Account>>, transport: &Transport) -> Result<Arc<Account>, Mistake> {
+    if let Some(same) = before.filter(|before| before.upstream.provider() == provider) {
+        return Ok(Arc::clone(same));
+    }
+    let mistake = |path: &str, code, text: String| Mistake {
+        kind: Kind::Provider,
+        name: provider.name.to_string(),
+        path: path.to_owned(),
+        code,
+        text,
+    };
+    let codec = providers::find(&provider.codec).ok_or_else(|| {
+        let known = providers::names().join(", ");
+        let text = format!("there is no codec {:?}; there are: {known}", provider.codec);
+        mistake("codec", ErrorCode::UnknownReference, text)
+    })?;
+    let slots = Arc::new(Semaphore::new(provider.max_in_flight as usize));
+    Upstream::new(transport, provider.clone(), codec)
+        .map(|upstream| Arc::new(Account { upstream, slots }))
+        .map_err(|error| mistake("baseUrl", ErrorCode::InvalidField, error.to_string()))
+}

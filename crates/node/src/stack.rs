@@ -1,0 +1,144 @@
+//! The life of a request: the whole order of its layers, in one function.
+
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http_body_util::{BodyExt, Full};
+use meridian_ingress::{Body, Call, Refused, Reply, Retry};
+use meridian_llm::ClientError;
+use meridian_llm::openai::ChatRequestBody;
+use meridian_routing::{Availability, Refusal, TargetId};
+use meridian_types::ErrorCode;
+
+use crate::attempt::{Answer, Attempts, Served};
+use crate::caller;
+use crate::ledger::{End, Ledger};
+use crate::node::Node;
+use crate::relay::Relay;
+use crate::rescue::rescue;
+use crate::snapshot::Snapshot;
+
+/// Serves one chat request.
+///
+/// # Errors
+/// When it is not served; the refusal is the answer.
+pub(crate) async fn serve(node: &Arc<Node>, call: Call) -> Result<Reply, Refused> {
+    // accept, in `ingress`: first, because an id, a trace and limits are due to every request, also to bad ones.
+    let Call { trace, span, started, headers, body, .. } = call;
+    // one snapshot: taken once, so that a configuration swapped meanwhile cannot mix with this one.
+    let snapshot = node.current()?;
+    let constraints = {
+        let accounts = node.accounts.load();
+        // authenticate: before anything is read, held or counted for a stranger.
+        let tenant = caller::authenticate(&headers, &accounts, node.now_unix_ms())?;
+        // residency: before any candidate exists, so that no later layer can forget it.
+        caller::constraints(tenant, &headers)?
+    };
+    // admit: before the body is read, so that a flood costs no memory; sheds at once, because waiting is worse.
+    let place = node.admission.admit().inspect_err(|refused| Ledger::shed(node, refused.error.code))?;
+    let mut ledger = Ledger::open(node, place, started);
+    let outcome = async {
+        // read: within the size limit and the byte budget of all requests; the share is given back when content comes.
+        let upload = body.read().await.map_err(refused)?;
+        let request = ChatRequestBody::parse(upload.bytes).map_err(|error| refused(error.into()))?;
+        // plan: one ordered list, made of what is allowed and of what is healthy now.
+        let candidates = plan(node, &snapshot, &constraints, &request).map_err(refused)?;
+        // attempt loop: translate, send, classify, next; it ends with the first content, after which there is no other.
+        let attempts = Attempts { node, snapshot: &snapshot, request: &request, trace: &trace };
+        let served = attempts.run(candidates).await.map_err(|lost| {
+            let tried = lost.attempts;
+            let (refused, end) = rescue(lost);
+            (refused, end, tried)
+        })?;
+        Ok((served, request.head().stream))
+    }
+    .await;
+    // settle: whatever happened is counted once, here or at the end of the stream.
+    let (served, streamed) = match outcome {
+        Ok(served) => served,
+        Err((refused, end, tried)) => {
+            ledger.end(end);
+            let mut reply = refused.into_reply();
+            reply.headers_mut().insert(ATTEMPTS, HeaderValue::from(tried));
+            return Ok(reply);
+        }
+    };
+    ledger.first_content();
+    let facts = facts(&served);
+    // stream out: last, because from here on every byte is final.
+    let mut reply = match served.answer {
+        Answer::Whole(body) => {
+            ledger.end(End::Answered);
+            Response::new(whole(body))
+        }
+        Answer::Stream(held, source) => Response::new(Relay::new(held, source, served.lease, ledger, span).into_body()),
+    };
+    *reply.headers_mut() = facts;
+    let content_type = if streamed { "text/event-stream; charset=utf-8" } else { "application/json" };
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if streamed {
+        // Proxies on the way must neither store nor collect events.
+        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        reply.headers_mut().insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    }
+    Ok(reply)
+}
+
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-meridian-attempts");
+const PROVIDER: HeaderName = HeaderName::from_static("x-meridian-provider");
+const MODEL: HeaderName = HeaderName::from_static("x-meridian-model");
+const ADJUSTED: HeaderName = HeaderName::from_static("x-meridian-adjusted");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+type Unserved = (Refused, End, usize);
+
+/// A request that was at fault itself, before anyone was asked.
+fn refused(refused: Refused) -> Unserved {
+    let end = End::Refused(refused.error.code);
+    (refused, end, 0)
+}
+
+fn plan(
+    node: &Node,
+    snapshot: &Snapshot,
+    constraints: &meridian_routing::Constraints,
+    request: &ChatRequestBody,
+) -> Result<Vec<meridian_routing::Candidate>, Refused> {
+    let availability =
+        |id: &TargetId| snapshot.targets.get(id).map_or(Availability::Available, |target| target.availability());
+    let mut random = || node.host.entropy.unit();
+    let plan = snapshot.table.plan(&request.head().model, constraints, &availability, &mut random);
+    plan.map_err(|refusal| {
+        let (code, param) = match refusal {
+            Refusal::ModelNotFound => (ErrorCode::ModelNotFound, Some("model".to_owned())),
+            Refusal::Residency { .. } => (ErrorCode::ResidencyRefused, None),
+        };
+        let error = ClientError { code, message: refusal.to_string().into(), param };
+        Refused::from(error).retry(Retry::Never)
+    })
+}
+
+/// Who served, in headers.
+fn facts(served: &Served) -> HeaderMap {
+    let id = &served.lease.ticket.target().id;
+    let mut facts = HeaderMap::new();
+    // Names are printable ASCII, so that each makes a header.
+    let mut add = |name, text: &str| {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            facts.insert(name, value);
+        }
+    };
+    add(PROVIDER, id.provider.as_str());
+    add(MODEL, id.model.as_str());
+    add(ATTEMPTS, &served.attempts.to_string());
+    if !served.adjusted.is_empty() {
+        add(ADJUSTED, &served.adjusted.join(", "));
+    }
+    tracing::debug!(target = %id, model = %served.model, attempts = served.attempts, "answer begins");
+    facts
+}
+
+fn whole(body: bytes::Bytes) -> Body {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+}

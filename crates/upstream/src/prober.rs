@@ -1,0 +1,53 @@
+//! Asks whether someone answers, over a new connection each time: a pooled one would hide that new ones fail.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri};
+use http_body_util::Full;
+use tokio::time::timeout;
+
+use crate::Transport;
+use crate::transport::Pool;
+
+/// Sends probes; cheap to clone.
+#[derive(Clone)]
+pub struct Prober {
+    pool: Pool,
+    deadline: Duration,
+}
+
+impl Prober {
+    pub(crate) fn new(pool: Pool, deadline: Duration) -> Self {
+        Self { pool, deadline }
+    }
+
+    /// `GET url`: the status, or in a few words why there is none.
+    ///
+    /// # Errors
+    /// When no head came within the deadline.
+    pub async fn get(&self, url: Uri) -> Result<StatusCode, String> {
+        let mut request = Request::new(Full::new(Bytes::new()));
+        *request.uri_mut() = url;
+        match timeout(self.deadline, self.pool.request(request)).await {
+            Ok(Ok(answer)) => Ok(answer.status()),
+            Ok(Err(error)) if error.is_connect() => Err("cannot be connected to".to_owned()),
+            Ok(Err(_)) => Err("broke off".to_owned()),
+            Err(_) => Err(format!("silent for {} ms", self.deadline.as_millis())),
+        }
+    }
+}
+
+impl std::fmt::Debug for Prober {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prober").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    /// A prober whose probes take at most `deadline`.
+    #[must_use]
+    pub fn prober(&self, deadline: Duration) -> Prober {
+        Prober::new(self.pool(deadline, 0), deadline)
+    }
+}
