@@ -17,6 +17,13 @@ pub struct Source {
     pub text: String,
 }
 
+impl Source {
+    /// A text that is not from a file.
+    pub fn new(file: &str, text: &str) -> Self {
+        Self { file: file.into(), text: text.to_owned() }
+    }
+}
+
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
