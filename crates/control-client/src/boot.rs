@@ -34,7 +34,7 @@ async fn boot_commit(options: &Options, generations: Vec<Saved>, breaker: &mut B
     commits.retain(|(commit, _)| {
         let keep = !has_other || !breaker.condemns(commit.id);
         if !keep {
-            tracing::error!(commit = %commit.id, "the process died twice soon after applying this commit; starting from the one before");
+            tracing::error!(commit = %commit.id, "the process died twice soon after applying it; starting from another");
         }
         keep
     });

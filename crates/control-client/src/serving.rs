@@ -29,7 +29,8 @@ pub trait Serving: Send + Sync + 'static {
     /// The light half of a beat, four times a second.
     fn vitals(&self) -> Vitals;
 
-    /// The heavy half, once a second, and sooner when [`crate::Handle::report_now`] was called. Rates cover the time since the call before.
+    /// The heavy half, once a second, and sooner when [`crate::Handle::report_now`] was called. Rates cover the time
+    /// since the call before; every replica gets the same report.
     fn report(&self) -> v1::Report;
 
     /// Answers a question that only this node can; has [`crate::ANSWER_DEADLINE`].

@@ -12,7 +12,7 @@ use std::time::Duration;
 use meridian_proto::node::v1;
 use meridian_proto::{convert, fleet};
 use meridian_types::NodeName;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::MissedTickBehavior;
 
 pub(crate) use session::Session;
@@ -25,6 +25,8 @@ use crate::{Options, Peer, Vitals};
 pub(crate) const BEAT: Duration = Duration::from_millis(250);
 /// Every so many beats carry a report.
 const REPORT_EVERY: u32 = 4;
+/// Ticks that a session may be late: 2 s, when it is dead by its echoes anyway.
+const TICKS: usize = 8;
 /// What came down and was not looked at yet: a few from each of five replicas. A full channel makes the session wait.
 const WAITING: usize = 32;
 
@@ -47,7 +49,7 @@ pub(crate) struct Hub {
     options: Options,
     shared: Arc<Shared>,
     metrics: Metrics,
-    ticks: watch::Sender<Tick>,
+    ticks: broadcast::Sender<Tick>,
     down: mpsc::Receiver<Down>,
     peers: Option<Arc<[Peer]>>,
 }
@@ -56,7 +58,7 @@ impl Hub {
     /// The hub, and one session for each replica.
     pub(crate) fn new(options: &Options, shared: &Arc<Shared>, metrics: &Metrics) -> (Self, Vec<Session>) {
         let (down_sender, down) = mpsc::channel(WAITING);
-        let ticks = watch::Sender::new(Tick { vitals: options.serving.vitals(), report: None });
+        let ticks = broadcast::Sender::new(TICKS);
         let session = |index| Session {
             options: options.clone(),
             index,
@@ -90,7 +92,8 @@ impl Hub {
             }
             let report = (until_report == 0).then(|| Arc::new(self.options.serving.report()));
             until_report = if until_report == 0 { REPORT_EVERY - 1 } else { until_report - 1 };
-            self.ticks.send_replace(Tick { vitals: self.options.serving.vitals(), report });
+            // With no replica configured nobody listens.
+            let _ = self.ticks.send(Tick { vitals: self.options.serving.vitals(), report });
         }
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use meridian_proto::node::v1;
 use meridian_proto::node::v1::node_service_client::NodeServiceClient;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -33,7 +34,7 @@ pub(crate) struct Session {
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Metrics,
-    pub(crate) ticks: watch::Receiver<Tick>,
+    pub(crate) ticks: broadcast::Receiver<Tick>,
     pub(crate) down: mpsc::Sender<Down>,
 }
 
@@ -78,7 +79,10 @@ impl Session {
     async fn keep(&mut self, channel: Channel, backoff: &mut Backoff) -> Ended {
         let mut echoes = Echoes::new();
         let (outbox, beats) = mpsc::channel(OUTBOX);
-        let first = self.beat(&mut echoes, Some((&self.options.identity).into()));
+        // Only what is new from now on: a report may have been sent to this replica before the stream broke.
+        self.ticks = self.ticks.resubscribe();
+        let tick = Tick { vitals: self.options.serving.vitals(), report: None };
+        let first = self.beat(&mut echoes, tick, Some((&self.options.identity).into()));
         if outbox.try_send(first).is_err() {
             return Ended::Stopped;
         }
@@ -123,15 +127,14 @@ impl Session {
                 _ = look.tick() => if echoes.is_dead() {
                     return Ended::Silent;
                 },
-                changed = self.ticks.changed() => {
-                    if changed.is_err() {
-                        return Ended::Stopped;
-                    }
+                tick = self.ticks.recv() => match tick {
                     // A beat is only numbered if it is sent.
-                    if let Ok(place) = outbox.try_reserve() {
-                        place.send(self.beat(echoes, None));
-                    }
-                }
+                    Ok(tick) => if let Ok(place) = outbox.try_reserve() {
+                        place.send(self.beat(echoes, tick, None));
+                    },
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return Ended::Stopped,
+                },
             }
         }
     }
@@ -148,8 +151,8 @@ impl Session {
         true
     }
 
-    fn beat(&mut self, echoes: &mut Echoes, identity: Option<v1::NodeIdentity>) -> v1::Beat {
-        let Tick { vitals, report } = self.ticks.borrow_and_update().clone();
+    fn beat(&self, echoes: &mut Echoes, tick: Tick, identity: Option<v1::NodeIdentity>) -> v1::Beat {
+        let Tick { vitals, report } = tick;
         let held = self.shared.held.borrow();
         let plan = held.plan.as_ref().map(|plan| plan.id).unwrap_or_default();
         v1::Beat {
@@ -160,8 +163,7 @@ impl Session {
             plan_epoch: plan.epoch,
             plan_number: plan.number,
             in_flight: vitals.in_flight,
-            // The first beat takes none: its window may have been sent to this replica before the stream broke.
-            report: if identity.is_some() { None } else { report.map(|report| (*report).clone()) },
+            report: report.map(|report| (*report).clone()),
             echo_seen: echoes.seen(),
             accounts_digest: held
                 .accounts

@@ -32,6 +32,8 @@ const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
 /// The lane may be quiet for hours. But where the pulse to the same replica came and then went for this long, the
 /// quiet is no peace: another replica is asked.
 const SUSPECT: Duration = Duration::from_secs(3);
+/// A replica that got a Nack and the end of the stream has read both within this time.
+const LINGER: Duration = Duration::from_secs(1);
 /// Answers that wait to be written.
 const OUTBOX: usize = 32;
 /// Questions under way; more are refused, so that asking cannot load a node.
@@ -139,6 +141,17 @@ impl Session<'_> {
     }
 
     async fn converse(&mut self, mut responses: Streaming<v1::SyncResponse>, mut work: Work) -> Ended {
+        let ended = self.serve(&mut responses, &mut work).await;
+        if matches!(ended, Ended::NeedsWhole) {
+            // To drop a stream is to reset it, and the Nack with it: half-close, and let the replica read.
+            drop(work);
+            let rest = async { while let Ok(Some(_)) = responses.message().await {} };
+            let _ = tokio::time::timeout(LINGER, rest).await;
+        }
+        ended
+    }
+
+    async fn serve(&mut self, responses: &mut Streaming<v1::SyncResponse>, work: &mut Work) -> Ended {
         let suspicion = suspicion(self.shared.clone(), self.index);
         tokio::pin!(suspicion);
         loop {
@@ -157,7 +170,7 @@ impl Session<'_> {
             };
             let ended = tokio::select! {
                 response = responses.message() => match response {
-                    Ok(Some(response)) => self.obey(response, &mut work).await,
+                    Ok(Some(response)) => self.obey(response, work).await,
                     Ok(None) => Some(Ended::Failed("the replica ended the stream".to_owned())),
                     Err(status) => Some(Ended::Failed(status.to_string())),
                 },

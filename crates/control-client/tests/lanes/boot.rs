@@ -44,12 +44,13 @@ async fn a_node_starts_from_its_file_without_any_control_plane() {
 
     let node = Node::start(&machine, &[C1]);
     eventually("served", || node.served() == Some(2)).await;
-    let notes = node.recorder.0.lock().unwrap();
-    assert_eq!(notes.applied, [(2, Source::File { age: Duration::ZERO })]);
-    assert!(notes.accounts.keys[&KeyHash::of("a")].revoked_at_unix_ms.is_some());
-    assert_eq!(notes.plans.iter().map(|plan| plan.number).collect::<Vec<_>>(), [7]);
-    assert_eq!(node.handle.plan().unwrap().id.number, 7);
-    drop(notes);
+    eventually("plan", || node.handle.plan().is_some_and(|plan| plan.id.number == 7)).await;
+    {
+        let notes = node.recorder.0.lock().unwrap();
+        assert_eq!(notes.applied, [(2, Source::File { age: Duration::ZERO })]);
+        assert!(notes.accounts.keys[&KeyHash::of("a")].revoked_at_unix_ms.is_some());
+        assert_eq!(notes.plans.iter().map(|plan| plan.number).collect::<Vec<_>>(), [7]);
+    }
 
     // The plane comes back: it is told what the node holds, and an older plan is refused.
     let mut replica = Replica::start(&machine, C1);
@@ -68,7 +69,7 @@ async fn a_corrupt_file_falls_back_a_generation() {
     replica.crash();
     {
         let mut files = machine.files.content.lock().unwrap();
-        assert_eq!(files.len(), 3, "{:?}", files.keys());
+        assert_eq!(files.len(), 3, "{:?}", files.keys().collect::<Vec<_>>());
         let newest = files.values_mut().next_back().unwrap();
         let middle = newest.len() / 2;
         newest[middle] ^= 1;

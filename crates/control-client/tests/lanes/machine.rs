@@ -15,13 +15,13 @@ use tokio::sync::mpsc;
 const PIPE: usize = 64 << 10;
 
 #[derive(Clone, Default)]
-pub struct Machine {
-    pub net: Arc<Pipes>,
-    pub files: Arc<MemoryFiles>,
+pub(crate) struct Machine {
+    pub(crate) net: Arc<Pipes>,
+    pub(crate) files: Arc<MemoryFiles>,
 }
 
 impl Machine {
-    pub fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         Host {
             net: self.net.clone(),
             clock: Arc::new(FixedClock),
@@ -31,7 +31,7 @@ impl Machine {
     }
 
     /// The machine as it would be after its power failed now: same network, what is on the disk.
-    pub fn after_power_loss(&self) -> Self {
+    pub(crate) fn after_power_loss(&self) -> Self {
         let files = self.files.content.lock().unwrap().clone();
         Self {
             net: self.net.clone(),
@@ -59,16 +59,28 @@ impl Entropy for Counter {
 }
 
 #[derive(Default)]
-pub struct Pipes {
+pub(crate) struct Pipes {
     listeners: Mutex<BTreeMap<String, mpsc::Sender<Connection>>>,
+    pumps: Mutex<Vec<(String, tokio::task::AbortHandle)>>,
 }
 
 impl Pipes {
     /// Whoever connects to `authority` is accepted by what this returns.
-    pub fn bind(&self, authority: &str) -> Box<dyn Listen> {
+    pub(crate) fn bind(&self, authority: &str) -> Box<dyn Listen> {
         let (sender, connections) = mpsc::channel(64);
         self.listeners.lock().unwrap().insert(authority.to_owned(), sender);
         Box::new(PipeListener(connections))
+    }
+
+    /// Nobody listens there any more, and every connection ends.
+    pub(crate) fn cut(&self, authority: &str) {
+        self.listeners.lock().unwrap().remove(authority);
+        self.pumps.lock().unwrap().retain(|(to, pump)| {
+            if to == authority {
+                pump.abort();
+            }
+            to != authority
+        });
     }
 }
 
@@ -79,7 +91,12 @@ fn nowhere() -> SocketAddr {
 #[async_trait]
 impl Network for Pipes {
     async fn connect(&self, authority: &str) -> io::Result<Connection> {
-        let (near, far) = tokio::io::duplex(PIPE);
+        let (near, mut middle) = tokio::io::duplex(PIPE);
+        let (mut other_middle, far) = tokio::io::duplex(PIPE);
+        let pump = tokio::spawn(async move {
+            let _ = tokio::io::copy_bidirectional(&mut middle, &mut other_middle).await;
+        });
+        self.pumps.lock().unwrap().push((authority.to_owned(), pump.abort_handle()));
         let pipe = |io| Connection { io: Box::new(io), peer: nowhere(), local: nowhere() };
         let listener = self.listeners.lock().unwrap().get(authority).cloned();
         match listener {
@@ -118,9 +135,9 @@ impl Listen for PipeListener {
 }
 
 #[derive(Default)]
-pub struct MemoryFiles {
-    pub content: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
-    pub fails: AtomicBool,
+pub(crate) struct MemoryFiles {
+    pub(crate) content: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
+    pub(crate) fails: AtomicBool,
 }
 
 #[async_trait]

@@ -21,18 +21,18 @@ use crate::machine::Machine;
 
 /// What was told, in order.
 #[derive(Default)]
-pub struct Notes {
-    pub applied: Vec<(u64, Source)>,
-    pub served: Option<Served>,
-    pub accounts: Arc<Accounts>,
-    pub plans: Vec<PlanId>,
-    pub peers: Vec<Arc<[Peer]>>,
+pub(crate) struct Notes {
+    pub(crate) applied: Vec<(u64, Source)>,
+    pub(crate) served: Option<Served>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) plans: Vec<PlanId>,
+    pub(crate) peers: Vec<Arc<[Peer]>>,
     /// The node refuses the next configuration for this.
-    pub refusal: Option<Mistake>,
+    pub(crate) refusal: Option<Mistake>,
 }
 
 #[derive(Default)]
-pub struct Recorder(pub Mutex<Notes>);
+pub(crate) struct Recorder(pub Mutex<Notes>);
 
 #[async_trait]
 impl Serving for Recorder {
@@ -75,15 +75,15 @@ impl Serving for Recorder {
     }
 }
 
-pub struct Node {
-    pub recorder: Arc<Recorder>,
-    pub handle: Handle,
+pub(crate) struct Node {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) handle: Handle,
     trigger: ShutdownTrigger,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Node {
-    pub fn start(machine: &Machine, endpoints: &[&str]) -> Self {
+    pub(crate) fn start(machine: &Machine, endpoints: &[&str]) -> Self {
         let recorder = Arc::new(Recorder::default());
         let options = Options {
             identity: NodeIdentity {
@@ -109,22 +109,22 @@ impl Node {
     }
 
     /// Stops in order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.trigger.force();
         self.task.await.unwrap();
     }
 
-    pub fn served(&self) -> Option<u64> {
+    pub(crate) fn served(&self) -> Option<u64> {
         self.recorder.0.lock().unwrap().served.map(|served| served.commit.0)
     }
 
-    pub fn applied(&self) -> Vec<u64> {
+    pub(crate) fn applied(&self) -> Vec<u64> {
         self.recorder.0.lock().unwrap().applied.iter().map(|(commit, _)| *commit).collect()
     }
 }
 
 /// Waits until `is` holds, at most a minute of (paused) time.
-pub async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let waiting = async {
         while !is() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -134,7 +134,7 @@ pub async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
 }
 
 /// Regions, told apart by `latitude`.
-pub fn content(latitude: f64, regions: &[&str]) -> Content {
+pub(crate) fn content(latitude: f64, regions: &[&str]) -> Content {
     Content::from_resources(regions.iter().map(|name| {
         let region = Region {
             name: (*name).to_owned(),
@@ -146,7 +146,7 @@ pub fn content(latitude: f64, regions: &[&str]) -> Content {
     }))
 }
 
-pub fn plan(epoch: u64, number: u64) -> fleet::Plan {
+pub(crate) fn plan(epoch: u64, number: u64) -> fleet::Plan {
     let region = fleet::RegionPlan {
         region: "eu-west".to_owned(),
         state: fleet::RegionState::Serving.into(),
@@ -159,7 +159,7 @@ pub fn plan(epoch: u64, number: u64) -> fleet::Plan {
 }
 
 /// A key of the tenant `acme`.
-pub fn key(text: &str, revoked: bool) -> meridian_proto::resources::v1::Key {
+pub(crate) fn key(text: &str, revoked: bool) -> meridian_proto::resources::v1::Key {
     meridian_proto::resources::v1::Key {
         hash: KeyHash::of(text).0.as_bytes().to_vec().into(),
         tenant: "acme".to_owned(),
@@ -168,7 +168,7 @@ pub fn key(text: &str, revoked: bool) -> meridian_proto::resources::v1::Key {
     }
 }
 
-pub fn mistake(text: &str) -> Mistake {
+pub(crate) fn mistake(text: &str) -> Mistake {
     Mistake {
         kind: Kind::Provider,
         name: "openai".to_owned(),

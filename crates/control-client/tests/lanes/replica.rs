@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::Stream;
 use meridian_proto::content::Content;
@@ -16,98 +17,107 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Pipes};
+
+/// Of paused time: longer than any wait of a node.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How a replica behaves, and what it saw.
 #[derive(Default)]
-pub struct Behaviour {
-    pub mute: AtomicBool,
-    pub plan: Mutex<Option<Plan>>,
-    pub peers: Mutex<Option<v1::PeerList>>,
-    pub beats: Mutex<Vec<v1::Beat>>,
-    pub pulses: Mutex<u32>,
+pub(crate) struct Behaviour {
+    pub(crate) mute: AtomicBool,
+    pub(crate) plan: Mutex<Option<Plan>>,
+    pub(crate) peers: Mutex<Option<v1::PeerList>>,
+    pub(crate) beats: Mutex<Vec<v1::Beat>>,
+    pub(crate) pulses: Mutex<u32>,
 }
 
-pub struct Replica {
-    pub behaviour: Arc<Behaviour>,
+pub(crate) struct Replica {
+    pub(crate) behaviour: Arc<Behaviour>,
     calls: mpsc::Receiver<SyncCall>,
-    server: tokio::task::JoinHandle<()>,
+    net: Arc<Pipes>,
+    authority: String,
 }
 
 /// One Sync stream, from the replica's side; the hello is read.
-pub struct SyncCall {
-    pub hello: v1::Hello,
+pub(crate) struct SyncCall {
+    pub(crate) hello: v1::Hello,
     requests: Streaming<v1::SyncRequest>,
     responses: mpsc::Sender<Result<v1::SyncResponse, Status>>,
 }
 
 impl Replica {
-    pub fn start(machine: &Machine, authority: &str) -> Self {
+    pub(crate) fn start(machine: &Machine, authority: &str) -> Self {
         let behaviour = Arc::new(Behaviour::default());
         let (sender, calls) = mpsc::channel(16);
         let service = NodeServiceServer::new(Service { behaviour: behaviour.clone(), calls: sender });
         let incoming = transport::incoming::<(), _, _>(machine.net.bind(authority), |c| async { Ok((c, None)) });
-        let server = tokio::spawn(async move {
+        tokio::spawn(async move {
             transport::server().add_service(service).serve_with_incoming(Box::pin(incoming)).await.unwrap();
         });
-        Self { behaviour, calls, server }
+        Self { behaviour, calls, net: machine.net.clone(), authority: authority.to_owned() }
     }
 
     /// The next Sync call, not yet welcomed.
-    pub async fn call(&mut self) -> SyncCall {
-        self.calls.recv().await.unwrap()
+    pub(crate) async fn call(&mut self) -> SyncCall {
+        tokio::time::timeout(PATIENCE, self.calls.recv()).await.expect("a sync call").unwrap()
+    }
+
+    /// The next Sync call, however long it takes.
+    pub(crate) async fn next_call(&mut self) -> Option<SyncCall> {
+        self.calls.recv().await
     }
 
     /// The next Sync call, welcomed.
-    pub async fn welcome(&mut self) -> SyncCall {
+    pub(crate) async fn welcome(&mut self) -> SyncCall {
         let call = self.call().await;
         call.welcome(1).await;
         call
     }
 
     /// Crashes: connections are reset, nobody listens.
-    pub fn crash(self) {
-        self.server.abort();
+    pub(crate) fn crash(self) {
+        self.net.cut(&self.authority);
     }
 }
 
 impl SyncCall {
-    pub async fn welcome(&self, proto: u32) {
+    pub(crate) async fn welcome(&self, proto: u32) {
         let welcome = v1::Welcome { proto, replica: "c1".to_owned(), ..v1::Welcome::default() };
         self.send(sync_response::Message::Welcome(welcome)).await;
     }
 
-    pub async fn send(&self, message: sync_response::Message) {
+    pub(crate) async fn send(&self, message: sync_response::Message) {
         self.responses.send(Ok(v1::SyncResponse { message: Some(message) })).await.unwrap();
     }
 
     /// Sends `content` as a commit, relative to `base` if there is one.
-    pub async fn send_commit(&self, commit: u64, content: &Content, base: Option<(u64, &Content)>) {
+    pub(crate) async fn send_commit(&self, commit: u64, content: &Content, base: Option<(u64, &Content)>) {
         let (upserts, removals) = content.diff(&base.map_or_else(Content::default, |(_, base)| base.clone()));
         let digest = content.digest().as_bytes().to_vec().into();
         let base = base.map_or(0, |(base, _)| base);
         self.send_body(&v1::CommitBody { commit, base, upserts, removals, digest }).await;
     }
 
-    pub async fn send_body(&self, body: &v1::CommitBody) {
+    pub(crate) async fn send_body(&self, body: &v1::CommitBody) {
         for chunk in chunks(body) {
             self.send(sync_response::Message::Commit(chunk)).await;
         }
     }
 
     /// What the node says next; `None`: it left.
-    pub async fn next(&mut self) -> Option<sync_request::Message> {
-        self.requests.message().await.ok()??.message
+    pub(crate) async fn next(&mut self) -> Option<sync_request::Message> {
+        tokio::time::timeout(PATIENCE, self.requests.message()).await.expect("a message").ok()??.message
     }
 
-    pub async fn ack(&mut self) -> v1::Ack {
+    pub(crate) async fn ack(&mut self) -> v1::Ack {
         match self.next().await {
             Some(sync_request::Message::Ack(ack)) => ack,
             other => panic!("expected an ack, got {other:?}"),
         }
     }
 
-    pub async fn nack(&mut self) -> v1::Nack {
+    pub(crate) async fn nack(&mut self) -> v1::Nack {
         match self.next().await {
             Some(sync_request::Message::Nack(nack)) => nack,
             other => panic!("expected a nack, got {other:?}"),
@@ -116,7 +126,7 @@ impl SyncCall {
 }
 
 /// Three chunks, whatever the size.
-pub fn chunks(body: &v1::CommitBody) -> Vec<v1::CommitChunk> {
+pub(crate) fn chunks(body: &v1::CommitBody) -> Vec<v1::CommitChunk> {
     let bytes = body.encode_to_vec();
     let parts: Vec<_> = bytes.chunks(bytes.len().div_ceil(3)).collect();
     let count = u32::try_from(parts.len()).unwrap();

@@ -164,20 +164,37 @@ async fn a_goaway_is_obeyed_elsewhere_and_after_its_delay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_strange_and_silent_replicas_are_left_for_the_next() {
+async fn dead_and_strange_replicas_are_passed_over() {
     let machine = Machine::default();
     let mut strange = Replica::start(&machine, C1);
     let mut good = Replica::start(&machine, C2);
     let _node = Node::start(&machine, &["nobody:1", C1, C2]);
-    let (went_well, _) = tokio::join!(good.welcome(), async {
-        strange.call().await.welcome(99).await;
+    let strange = tokio::spawn(async move {
+        // It speaks a version of its own.
+        while let Some(call) = strange.next_call().await {
+            call.welcome(99).await;
+        }
     });
-    // The good one goes silent: its pulse tells, the quiet stream itself would not.
-    good.behaviour.mute.store(true, Ordering::Relaxed);
-    let left = Instant::now();
-    let next = strange.welcome().await;
-    assert!(left.elapsed() < Duration::from_secs(15), "{:?}", left.elapsed());
-    drop((went_well, next));
+    let call = good.welcome().await;
+    call.send_commit(1, &content(1.0, &["eu-west"]), None).await;
+    strange.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_whose_pulse_is_gone_is_left_though_its_stream_is_open() {
+    let machine = Machine::default();
+    let mut replicas = [Replica::start(&machine, C1), Replica::start(&machine, C2)];
+    let _node = Node::start(&machine, &[C1, C2]);
+    let [first, second] = &mut replicas;
+    let (_call, silent, other) = tokio::select! {
+        call = first.welcome() => (call, first, second),
+        call = second.welcome() => (call, second, first),
+    };
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    silent.behaviour.mute.store(true, Ordering::Relaxed);
+    let muted = Instant::now();
+    other.welcome().await;
+    assert!(muted.elapsed() < Duration::from_secs(6), "{:?}", muted.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
