@@ -30,15 +30,22 @@ pub enum GeoError {
     /// It is no database, or a damaged one.
     #[error("the geo database is damaged")]
     Damaged(#[source] MaxMindDbError),
+    /// The thread that checked it ended before it was through.
+    #[error("the check of the geo database broke off")]
+    Aborted,
     /// It knows no coordinates: one of countries or of networks' owners, for example.
     #[error("the geo database {0:?} has no coordinates")]
     NoCoordinates(String),
 }
 
 impl GeoDatabase {
-    /// Reads and checks the file.
+    /// Reads and checks the file, on a thread of its own: the check is long, and queries go on meanwhile.
     pub async fn load(files: &dyn Files, path: &Path) -> Result<Self, GeoError> {
-        Self::from_bytes(files.read(path).await.map_err(GeoError::Read)?)
+        let bytes = files.read(path).await.map_err(GeoError::Read)?;
+        let (done, checked) = tokio::sync::oneshot::channel();
+        let check = move || drop(done.send(Self::from_bytes(bytes)));
+        std::thread::Builder::new().name("geo-check".to_owned()).spawn(check).map_err(GeoError::Read)?;
+        checked.await.map_err(|_| GeoError::Aborted)?
     }
 
     /// Checks the whole of the database, so that no lookup can meet damage later: about a second of CPU for

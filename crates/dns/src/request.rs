@@ -87,15 +87,18 @@ impl<'a> Request<'a> {
             edns: None,
             fault: None,
         };
-        request.fault = request.read_body(&mut reader, counts).err();
+        // The body is read whatever the operation, so that the answer has question and OPT record if there are any.
+        let body = request.read_body(&mut reader, counts);
+        request.fault = match OpCode::from_u8(request.opcode) {
+            OpCode::Query => body.err(),
+            // Nobody is a primary of ours.
+            OpCode::Notify => body.err().or(Some(ResponseCode::Refused)),
+            _ => Some(ResponseCode::NotImp),
+        };
         Some(request)
     }
 
     fn read_body(&mut self, reader: &mut Reader<'a>, counts: [u16; 4]) -> Result<(), ResponseCode> {
-        let opcode = OpCode::from_u8(self.opcode);
-        if !matches!(opcode, OpCode::Query | OpCode::Notify) {
-            return Err(ResponseCode::NotImp);
-        }
         let [questions, answers, authorities, additionals] = counts;
         // RFC 9619: a query has exactly one question.
         if questions != 1 {
@@ -111,11 +114,8 @@ impl<'a> Request<'a> {
                 self.read_opt(&record)?;
             }
         }
-        if self.edns.as_ref().is_some_and(|edns| edns.version > 0) {
-            return Err(ResponseCode::BADVERS);
-        }
-        // Nobody is a primary of ours.
-        if opcode == OpCode::Notify { Err(ResponseCode::Refused) } else { Ok(()) }
+        let is_later = self.edns.as_ref().is_some_and(|edns| edns.version > 0);
+        if is_later { Err(ResponseCode::BADVERS) } else { Ok(()) }
     }
 
     fn read_opt(&mut self, record: &RawRecord<'a>) -> Result<(), ResponseCode> {

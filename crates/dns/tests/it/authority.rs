@@ -180,6 +180,9 @@ fn what_is_no_query_gets_the_code_for_it() {
     check("two questions", Query { questions: 2, ..good() }, FormErr);
     for opcode in [1, 2, 3, 5, 6, 15] {
         check("an opcode that is not implemented", good().flags(opcode << 11), NotImp);
+        check("and with no body", Query { questions: 0, ..good().flags(opcode << 11) }, NotImp);
+        let message = good().edns().flags(opcode << 11).ask(&snapshot(Some(plan())));
+        assert!(message.edns.is_some(), "or else clients think that it is EDNS that is not implemented");
     }
     check("NOTIFY", good().flags(4 << 11), Refused);
     check("class CH", Query { class: 3, ..Query::new("version.bind.", RecordType::TXT) }, Refused);
