@@ -44,6 +44,7 @@ pub fn zone(message: &wire::Zone) -> Result<Zone, Vec<Mistake>> {
         records.extend(record(&mut reader, &format!("records[{i}]"), &name, entry));
     }
     check_cnames(&mut reader, &name, &records, &steered);
+    check_steered_alone(&mut reader, &records, &steered);
     let networks = networks(&mut reader, message);
     let zone =
         hostmaster.map(|hostmaster| Zone { name, nameservers, hostmaster, negative_ttl, steered, records, networks });
@@ -166,6 +167,17 @@ fn check_cnames(reader: &mut Reader, zone: &DomainName, records: &[Record], stee
     }
 }
 
+/// A steered name's addresses come from the regions; fixed ones beside them would never be answered.
+fn check_steered_alone(reader: &mut Reader, records: &[Record], steered: &[SteeredName]) {
+    for (i, record) in records.iter().enumerate() {
+        let is_address = matches!(record.data, RecordData::A(_) | RecordData::Aaaa(_));
+        if is_address && steered.iter().any(|steered| steered.name == record.name) {
+            let text = format!("{} is steered: its addresses come from the regions", record.name);
+            reader.mistake(&format!("records[{i}]"), ErrorCode::InvalidField, text);
+        }
+    }
+}
+
 fn networks(reader: &mut Reader, message: &wire::Zone) -> Vec<(ipnet::IpNet, Coordinates)> {
     let mut networks = Vec::new();
     for (i, network) in message.networks.iter().enumerate() {
@@ -183,4 +195,43 @@ fn networks(reader: &mut Reader, message: &wire::Zone) -> Vec<(ipnet::IpNet, Coo
         }
     }
     networks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(records: Vec<wire::Record>) -> wire::Zone {
+        wire::Zone {
+            name: "gslb.example".to_owned(),
+            nameservers: vec!["ns1.gslb.example".to_owned()],
+            steered: vec![wire::SteeredName {
+                name: "api".to_owned(),
+                policy: wire::Policy::Nearest.into(),
+                all_down: Some(wire::AllDown { action: Some(Action::FailOpen(wire::Empty {})) }),
+                ..wire::SteeredName::default()
+            }],
+            records,
+            ..wire::Zone::default()
+        }
+    }
+
+    #[test]
+    fn records_that_could_never_be_answered_are_mistakes() {
+        let check = |name: &str, r#type: &str, value: &str, expected: Option<&str>| {
+            let (name, r#type, values) = (name.to_owned(), r#type.to_owned(), vec![value.to_owned()]);
+            let found = zone(&declared(vec![wire::Record { name, r#type, values, ttl: None }])).err();
+            let found = found.map(|mistakes| mistakes.into_iter().map(|m| m.to_string()).collect::<Vec<_>>());
+            let expected = expected.map(|text| vec![format!("Zone/gslb.example: records[0]: {text}")]);
+            assert_eq!(found, expected);
+        };
+        check("www", "A", "192.0.2.1", None);
+        check("api", "TXT", "beside the addresses", None);
+        let steered = "api.gslb.example is steered: its addresses come from the regions";
+        check("api", "A", "192.0.2.1", Some(steered));
+        check("api", "AAAA", "2001:db8::1", Some(steered));
+        let alone = |name: &str| format!("{name} has other records; a CNAME must stand alone (RFC 2181)");
+        check("api", "CNAME", "www", Some(&alone("api.gslb.example")));
+        check("@", "CNAME", "www", Some(&alone("gslb.example")));
+    }
 }
