@@ -1,0 +1,144 @@
+//! A provider that fails before anything semantic was sent is left for the next, and the client sees nothing of it.
+
+use serde_json::json;
+
+use crate::support::{Setup, ask, ask_streamed, events, metric, start, text_of};
+
+/// With `fault` at the first provider, both kinds of answers come from the second.
+async fn check(fault: &str) {
+    for codec in ["openai_compatible", "anthropic"] {
+        let sandbox = start(Setup { codecs: [codec; 2], ..Setup::default() }).await;
+        sandbox.break_provider(0, fault);
+        let expected = meridian_sim::expected_text("up-second", "hello there", 6);
+
+        let answer = sandbox.chat(ask("chat")).await;
+        assert_eq!(answer.status, 200, "{codec} {fault}: {:?}", answer.body);
+        assert_eq!(answer.json()["choices"][0]["message"]["content"], expected, "{codec} {fault}");
+        assert_eq!(answer.header("x-meridian-provider"), Some("second"), "{codec} {fault}");
+        assert_eq!(answer.header("x-meridian-attempts"), Some("2"), "{codec} {fault}");
+
+        let streamed = sandbox.chat(ask_streamed("chat")).await;
+        assert_eq!(streamed.status, 200, "{codec} {fault}");
+        let events = events(&streamed.body);
+        assert_eq!(text_of(&events), expected, "{codec} {fault}");
+        assert_eq!(events.last().unwrap(), "[DONE]", "{codec} {fault}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_answer_is_left_for_the_next() {
+    for status in [500, 502, 503, 529, 401, 404] {
+        check(&format!("error;status={status}")).await;
+    }
+}
+
+#[tokio::test]
+async fn pressure_is_left_for_the_next() {
+    check("error;status=429;retry_after=7").await;
+}
+
+#[tokio::test]
+async fn a_reset_or_an_empty_or_a_garbled_answer_is_left_for_the_next() {
+    for fault in ["refuse", "empty", "garbage", "bad_json"] {
+        check(fault).await;
+    }
+}
+
+#[tokio::test]
+async fn silence_is_left_for_the_next() {
+    check("hang").await;
+}
+
+#[tokio::test]
+async fn an_error_inside_a_200_before_content_is_left_for_the_next() {
+    check("error_event;after=0;kind=overloaded").await;
+}
+
+#[tokio::test]
+async fn a_slow_first_token_is_left_for_the_next_although_keep_alives_come() {
+    for codec in ["openai_compatible", "anthropic"] {
+        let sandbox = start(Setup { codecs: [codec; 2], ..Setup::default() }).await;
+        sandbox.break_provider(0, "first_token;ms=20000;ping_ms=100");
+        let streamed = sandbox.chat(ask_streamed("chat")).await;
+        assert_eq!(streamed.header("x-meridian-provider"), Some("second"), "{codec}");
+        let events = events(&streamed.body);
+        assert_eq!(text_of(&events), meridian_sim::expected_text("up-second", "hello there", 6), "{codec}");
+        // Nothing of the first provider's start reached the client.
+        assert!(!String::from_utf8_lossy(&streamed.body).contains("up-first"), "{codec}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_left_for_the_next() {
+    let setup = Setup::default();
+    let (sandbox, [_, second]) =
+        crate::support::start_without_configuration(setup.max_in_flight, setup.linger, setup.grace, &setup.sim).await;
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    crate::support::publish(&sandbox.node, 1, crate::support::configuration(&setup, [nobody, second]));
+    let answer = sandbox.chat(ask("chat")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-meridian-provider")), (200, Some("second")));
+}
+
+#[tokio::test]
+async fn a_target_that_fails_repeatedly_is_left_alone() {
+    let sandbox = start(Setup::default()).await;
+    sandbox.break_provider(0, "error;status=500");
+    for _ in 0..10 {
+        assert_eq!(sandbox.chat(ask("chat")).await.status, 200);
+    }
+    assert_eq!(sandbox.seen(0).len(), 3, "three failures open the breaker");
+    let text = String::from_utf8(sandbox.get("/metrics").await.body.to_vec()).unwrap();
+    let attempts = metric(&text, "meridian_node_attempts_total");
+    assert_eq!(attempts["{provider=\"first\",model=\"up-first\",result=\"provider\"}"], 3.0, "{attempts:?}");
+    assert_eq!(attempts["{provider=\"second\",model=\"up-second\",result=\"ok\"}"], 10.0, "{attempts:?}");
+    let report = sandbox.node.serving().report();
+    assert_eq!((report.requests_started, report.requests_finished), (10, 10));
+    let first = report.targets.iter().find(|target| target.provider == "first").unwrap();
+    assert!(!first.available && first.reason.contains("failed repeatedly"), "{first:?}");
+    assert_eq!((first.attempts, first.failures[0].count), (3, 3));
+}
+
+#[tokio::test]
+async fn when_nobody_serves_the_client_gets_the_most_telling_error() {
+    for (fault, status, code, retry) in [
+        ("error;status=429;retry_after=3", 429, "rate_limit_exceeded", Some("true")),
+        ("error;status=401", 502, "upstream_credentials_exhausted", Some("false")),
+        ("hang", 504, "upstream_timeout", None),
+        ("bad_json", 502, "upstream_interrupted", None),
+    ] {
+        let sandbox = start(Setup::default()).await;
+        sandbox.break_provider(0, fault);
+        let answer = sandbox.chat(ask_streamed("only")).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (status, code), "{fault}");
+        assert_eq!(answer.header("x-should-retry"), retry, "{fault}");
+        assert_eq!(answer.header("x-meridian-attempts"), Some("1"), "{fault}");
+        if retry == Some("true") {
+            assert_eq!((answer.header("retry-after"), answer.header("retry-after-ms")), (Some("3"), Some("3000")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_clients_own_mistake_comes_straight_back() {
+    let sandbox = start(Setup::default()).await;
+    sandbox.break_provider(0, "error;status=400");
+    let answer = sandbox.chat(ask("chat")).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.header("x-should-retry"), Some("false"));
+    assert!(answer.json()["error"]["message"].is_string());
+    assert!(sandbox.seen(1).is_empty(), "nobody else was asked");
+}
+
+#[tokio::test]
+async fn what_one_dialect_cannot_carry_goes_to_the_other() {
+    let setup = Setup { codecs: ["anthropic", "openai_compatible"], ..Setup::default() };
+    let sandbox = start(setup).await;
+    let mut body = ask("chat");
+    body["logprobs"] = json!(true);
+    let answer = sandbox.chat(body).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-meridian-provider")), (200, Some("second")));
+    assert_eq!(answer.header("x-meridian-attempts"), Some("1"), "the first one was not even asked");
+}

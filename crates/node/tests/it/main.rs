@@ -1,0 +1,11 @@
+//! A node between real clients and simulated providers, over loopback.
+
+#![cfg(test)] // clippy's allowances for tests then reach helpers too
+
+mod drain;
+mod failover;
+mod lifecycle;
+mod limits;
+mod pass_through;
+mod streams;
+mod support;
