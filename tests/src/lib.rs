@@ -1,1 +1,3 @@
-//! Tests from outside live in this package's `tests/` directory.
+//! What the tests from outside share: a simulated fleet of the binary's own roles.
+
+pub mod simulation;

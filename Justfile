@@ -1,0 +1,41 @@
+# Short names for what the scripts do; the scripts are the truth and need no just.
+
+# The recipes.
+default:
+    @just --list
+
+# Everything in one process: store, control plane, three regions, DNS, a simulated provider.
+dev *args:
+    cargo run --release --bin meridian -- dev {{args}}
+
+# Separate processes on this machine: etcd, two control replicas, three nodes, the simulator.
+local:
+    deploy/local/up
+
+# All tests, or some of its stages: `just test build e2e`.
+test *stages:
+    tests/run {{stages}}
+
+# What a change has to pass.
+ci:
+    .ci/run
+
+# The Rust tests alone, of some packages or of all: `just unit -p meridian-dns`.
+unit *args:
+    cargo test --release {{ if args == "" { "--workspace" } else { args } }}
+
+# The tests against real processes; arguments go to pytest: `just e2e -k dns`.
+e2e *args:
+    E2E="{{args}}" tests/run tools build e2e
+
+# Formatting and clippy as CI has them.
+lint:
+    tests/run fmt lint docs
+
+fmt:
+    cargo fmt --all
+
+# Everything, and what takes longer: e2e three times over, because a test that fails once in three is a bug.
+full:
+    tests/run
+    for i in 1 2; do tests/run e2e || exit 1; done
