@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::{Setup, ask, ask_streamed, events, metric, start, text_of};
+use crate::support::{
+    Setup, ask, ask_streamed, configuration, events, metric, publish, start, start_without_configuration, text_of,
+};
 
 /// With `fault` at the first provider, both kinds of answers come from the second.
 async fn check(fault: &str) {
@@ -72,12 +74,12 @@ async fn a_slow_first_token_is_left_for_the_next_although_keep_alives_come() {
 async fn a_port_where_nobody_listens_is_left_for_the_next() {
     let setup = Setup::default();
     let (sandbox, [_, second]) =
-        crate::support::start_without_configuration(setup.max_in_flight, setup.linger, setup.grace, &setup.sim).await;
+        start_without_configuration(setup.max_in_flight, setup.linger, setup.grace, &setup.sim).await;
     let nobody = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
     };
-    crate::support::publish(&sandbox.node, 1, crate::support::configuration(&setup, [nobody, second]));
+    publish(&sandbox.node, 1, configuration(&setup, [nobody, second]));
     let answer = sandbox.chat(ask("chat")).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-meridian-provider")), (200, Some("second")));
 }
@@ -141,4 +143,44 @@ async fn what_one_dialect_cannot_carry_goes_to_the_other() {
     let answer = sandbox.chat(body).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-meridian-provider")), (200, Some("second")));
     assert_eq!(answer.header("x-meridian-attempts"), Some("1"), "the first one was not even asked");
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_goes_to_a_fallback_model_and_not_to_the_same_one_elsewhere() {
+    let setup = Setup::default();
+    let (sandbox, addresses) =
+        start_without_configuration(setup.max_in_flight, setup.linger, setup.grace, &setup.sim).await;
+    let mut configuration = configuration(&setup, addresses);
+    let only = configuration.models.get_mut("only").unwrap();
+    let again = meridian_types::model::Target { model: "again".parse().unwrap(), ..only.tiers[0][0].clone() };
+    only.tiers.push(vec![again]);
+    only.fallbacks.push("chat".parse().unwrap());
+    publish(&sandbox.node, 1, configuration);
+    sandbox.break_provider(0, "error;kind=context_length");
+    let answer = sandbox.chat(ask("only")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-meridian-model")), (200, Some("up-second")));
+    assert_eq!(sandbox.seen(0).len(), 1, "not sent again to the model that is too small");
+    sandbox.break_provider(1, "error;kind=context_length");
+    let answer = sandbox.chat(ask("only")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "context_length_exceeded"));
+}
+
+#[tokio::test]
+async fn a_provider_at_its_limit_is_passed_over() {
+    let setup = Setup::default();
+    let (sandbox, addresses) =
+        start_without_configuration(setup.max_in_flight, setup.linger, setup.grace, &setup.sim).await;
+    let mut configuration = configuration(&setup, addresses);
+    configuration.providers.get_mut("first").unwrap().max_in_flight = 1;
+    publish(&sandbox.node, 1, configuration);
+    sandbox.break_provider(0, "stall;after=2;ms=500");
+    let open = sandbox.stream(ask_streamed("chat")).await;
+    let answer = sandbox.chat(ask("chat")).await;
+    assert_eq!(
+        (answer.header("x-meridian-provider"), answer.header("x-meridian-attempts")),
+        (Some("second"), Some("1"))
+    );
+    let answer = sandbox.chat(ask("only")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-should-retry")), (503, Some("true")));
+    drop(open);
 }

@@ -4,6 +4,7 @@
 
 mod drain;
 mod failover;
+mod fleet;
 mod lifecycle;
 mod limits;
 mod pass_through;

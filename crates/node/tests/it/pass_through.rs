@@ -41,6 +41,7 @@ async fn unknown_fields_tools_and_images_arrive_unharmed_and_secrets_do_not() {
     let mut expected = body;
     expected["model"] = "up-first".into();
     assert_eq!(seen.body, Some(expected));
+    assert_eq!(seen.client.ip(), crate::support::EGRESS);
     // Not the client's key, but the provider's own.
     assert!(seen.header_names.contains(&"authorization".to_owned()));
     let digest = meridian_types::Digest::of(env!("CARGO_PKG_NAME").as_bytes()).to_string();

@@ -1,7 +1,7 @@
 //! One node with two providers, `first` and `second`, each a simulator of its own, and a client.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ use meridian_types::{CommitId, Configuration, Jurisdiction, Key, KeyHash, Model,
 use serde_json::{Value, json};
 
 pub(crate) const KEY: &str = "mrd_test";
+
+/// What nodes connect from.
+pub(crate) const EGRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 7));
 
 /// A test that waits longer than this for anything has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -105,28 +108,11 @@ pub(crate) async fn start_without_configuration(
     let (first, a) = simulator(&host, sim, &seen).await;
     let (second, b) = simulator(&host, sim, &seen).await;
     let dir = tempfile::tempdir().unwrap();
-    let service = Service::new(Options {
-        name: "n1".parse().unwrap(),
-        region: "eu-west".parse().unwrap(),
-        cell: "main".parse().unwrap(),
-        build: "test".to_owned(),
-        http: Some(host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap()),
-        host,
-        tls: None,
-        limits: meridian_ingress::Limits::default(),
-        dns: None,
-        control: None,
-        state_dir: dir.path().to_owned(),
-        max_in_flight,
-        public_addresses: Vec::new(),
-        egress_address: None,
-        extra_ca: None,
-        drain_linger: linger,
-        drain_grace: grace,
-        registry: prometheus_client::registry::Registry::default(),
-    })
-    .await
-    .unwrap();
+    let mut options = options(&host, "n1", dir.path()).await;
+    options.max_in_flight = max_in_flight;
+    options.drain_linger = linger;
+    options.drain_grace = grace;
+    let service = Service::new(options).await.unwrap();
     let node = service.handle();
     node.serving().accounts(Arc::new(accounts()));
     // Simulators live until the trigger is forced; the node drains when a test drains it.
@@ -143,6 +129,31 @@ pub(crate) async fn start_without_configuration(
         _dir: dir,
     };
     (sandbox, [a, b])
+}
+
+/// A node on a free port of the loopback.
+pub(crate) async fn options(host: &Host, name: &str, state_dir: &std::path::Path) -> Options {
+    Options {
+        name: name.parse().unwrap(),
+        region: "eu-west".parse().unwrap(),
+        cell: "main".parse().unwrap(),
+        build: "test".to_owned(),
+        http: Some(host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap()),
+        host: host.clone(),
+        tls: None,
+        limits: meridian_ingress::Limits::default(),
+        dns: None,
+        control: None,
+        state_dir: state_dir.to_owned(),
+        max_in_flight: 100,
+        public_addresses: Vec::new(),
+        // Tests see by it who connects.
+        egress_address: Some(EGRESS),
+        extra_ca: None,
+        drain_linger: Duration::ZERO,
+        drain_grace: Duration::from_secs(1),
+        registry: prometheus_client::registry::Registry::default(),
+    }
 }
 
 async fn simulator(host: &Host, options: &meridian_sim::Options, seen: &Shutdown) -> (Simulator, SocketAddr) {
