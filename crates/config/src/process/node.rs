@@ -14,6 +14,9 @@ use super::{ProcessFileError, read};
 const DEFAULT_MAX_IN_FLIGHT: u32 = 1000;
 /// An answer of a large model takes about this long; who is cut off after it has waited in vain anyway.
 const DEFAULT_DRAIN_GRACE: Duration = Duration::from_secs(30);
+/// Health checks of load balancers and resolvers' retries take about this long to notice; until then new connections
+/// are welcome.
+const DEFAULT_DRAIN_LINGER: Duration = Duration::from_secs(5);
 /// Cells are for fleets that roll out in steps: a small one has one.
 const DEFAULT_CELL: &str = "main";
 
@@ -42,6 +45,10 @@ pub struct NodeFile {
     pub max_in_flight: u32,
     /// Local address of connections to providers; `None`: the system chooses.
     pub egress_address: Option<IpAddr>,
+    /// PEM file of authorities that are trusted for providers and peers, beside the public ones.
+    pub extra_ca: Option<PathBuf>,
+    /// How long new connections are taken once the node drains: 0 s to 1 h, default 5 s.
+    pub drain_linger: Duration,
     /// How long open requests may go on once the node drains: 0 s to 1 h, default 30 s.
     pub drain_grace: Duration,
 }
@@ -66,6 +73,8 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<NodeFile> {
     let in_range = |text: &str| text.parse().ok().filter(|count| (1..=1_000_000).contains(count));
     let max_in_flight = section.optional("max_in_flight", "1 to 1000000", in_range);
     let egress_address = section.optional("egress_address", "an IP address of this machine", |text| text.parse().ok());
+    let extra_ca = section.path("extra_ca");
+    let drain_linger = span(section, "drain_linger", DEFAULT_DRAIN_LINGER);
     let drain_grace = drain_grace(section);
     Some(NodeFile {
         name: name?,
@@ -79,6 +88,8 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<NodeFile> {
         state_dir: state_dir?,
         max_in_flight: max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),
         egress_address,
+        extra_ca,
+        drain_linger,
         drain_grace,
     })
 }
@@ -89,8 +100,12 @@ pub(super) fn cell(section: &mut Section<'_>) -> Option<CellName> {
 }
 
 pub(super) fn drain_grace(section: &mut Section<'_>) -> Duration {
-    let allowed = |text: &str| seconds(text).filter(|grace| *grace <= Duration::from_secs(3600));
-    section.optional("drain_grace", "whole seconds such as 30s, at most 3600s", allowed).unwrap_or(DEFAULT_DRAIN_GRACE)
+    span(section, "drain_grace", DEFAULT_DRAIN_GRACE)
+}
+
+fn span(section: &mut Section<'_>, key: &'static str, default: Duration) -> Duration {
+    let allowed = |text: &str| seconds(text).filter(|span| *span <= Duration::from_secs(3600));
+    section.optional(key, "whole seconds such as 30s, at most 3600s", allowed).unwrap_or(default)
 }
 
 pub(super) fn required_control(section: &mut Section<'_>) -> Option<ControlPlane> {

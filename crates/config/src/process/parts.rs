@@ -37,8 +37,8 @@ pub struct PublicTls {
 /// Where DNS is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsListen {
-    /// UDP and TCP on each.
-    pub listen: Vec<SocketAddr>,
+    /// UDP and TCP. One address for now, written as a list.
+    pub listen: SocketAddr,
     /// MaxMind-format database of where addresses are; `None`: the zones' `networks`.
     pub geo_database: Option<PathBuf>,
 }
@@ -76,10 +76,13 @@ pub(super) fn public_tls(section: &mut Section<'_>) -> Option<PublicTls> {
 
 pub(super) fn dns(section: &mut Section<'_>) -> Option<DnsListen> {
     let listen = section.list("listen", SOCKET_ADDRESS, |text| text.parse().ok());
-    if listen.is_empty() {
-        section.missing("listen", &format!("a list with at least one entry: {SOCKET_ADDRESS}"));
+    let geo_database = section.path("geo_database");
+    match listen.as_slice() {
+        [listen] => return Some(DnsListen { listen: *listen, geo_database }),
+        [] => section.missing("listen", &format!("a list with one entry: {SOCKET_ADDRESS}")),
+        _ => section.refuse("listen", "one address is allowed; [::]:53 answers on every address of both families"),
     }
-    Some(DnsListen { listen, geo_database: section.path("geo_database") })
+    None
 }
 
 fn is_loopback(endpoint: &str) -> bool {

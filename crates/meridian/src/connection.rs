@@ -1,0 +1,115 @@
+//! The admin API: where it is, who we are, and writes that may be repeated.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use meridian_control_client::admin::{self, Client};
+use meridian_host::Host;
+use meridian_identity::{ClientTls, PemFiles, Role};
+use meridian_proto::admin::v1::HistoryRequest;
+use meridian_types::RequestId;
+use tonic::{Code, Response, Status};
+
+use crate::cli::AdminArgs;
+use crate::failure::{Usage, refused};
+use meridian_dev::Instance;
+
+/// How often one write is sent before its outcome is called unknown: enough for a replica that restarts.
+const ATTEMPTS: u32 = 4;
+/// Before the second attempt; doubled for each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
+
+/// A connection to one control replica.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    pub(crate) host: Host,
+}
+
+impl Connection {
+    /// Connects to where the arguments, the environment or a running `meridian dev` say.
+    pub(crate) async fn open(args: &AdminArgs) -> anyhow::Result<Self> {
+        let host = Host::real();
+        let endpoint = endpoint(args)?;
+        let tls = match tls_files(args)? {
+            Some(files) => Some(ClientTls::from_files(host.files.clone(), files, Role::Control).await?),
+            None => None,
+        };
+        let client = admin::connect(&endpoint, tls, &host).await?;
+        Ok(Self { client, host })
+    }
+
+    /// The commit that is head now: what a change is decided on.
+    pub(crate) async fn head(&self) -> anyhow::Result<u64> {
+        let history = self.read(async |mut client| client.history(HistoryRequest { limit: 1 }).await).await?;
+        Ok(history.commits.first().map_or(0, |commit| commit.commit))
+    }
+
+    /// A call that changes nothing.
+    pub(crate) async fn read<T>(&self, call: impl AsyncFn(Client) -> Result<Response<T>, Status>) -> anyhow::Result<T> {
+        call(self.client.clone()).await.map(Response::into_inner).map_err(|status| refused(&status))
+    }
+
+    /// A call that changes something. It carries a request id, so that sending it again after a lost answer is
+    /// harmless.
+    pub(crate) async fn write<T>(
+        &self,
+        call: impl AsyncFn(Client) -> Result<Response<T>, Status>,
+    ) -> anyhow::Result<T> {
+        let mut pause = FIRST_PAUSE;
+        let mut left = ATTEMPTS;
+        loop {
+            left -= 1;
+            match call(self.client.clone()).await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) if !may_be_lost(&status) => return Err(refused(&status)),
+                Err(status) if left == 0 => {
+                    return Err(refused(&status)).context("whether it was done is unknown; look before you repeat it");
+                }
+                Err(_) => tokio::time::sleep(pause).await,
+            }
+            pause *= 2;
+        }
+    }
+
+    /// A new id for a write.
+    pub(crate) fn request_id(&self) -> String {
+        let mut random = [0; 16];
+        self.host.entropy.fill(&mut random);
+        RequestId::from_random(random).to_string()
+    }
+}
+
+/// Codes that tonic makes of a broken connection.
+fn may_be_lost(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled)
+}
+
+fn tls_files(args: &AdminArgs) -> Result<Option<PemFiles>, Usage> {
+    match (&args.admin_ca, &args.admin_cert, &args.admin_key) {
+        (Some(ca), Some(certificate), Some(key)) => {
+            Ok(Some(PemFiles { ca: Some(ca.clone()), certificate: certificate.clone(), key: key.clone() }))
+        }
+        (None, None, None) => Ok(None),
+        _ => Err(Usage("--admin-ca, --admin-cert and --admin-key belong together".to_owned())),
+    }
+}
+
+fn endpoint(args: &AdminArgs) -> Result<String, Usage> {
+    match &args.admin {
+        Some(endpoint) => Ok(endpoint.clone()),
+        None => from_instance(Instance::well_known_path()),
+    }
+}
+
+fn from_instance(path: Option<PathBuf>) -> Result<String, Usage> {
+    const HINT: &str = "start one with `meridian dev`, or say where the control plane is: --admin HOST:PORT";
+    let path =
+        path.ok_or_else(|| Usage(format!("there is no home directory to look for a dev instance in; {HINT}")))?;
+    let instance = Instance::read(&path).map_err(|_| Usage(format!("no dev instance is running; {HINT}")))?;
+    if instance.is_alive() { Ok(instance.admin) } else { Err(stale(&path, instance.pid, HINT)) }
+}
+
+fn stale(path: &Path, pid: u32, hint: &str) -> Usage {
+    Usage(format!("the dev instance of {} (process {pid}) is gone; {hint}", path.display()))
+}

@@ -1,0 +1,25 @@
+//! The `meridian` binary: parse, then run a role or a verb. Exit codes: 0 done, 1 refused, failed or different, 2 wrong
+//! usage.
+
+mod cli;
+mod connection;
+mod failure;
+mod format;
+mod output;
+mod roles;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Role(role) => roles::run(role, cli.log),
+        Command::Verb(verb) => verbs::run(verb, &cli.admin),
+    };
+    outcome.unwrap_or_else(|error| failure::report(&error))
+}

@@ -1,0 +1,203 @@
+//! `meridian control`: one replica of the control plane.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use meridian_control::{Options, Service};
+use meridian_host::Host;
+use meridian_identity::{PemFiles, ServerTls};
+use meridian_store::Store;
+use meridian_store::embedded::EmbeddedStore;
+use meridian_store_etcd::{EtcdOptions, EtcdStore};
+
+use super::Process;
+use crate::failure::Usage;
+
+/// Streams get a Goaway and then this long; nodes go to another replica within it.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StoreKind {
+    /// A file of this process: one replica, no other process needed.
+    Embedded,
+    /// An etcd cluster, which all replicas share.
+    Etcd,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ControlArgs {
+    /// Where configuration and plans are kept.
+    #[arg(long, value_enum, default_value = "embedded")]
+    store: StoreKind,
+    /// Directory of the embedded store.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Client URLs of etcd's members.
+    #[arg(long, value_name = "URL,...", value_delimiter = ',')]
+    etcd_endpoints: Vec<String>,
+    /// Authority of etcd's members.
+    #[arg(long, value_name = "FILE")]
+    etcd_ca: Option<PathBuf>,
+    /// Our certificate for etcd.
+    #[arg(long, value_name = "FILE")]
+    etcd_cert: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, value_name = "FILE")]
+    etcd_key: Option<PathBuf>,
+    /// Where nodes and operators are served.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7100")]
+    listen: SocketAddr,
+    /// Where they reach this replica; default: the listening address.
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// Name of this replica, unique in the cluster.
+    #[arg(long, default_value = "control-1")]
+    replica: String,
+    /// Name of the cluster: one store can hold several.
+    #[arg(long, default_value = "meridian")]
+    cluster: String,
+    /// Authority that nodes and operators are verified against.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Certificate of this replica.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Serve plain text to anyone who reaches the address: something else protects it.
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// Which store, from flags that fit together.
+#[derive(Debug)]
+enum Place {
+    Embedded(PathBuf),
+    Etcd(EtcdOptions),
+}
+
+pub(crate) async fn run(args: ControlArgs, process: Process) -> anyhow::Result<()> {
+    let place = args.place()?;
+    let tls = args.tls_files()?;
+    let Process { host, shutdown, .. } = &process;
+    let listener = host.net.listen(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
+    let address = listener.local_addr().context("ask for the address")?;
+    let tls = match tls {
+        Some(files) => Some(ServerTls::from_files(host.files.clone(), files).await?),
+        None => None,
+    };
+    let (store, embedded) = open(place, host).await?;
+    let mut registry = meridian_telemetry::registry(env!("CARGO_PKG_VERSION"), "control");
+    let options = Options {
+        replica: args.replica.clone(),
+        address: args.advertise.clone().unwrap_or_else(|| address.to_string()),
+        cluster: args.cluster.clone(),
+        store,
+        host: host.clone(),
+        listener,
+        tls,
+        insecure: args.insecure,
+        codecs: meridian_providers::names().into_iter().map(str::to_owned).collect(),
+    };
+    let service = Service::new(options, &mut registry).context("prepare the control plane")?;
+    tracing::info!(%address, replica = args.replica, "control plane serves");
+    process.stop_on_signals(GRACE);
+    let outcome = service.run(shutdown.clone()).await.context("run the control plane");
+    if let Some(store) = embedded {
+        store.close().await;
+    }
+    outcome
+}
+
+async fn open(place: Place, host: &Host) -> anyhow::Result<(Arc<dyn Store>, Option<EmbeddedStore>)> {
+    match place {
+        Place::Embedded(dir) => {
+            let opened = EmbeddedStore::open(&dir, host.entropy.next_u64()).await;
+            let store = opened.with_context(|| format!("open the store in {}", dir.display()))?;
+            Ok((Arc::new(store.clone()), Some(store)))
+        }
+        Place::Etcd(options) => Ok((Arc::new(EtcdStore::connect(options).await.context("use the etcd store")?), None)),
+    }
+}
+
+impl ControlArgs {
+    fn place(&self) -> Result<Place, Usage> {
+        let wrong = |text: &str| Err(Usage(text.to_owned()));
+        let has_etcd = !self.etcd_endpoints.is_empty()
+            || self.etcd_ca.is_some()
+            || self.etcd_cert.is_some()
+            || self.etcd_key.is_some();
+        match (self.store, &self.data_dir) {
+            (StoreKind::Embedded, _) if has_etcd => wrong("--etcd-... flags need --store etcd"),
+            (StoreKind::Embedded, Some(dir)) => Ok(Place::Embedded(dir.clone())),
+            (StoreKind::Embedded, None) => wrong("--store embedded needs --data-dir"),
+            (StoreKind::Etcd, Some(_)) => wrong("--data-dir is for --store embedded; etcd keeps everything"),
+            (StoreKind::Etcd, None) if self.etcd_endpoints.is_empty() => wrong("--store etcd needs --etcd-endpoints"),
+            (StoreKind::Etcd, None) => {
+                let mut options = EtcdOptions::new(self.etcd_endpoints.clone());
+                options.ca_file.clone_from(&self.etcd_ca);
+                options.cert_file.clone_from(&self.etcd_cert);
+                options.key_file.clone_from(&self.etcd_key);
+                Ok(Place::Etcd(options))
+            }
+        }
+    }
+
+    fn tls_files(&self) -> Result<Option<PemFiles>, Usage> {
+        let wrong = |text: &str| Err(Usage(text.to_owned()));
+        match (&self.tls_ca, &self.tls_cert, &self.tls_key) {
+            (Some(_), Some(_), Some(_)) if self.insecure => wrong("--insecure and --tls-... contradict each other"),
+            (Some(ca), Some(certificate), Some(key)) => {
+                Ok(Some(PemFiles { ca: Some(ca.clone()), certificate: certificate.clone(), key: key.clone() }))
+            }
+            (None, None, None) if self.insecure || self.listen.ip().is_loopback() => Ok(None),
+            (None, None, None) => wrong(
+                "plain text is served on loopback only: give --tls-ca, --tls-cert and --tls-key (`meridian pki` makes \
+                 them), or --insecure if something else protects the address",
+            ),
+            _ => wrong("--tls-ca, --tls-cert and --tls-key belong together"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ControlArgs,
+    }
+
+    fn check(line: &str, expected: Result<(), &str>) {
+        let args = Line::parse_from(std::iter::once("control").chain(line.split_whitespace())).args;
+        let found = args.place().and_then(|_| args.tls_files()).map(drop).map_err(|usage| usage.0);
+        match expected {
+            Ok(()) => assert_eq!(found, Ok(()), "{line}"),
+            Err(text) => assert!(found.as_ref().is_err_and(|found| found.contains(text)), "{line}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_have_to_fit_together() {
+        check("--data-dir d", Ok(()));
+        check("--store etcd --etcd-endpoints http://a:1,http://b:1", Ok(()));
+        check("--data-dir d --tls-ca a --tls-cert b --tls-key c --listen 0.0.0.0:1", Ok(()));
+        check("--data-dir d --insecure --listen 0.0.0.0:1", Ok(()));
+        check("", Err("needs --data-dir"));
+        check("--data-dir d --etcd-endpoints http://a:1", Err("need --store etcd"));
+        check("--store etcd", Err("needs --etcd-endpoints"));
+        check("--store etcd --etcd-endpoints http://a:1 --data-dir d", Err("is for --store embedded"));
+        check("--data-dir d --listen 0.0.0.0:1", Err("on loopback only"));
+        check("--data-dir d --tls-ca a", Err("belong together"));
+        check("--data-dir d --insecure --tls-ca a --tls-cert b --tls-key c", Err("contradict"));
+    }
+}

@@ -1,0 +1,51 @@
+//! What several roles make of what their files say.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use meridian_config::process::{ControlPlane, DnsListen};
+use meridian_dns::GeoDatabase;
+use meridian_host::Host;
+use meridian_identity::{ClientTls, PemFiles, Role, ServerTls};
+use meridian_node::Control;
+
+/// The way to the control plane.
+pub(crate) async fn control(control: ControlPlane, host: &Host) -> anyhow::Result<Control> {
+    let tls = match control.tls {
+        Some(files) => {
+            let files = PemFiles { ca: Some(files.ca), certificate: files.certificate, key: files.key };
+            Some(ClientTls::from_files(host.files.clone(), files, Role::Control).await?)
+        }
+        None => None,
+    };
+    Ok(Control { endpoints: control.endpoints, tls })
+}
+
+/// An authority's sockets, bound, and its database, loaded.
+pub(crate) async fn dns(dns: &DnsListen, node: &str, host: &Host) -> anyhow::Result<meridian_dns::Options> {
+    let failed = |what: &str| format!("listen on {} ({what})", dns.listen);
+    let tcp = host.net.listen(dns.listen).await.with_context(|| failed("DNS over TCP"))?;
+    let real = tcp.local_addr().context("ask for the address")?;
+    // With port 0 both have to get the same.
+    let address = SocketAddr::new(dns.listen.ip(), real.port());
+    let udp = host.net.datagram(address).await.with_context(|| failed("DNS over UDP"))?;
+    let geo = match &dns.geo_database {
+        Some(path) => {
+            let loaded = GeoDatabase::load(&*host.files, path).await;
+            Some(loaded.with_context(|| format!("load {}", path.display()))?)
+        }
+        None => None,
+    };
+    tracing::info!(address = %real, geo_database = geo.is_some(), "answers DNS");
+    Ok(meridian_dns::Options { udp, tcp, geo, node: node.to_owned() })
+}
+
+/// TLS of a public listener.
+pub(crate) async fn public_tls(
+    files: Option<meridian_config::process::PublicTls>,
+    host: &Host,
+) -> anyhow::Result<Option<ServerTls>> {
+    let Some(files) = files else { return Ok(None) };
+    let files = PemFiles { ca: None, certificate: files.certificate, key: files.key };
+    Ok(Some(ServerTls::from_files(host.files.clone(), files).await?))
+}

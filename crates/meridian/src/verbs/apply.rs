@@ -1,0 +1,195 @@
+//! `apply`, `diff`, `delete`: what turns files into commits.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use meridian_config::{Loaded, Located, source, to_yaml};
+use meridian_proto::admin::v1::change::Action;
+use meridian_proto::admin::v1::{ApplyRequest, ApplyResponse, Change, Mistake};
+use meridian_proto::resources::v1::{Resource, ResourceRef};
+use meridian_types::Kind;
+use similar::TextDiff;
+
+use crate::connection::Connection;
+use crate::failure::{Mistakes, Usage};
+use crate::output;
+
+/// Lines around a change, as `diff -u` has it.
+const DIFF_CONTEXT: usize = 3;
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// YAML file, directory (its *.yaml and *.yml) or `-` for standard input; may be repeated.
+    #[arg(short = 'f', long = "file", value_name = "FILE|DIR|-", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Check and compare only.
+    #[arg(long)]
+    dry_run: bool,
+    /// Why, for the history.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Refuse if the head commit is another one, for pipelines that decided on it.
+    #[arg(long, value_name = "COMMIT")]
+    expect_commit: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// YAML file, directory (its *.yaml and *.yml) or `-` for standard input; may be repeated.
+    #[arg(short = 'f', long = "file", value_name = "FILE|DIR|-", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// region, provider, model, zone or tenant.
+    #[arg(value_parser = kind)]
+    kind: Kind,
+    name: String,
+    /// Why, for the history.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+/// A kind as an argument.
+pub(crate) fn kind(text: &str) -> Result<Kind, String> {
+    let allowed = Kind::ALL.map(|kind| kind.as_str().to_ascii_lowercase()).join(", ");
+    Kind::parse(text).ok_or_else(|| format!("allowed: {allowed}"))
+}
+
+/// Reads files, or fails with the mistakes of all of them.
+pub(crate) fn load(paths: &[PathBuf]) -> anyhow::Result<Loaded> {
+    let mut sources = Vec::new();
+    for path in paths {
+        sources.extend(source::read(path)?);
+    }
+    let loaded = meridian_config::load(&sources).map_err(|mistakes| not_applied(&mistakes))?;
+    if loaded.resources.is_empty() {
+        return Err(Usage("the files declare no resource".to_owned()).into());
+    }
+    Ok(loaded)
+}
+
+fn not_applied(mistakes: &[Located]) -> Mistakes {
+    Mistakes { lines: mistakes.iter().map(ToString::to_string).collect(), what: "nothing was applied" }
+}
+
+pub(crate) async fn apply(connection: &Connection, args: &ApplyArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let expected_commit = match args.expect_commit {
+        Some(commit) => commit,
+        None => connection.head().await?,
+    };
+    let request = ApplyRequest {
+        request_id: connection.request_id(),
+        expected_commit,
+        upserts: loaded.resources.clone(),
+        removals: Vec::new(),
+        reason: args.reason.clone(),
+        dry_run: args.dry_run,
+    };
+    let response = send(connection, request, Some(loaded)).await?;
+    output::print(&summary(&response, args.dry_run))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn diff(connection: &Connection, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    let request = ApplyRequest {
+        request_id: connection.request_id(),
+        expected_commit: connection.head().await?,
+        upserts: loaded.resources.clone(),
+        removals: Vec::new(),
+        reason: String::new(),
+        dry_run: true,
+    };
+    let response = send(connection, request, Some(loaded)).await?;
+    let mut text = String::new();
+    for change in &response.changes {
+        text.push_str(&unified(change)?);
+    }
+    output::print(&text)?;
+    Ok(if text.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(crate) async fn delete(connection: &Connection, args: DeleteArgs) -> anyhow::Result<()> {
+    let request = ApplyRequest {
+        request_id: connection.request_id(),
+        expected_commit: connection.head().await?,
+        upserts: Vec::new(),
+        removals: vec![ResourceRef { kind: args.kind.as_str().to_owned(), name: args.name.clone() }],
+        reason: args.reason,
+        dry_run: false,
+    };
+    let response = send(connection, request, None).await?;
+    if !response.changes.iter().any(|change| change.action() == Action::Removed) {
+        return Err(anyhow::anyhow!("there is no {}/{}", args.kind, args.name));
+    }
+    output::print(&summary(&response, false))?;
+    Ok(())
+}
+
+async fn send(
+    connection: &Connection,
+    request: ApplyRequest,
+    loaded: Option<&Loaded>,
+) -> anyhow::Result<ApplyResponse> {
+    let response = connection.write(async |mut client| client.apply(request.clone()).await).await?;
+    if response.mistakes.is_empty() {
+        return Ok(response);
+    }
+    let lines = response.mistakes.iter().map(|mistake| line(mistake, loaded)).collect();
+    Err(Mistakes { lines, what: "nothing was applied" }.into())
+}
+
+/// With the place in the files, where it is from there.
+fn line(mistake: &Mistake, loaded: Option<&Loaded>) -> String {
+    let Mistake { kind, name, field_path, text, .. } = mistake;
+    let place = loaded.and_then(|loaded| loaded.place(kind, name, field_path));
+    let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+    let path = if field_path.is_empty() { String::new() } else { format!("{field_path}: ") };
+    format!("{place}{kind}/{name}: {path}{text}")
+}
+
+fn summary(response: &ApplyResponse, dry_run: bool) -> String {
+    let mut text = String::new();
+    let mut unchanged = 0;
+    for change in &response.changes {
+        let verb = match change.action() {
+            Action::Created => "created",
+            Action::Changed => "changed",
+            Action::Removed => "removed",
+            Action::Unchanged | Action::Unspecified => {
+                unchanged += 1;
+                continue;
+            }
+        };
+        let would = if dry_run { "would be " } else { "" };
+        let _ = writeln!(text, "{}/{} {would}{verb}", change.kind, change.name);
+    }
+    if unchanged > 0 {
+        let _ = writeln!(text, "{unchanged} unchanged");
+    }
+    let head = if dry_run { "dry run: nothing was applied; head is" } else { "head is" };
+    let _ = writeln!(text, "{head} commit {}", response.commit);
+    text
+}
+
+fn unified(change: &Change) -> anyhow::Result<String> {
+    if matches!(change.action(), Action::Unchanged | Action::Unspecified) {
+        return Ok(String::new());
+    }
+    let side = |there: bool, body: &[u8]| -> anyhow::Result<String> {
+        let (kind, name) = (change.kind.clone(), change.name.clone());
+        let resource = Resource { kind, name, body: body.to_vec().into() };
+        Ok(if there { to_yaml([&resource])? } else { String::new() })
+    };
+    let before = side(change.action() != Action::Created, &change.before)?;
+    let after = side(change.action() != Action::Removed, &change.after)?;
+    let name = format!("{}/{}", change.kind, change.name);
+    let header = |there: bool| if there { name.clone() } else { "/dev/null".to_owned() };
+    let (old, new) = (header(!before.is_empty()), header(!after.is_empty()));
+    let diff = TextDiff::from_lines(&before, &after);
+    let mut unified = diff.unified_diff();
+    Ok(unified.context_radius(DIFF_CONTEXT).header(&old, &new).to_string())
+}

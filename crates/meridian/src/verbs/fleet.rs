@@ -1,0 +1,264 @@
+//! `fleet`: what an operator looks at when something is wrong.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use meridian_proto::admin::v1::{Fleet, FleetNode, FleetRegion, GetFleetRequest, WatchFleetRequest};
+use meridian_proto::fleet::v1::{NodeVerdict, RegionState};
+use meridian_proto::node::v1::{Role, ServingState};
+
+use crate::cli::OutputFormat;
+use crate::connection::Connection;
+use crate::failure::{Usage, refused};
+use crate::format::{age, date, table};
+use crate::output;
+
+/// Clears a terminal and goes to its first line (ECMA-48: ED 2, CUP).
+const CLEAR: &str = "\x1b[2J\x1b[H";
+const RED: &str = "\x1b[31m";
+const YELLOW: &str = "\x1b[33m";
+const PLAIN: &str = "\x1b[0m";
+/// Words that ask for attention, and how much.
+const LOUD: [(&str, &str); 7] = [
+    ("DOWN", RED),
+    ("NEVER SEEN", RED),
+    ("DIFFERS", RED),
+    ("READ-ONLY", RED),
+    ("DRAINED", YELLOW),
+    ("DRAINING", YELLOW),
+    ("UNREACHABLE", YELLOW),
+];
+
+#[derive(Debug, Args)]
+pub(crate) struct FleetArgs {
+    /// `table` or `json`.
+    #[arg(short = 'o', long, value_enum, default_value = "table")]
+    output: OutputFormat,
+    /// Follow: print again whenever it changed.
+    #[arg(long)]
+    watch: bool,
+    /// With --watch, at least this long between two.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    interval: Duration,
+}
+
+pub(crate) async fn fleet(connection: &Connection, args: &FleetArgs) -> anyhow::Result<()> {
+    if args.output == OutputFormat::Yaml {
+        return Err(Usage("the fleet is shown as table or json".to_owned()).into());
+    }
+    if !args.watch {
+        let fleet = connection.read(async |mut client| client.get_fleet(GetFleetRequest {}).await).await?;
+        output::print(&render(&fleet, args.output)?)?;
+        return Ok(());
+    }
+    let interval_ms = u32::try_from(args.interval.as_millis()).unwrap_or(u32::MAX);
+    let request = WatchFleetRequest { interval_ms };
+    let mut fleets = connection.read(async |mut client| client.watch_fleet(request).await).await?;
+    while let Some(fleet) = fleets.message().await.map_err(|status| refused(&status))? {
+        let mut text = render(&fleet, args.output)?;
+        if args.output == OutputFormat::Table {
+            text = if output::is_terminal() { format!("{CLEAR}{text}") } else { format!("{text}\n") };
+        }
+        if output::print_next(&text)?.is_break() {
+            return Ok(());
+        }
+    }
+    Err(anyhow::anyhow!("the control replica ended the watch"))
+}
+
+fn render(fleet: &Fleet, format: OutputFormat) -> anyhow::Result<String> {
+    if format == OutputFormat::Json {
+        return Ok(format!("{}\n", serde_json::to_string(fleet).context("write JSON")?));
+    }
+    let text = tables(fleet);
+    Ok(if output::is_colourful() { coloured(&text) } else { text })
+}
+
+fn tables(fleet: &Fleet) -> String {
+    let mut text = headline(fleet);
+    text.push('\n');
+    let header = ["REGION", "STATE", "WEIGHT", "IN FLIGHT", "DEMAND", "FIRST TOKEN", "SINCE", "REASON"];
+    text.push_str(&table(&header, fleet.regions.iter().map(|region| region_row(region, fleet.at_unix_ms))));
+    text.push('\n');
+    let header = ["NODE", "REGION", "STATE", "LAST PULSE", "COMMIT", "IN FLIGHT", "ADDRESSES", "NOTE"];
+    text.push_str(&table(&header, fleet.nodes.iter().map(node_row)));
+    text
+}
+
+fn headline(fleet: &Fleet) -> String {
+    let leader = if fleet.leader.is_empty() { "NONE: no new plans are made" } else { &fleet.leader };
+    let mut text = format!("replica {}   leader {leader}   commit {}\n", fleet.replica, fleet.head_commit);
+    match &fleet.plan {
+        Some(plan) => {
+            let made = age(fleet.at_unix_ms.saturating_sub(plan.made_at_unix_ms));
+            let reason = if plan.reason.is_empty() { "-" } else { &plan.reason };
+            text.push_str(&format!("plan {}.{}   made {made} ago: {reason}\n", plan.epoch, plan.number));
+        }
+        None => text.push_str("no plan yet\n"),
+    }
+    if !fleet.read_only.is_empty() {
+        text.push_str(&format!("READ-ONLY: {}\n", fleet.read_only));
+    }
+    text
+}
+
+fn region_row(region: &FleetRegion, now: i64) -> Vec<String> {
+    let state = match region.state() {
+        RegionState::Serving => "serving",
+        RegionState::Drained => "DRAINED",
+        RegionState::Down => "DOWN",
+        RegionState::Empty => "NEVER SEEN",
+        RegionState::Unspecified => "unknown",
+    };
+    let since = if region.since_unix_ms == 0 { "-".to_owned() } else { age(now.saturating_sub(region.since_unix_ms)) };
+    let first_token = match region.first_token_p50_ms {
+        ms if ms > 0.0 => format!("{ms:.0}ms"),
+        _ => "-".to_owned(),
+    };
+    vec![
+        region.region.clone(),
+        state.to_owned(),
+        region.weight.to_string(),
+        format!("{}/{}", region.in_flight, region.capacity),
+        format!("{:.1}", region.demand),
+        first_token,
+        since,
+        region_reason(region),
+    ]
+}
+
+/// Why the weight is what it is, then the evidence for the state, then what an operator did.
+fn region_reason(region: &FleetRegion) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend((!region.reason.is_empty()).then(|| region.reason.clone()));
+    parts.extend((!region.evidence.is_empty() && region.evidence != region.reason).then(|| region.evidence.clone()));
+    if region.drained || region.weight_override.is_some() {
+        let what = match (region.drained, region.weight_override) {
+            (true, Some(weight)) => format!("drained, weight {weight}"),
+            (true, None) => "drained".to_owned(),
+            (false, weight) => format!("weight {}", weight.unwrap_or_default()),
+        };
+        let mut text = format!("{what} by {}", region.override_by);
+        if !region.override_reason.is_empty() {
+            text.push_str(&format!(" ({})", region.override_reason));
+        }
+        if region.override_until_unix_ms != 0 {
+            text.push_str(&format!(" until {}", date(region.override_until_unix_ms)));
+        }
+        parts.push(text);
+    }
+    if parts.is_empty() { "-".to_owned() } else { parts.join("; ") }
+}
+
+fn node_row(node: &FleetNode) -> Vec<String> {
+    let state = match (node.verdict(), node.state()) {
+        (NodeVerdict::Down, _) => "DOWN",
+        (NodeVerdict::Unreachable, _) => "UNREACHABLE",
+        (NodeVerdict::Draining, _) | (_, ServingState::Draining) => "DRAINING",
+        (_, ServingState::Overloaded) => "OVERLOADED",
+        (_, ServingState::Starting) => "starting",
+        (NodeVerdict::Serving, _) => "serving",
+        (NodeVerdict::Unspecified, _) => "unknown",
+    };
+    let in_flight = match node.role() {
+        Role::Dns => "dns only".to_owned(),
+        _ => format!("{}/{}", node.in_flight, node.max_in_flight),
+    };
+    let addresses = if node.public_addresses.is_empty() { "-".to_owned() } else { node.public_addresses.join(", ") };
+    vec![
+        node.node.clone(),
+        node.region.clone(),
+        state.to_owned(),
+        age(node.last_pulse_age_ms),
+        node.commit.to_string(),
+        in_flight,
+        addresses,
+        node_note(node),
+    ]
+}
+
+fn node_note(node: &FleetNode) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    if node.commit != 0 && !node.digest_matches {
+        parts.push("what it serves DIFFERS from its commit".to_owned());
+    }
+    if let Some(fault) = node.faults.first() {
+        let more = node.faults.len() - 1;
+        let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        parts.push(format!("refused {}/{}: {}: {}{more}", fault.kind, fault.name, fault.field_path, fault.text));
+    }
+    parts.extend((!node.evidence.is_empty()).then(|| node.evidence.clone()));
+    let away: Vec<_> = node.targets.iter().filter(|target| !target.available).collect();
+    if let Some(target) = away.first() {
+        let more = if away.len() == 1 { String::new() } else { format!(" (and {} more)", away.len() - 1) };
+        parts.push(format!("target {}:{} is out: {}{more}", target.provider, target.model, target.reason));
+    }
+    if parts.is_empty() { "-".to_owned() } else { parts.join("; ") }
+}
+
+fn coloured(text: &str) -> String {
+    LOUD.iter().fold(text.to_owned(), |text, (word, colour)| text.replace(word, &format!("{colour}{word}{PLAIN}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(name: &str, state: RegionState) -> FleetRegion {
+        FleetRegion { region: name.into(), state: state.into(), weight: 500, ..FleetRegion::default() }
+    }
+
+    #[test]
+    fn a_dead_region_is_called_down_and_says_why() {
+        let fleet = Fleet {
+            replica: "cp-1".into(),
+            at_unix_ms: 100_000,
+            regions: vec![
+                FleetRegion {
+                    since_unix_ms: 98_500,
+                    evidence: "no pulse for 1.5s, 2 of 2 regions see nothing".into(),
+                    weight: 0,
+                    ..region("eu-west", RegionState::Down)
+                },
+                FleetRegion {
+                    drained: true,
+                    override_by: "alice".into(),
+                    override_reason: "kernel".into(),
+                    ..region("us-west", RegionState::Drained)
+                },
+            ],
+            nodes: vec![FleetNode {
+                node: "eu-west-1".into(),
+                region: "eu-west".into(),
+                verdict: NodeVerdict::Down.into(),
+                last_pulse_age_ms: 1_512,
+                commit: 3,
+                ..FleetNode::default()
+            }],
+            ..Fleet::default()
+        };
+        let text = tables(&fleet);
+        assert_eq!(
+            text,
+            "replica cp-1   leader NONE: no new plans are made   commit 0\n\
+             no plan yet\n\
+             \n\
+             REGION   STATE    WEIGHT  IN FLIGHT  DEMAND  FIRST TOKEN  SINCE  REASON\n\
+             eu-west  DOWN     0       0/0        0.0     -            1.5s   no pulse for 1.5s, 2 of 2 regions see nothing\n\
+             us-west  DRAINED  500     0/0        0.0     -            -      drained by alice (kernel)\n\
+             \n\
+             NODE       REGION   STATE  LAST PULSE  COMMIT  IN FLIGHT  ADDRESSES  NOTE\n\
+             eu-west-1  eu-west  DOWN   1.5s        3       0/0        -          what it serves DIFFERS from its commit\n"
+        );
+        assert!(coloured(&text).contains("\x1b[31mDOWN\x1b[0m"));
+    }
+
+    #[test]
+    fn json_names_fields_as_the_schema_does() {
+        let fleet =
+            Fleet { regions: vec![region("eu-west", RegionState::Serving)], head_commit: 7, ..Fleet::default() };
+        let text = render(&fleet, OutputFormat::Json).unwrap();
+        assert!(text.contains(r#""head_commit":"7""#) && text.contains(r#""state":"REGION_STATE_SERVING""#), "{text}");
+    }
+}

@@ -1,0 +1,93 @@
+//! `keys`: made here, so that the control plane never sees one; only its SHA-256 is sent.
+
+use clap::Subcommand;
+use meridian_proto::admin::v1::{CreateKeyRequest, ListKeysRequest, RevokeKeyRequest};
+use meridian_proto::resources::v1::Key;
+use meridian_types::{KeyHash, key_text};
+
+use crate::connection::Connection;
+use crate::format::{date, parse_date, table};
+use crate::output;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysVerb {
+    /// Make a key and print it, this once, alone on standard output.
+    Create {
+        /// Whose it is.
+        #[arg(long)]
+        tenant: String,
+        /// What it is for.
+        #[arg(long, default_value = "")]
+        label: String,
+        /// Date in UTC after which it opens nothing, such as 2027-01-31T00:00:00Z; default: never.
+        #[arg(long, value_name = "DATE", value_parser = parse_date)]
+        expires: Option<i64>,
+    },
+    /// List keys by their ids.
+    List {
+        /// Only this tenant's.
+        #[arg(long, default_value = "")]
+        tenant: String,
+    },
+    /// Revoke a key: every connected node refuses it within a second.
+    Revoke {
+        /// As `keys list` shows it.
+        id: String,
+    },
+}
+
+pub(crate) async fn run(connection: &Connection, verb: KeysVerb) -> anyhow::Result<()> {
+    match verb {
+        KeysVerb::Create { tenant, label, expires } => create(connection, tenant, label, expires).await,
+        KeysVerb::List { tenant } => list(connection, tenant).await,
+        KeysVerb::Revoke { id } => revoke(connection, id).await,
+    }
+}
+
+async fn create(connection: &Connection, tenant: String, label: String, expires: Option<i64>) -> anyhow::Result<()> {
+    let mut random = [0; 32];
+    connection.host.entropy.fill(&mut random);
+    let text = key_text(random);
+    let request = CreateKeyRequest {
+        request_id: connection.request_id(),
+        tenant,
+        label,
+        expires_at_unix_ms: expires.unwrap_or(0),
+        hash: KeyHash::of(&text).0.as_bytes().to_vec().into(),
+    };
+    let response = connection.write(async |mut client| client.create_key(request.clone()).await).await?;
+    let key = response.key.unwrap_or_default();
+    output::complain(&format!("key {} of tenant {}; it is not shown again:", key.id, key.tenant));
+    output::print(&format!("{text}\n"))?;
+    Ok(())
+}
+
+async fn list(connection: &Connection, tenant: String) -> anyhow::Result<()> {
+    let request = ListKeysRequest { tenant };
+    let keys = connection.read(async |mut client| client.list_keys(request.clone()).await).await?.keys;
+    let now = connection.host.clock.now_unix_ms();
+    let rows = keys.into_iter().map(|key| {
+        let state = state(&key, now);
+        let label = if key.label.is_empty() { "-".to_owned() } else { key.label };
+        vec![key.id, key.tenant, label, state, date(key.created_at_unix_ms), date(key.expires_at_unix_ms)]
+    });
+    output::print(&table(&["ID", "TENANT", "LABEL", "STATE", "CREATED", "EXPIRES"], rows))?;
+    Ok(())
+}
+
+fn state(key: &Key, now: i64) -> String {
+    match (key.revoked_at_unix_ms, key.expires_at_unix_ms) {
+        (0, 0) => "valid".to_owned(),
+        (0, expires) if now < expires => "valid".to_owned(),
+        (0, _) => "EXPIRED".to_owned(),
+        (revoked, _) => format!("REVOKED {}", date(revoked)),
+    }
+}
+
+async fn revoke(connection: &Connection, id: String) -> anyhow::Result<()> {
+    let request = RevokeKeyRequest { request_id: connection.request_id(), id };
+    let response = connection.write(async |mut client| client.revoke_key(request.clone()).await).await?;
+    let key = response.key.unwrap_or_default();
+    output::print(&format!("key {} of tenant {} is revoked\n", key.id, key.tenant))?;
+    Ok(())
+}

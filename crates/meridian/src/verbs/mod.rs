@@ -1,0 +1,92 @@
+//! What operators do. A verb is short: connect, read what it decides on, call, print.
+
+mod apply;
+mod commits;
+mod explain;
+mod fleet;
+mod get;
+mod keys;
+mod overrides;
+mod pki;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+
+use crate::cli::AdminArgs;
+use crate::connection::Connection;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make what files declare the configuration: one commit, all or nothing.
+    Apply(apply::ApplyArgs),
+    /// Show what `apply` would change; exit code 1 if anything.
+    Diff(apply::DiffArgs),
+    /// Show resources.
+    Get(get::GetArgs),
+    /// Remove a resource.
+    Delete(apply::DeleteArgs),
+    /// List commits, newest first.
+    History(commits::HistoryArgs),
+    /// Make a new commit with the content of an old one.
+    Rollback(commits::RollbackArgs),
+    /// Make, list and revoke the keys that clients call with.
+    #[command(subcommand)]
+    Keys(keys::KeysVerb),
+    /// Move a region's traffic away; it goes on serving what still comes.
+    Drain(overrides::DrainArgs),
+    /// Let a drained region take traffic again.
+    Undrain(overrides::UndrainArgs),
+    /// Override a region's declared weight.
+    Weight(overrides::WeightArgs),
+    /// Show regions, nodes, weights, and why they are what they are.
+    Fleet(fleet::FleetArgs),
+    /// Ask why something is answered as it is.
+    #[command(subcommand)]
+    Explain(explain::ExplainVerb),
+    /// Make certificates.
+    #[command(subcommand)]
+    Pki(pki::PkiVerb),
+}
+
+/// Runs a verb on a small runtime of its own.
+pub(crate) fn run(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode> {
+    let verb = match verb {
+        Verb::Pki(verb) => return pki::run(verb),
+        verb => verb,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start runtime")?;
+    runtime.block_on(run_connected(verb, admin))
+}
+
+async fn run_connected(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode> {
+    // Files are read before anyone is called: their mistakes need no control plane.
+    match verb {
+        Verb::Apply(args) => {
+            let loaded = apply::load(&args.files)?;
+            apply::apply(&Connection::open(admin).await?, &args, &loaded).await
+        }
+        Verb::Diff(args) => {
+            let loaded = apply::load(&args.files)?;
+            apply::diff(&Connection::open(admin).await?, &loaded).await
+        }
+        verb => {
+            let connection = Connection::open(admin).await?;
+            match verb {
+                Verb::Get(args) => get::get(&connection, &args).await?,
+                Verb::Delete(args) => apply::delete(&connection, args).await?,
+                Verb::History(args) => commits::history(&connection, &args).await?,
+                Verb::Rollback(args) => commits::rollback(&connection, args).await?,
+                Verb::Keys(verb) => keys::run(&connection, verb).await?,
+                Verb::Drain(args) => overrides::drain(&connection, args).await?,
+                Verb::Undrain(args) => overrides::undrain(&connection, args).await?,
+                Verb::Weight(args) => overrides::weight(&connection, args).await?,
+                Verb::Fleet(args) => fleet::fleet(&connection, &args).await?,
+                Verb::Explain(verb) => explain::run(&connection, verb).await?,
+                Verb::Apply(_) | Verb::Diff(_) | Verb::Pki(_) => {}
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

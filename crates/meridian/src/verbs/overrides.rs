@@ -1,0 +1,105 @@
+//! `drain`, `undrain`, `weight`: take effect with the next plan, whoever made the last one.
+
+use std::time::Duration;
+
+use clap::Args;
+use meridian_proto::admin::v1::set_override_request::Change;
+use meridian_proto::admin::v1::{FleetRegion, GetFleetRequest, SetOverrideRequest};
+
+use crate::connection::Connection;
+use crate::format::{date, parse_date};
+use crate::output;
+
+/// Why and until when.
+#[derive(Debug, Args)]
+struct Terms {
+    /// Why; shown in `fleet` next to the effect.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Date in UTC on which it ends by itself, such as 2026-11-21T12:00:00Z; default: until removed.
+    #[arg(long, value_name = "DATE", value_parser = parse_date, conflicts_with = "for")]
+    until: Option<i64>,
+    /// How long it holds, such as 30m or 2h.
+    #[arg(long = "for", id = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    region: String,
+    #[command(flatten)]
+    terms: Terms,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UndrainArgs {
+    region: String,
+    /// Why, for the audit.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WeightArgs {
+    region: String,
+    /// 0 to 1000, relative to the other regions.
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1000), required_unless_present = "clear")]
+    weight: Option<u32>,
+    /// Back to the declared weight.
+    #[arg(long, conflicts_with = "weight")]
+    clear: bool,
+    #[command(flatten)]
+    terms: Terms,
+}
+
+pub(crate) async fn drain(connection: &Connection, args: DrainArgs) -> anyhow::Result<()> {
+    let region = region(connection, &args.region).await?;
+    let until = set(connection, &region, Change::Drained(true), args.terms).await?;
+    output::print(&format!("{} is drained{until}; it goes on serving what still comes\n", region.region))?;
+    Ok(())
+}
+
+pub(crate) async fn undrain(connection: &Connection, args: UndrainArgs) -> anyhow::Result<()> {
+    let region = region(connection, &args.region).await?;
+    let terms = Terms { reason: args.reason, until: None, duration: None };
+    set(connection, &region, Change::Drained(false), terms).await?;
+    output::print(&format!("{} takes traffic again\n", region.region))?;
+    Ok(())
+}
+
+pub(crate) async fn weight(connection: &Connection, args: WeightArgs) -> anyhow::Result<()> {
+    let region = region(connection, &args.region).await?;
+    let (change, what) = match args.weight {
+        Some(weight) => (Change::Weight(weight), format!("has weight {weight}")),
+        None => (Change::ClearWeight(true), "has its declared weight".to_owned()),
+    };
+    let until = set(connection, &region, change, args.terms).await?;
+    output::print(&format!("{} {what}{until}\n", region.region))?;
+    Ok(())
+}
+
+/// The region as the fleet shows it: what the change is decided on.
+async fn region(connection: &Connection, name: &str) -> anyhow::Result<FleetRegion> {
+    let fleet = connection.read(async |mut client| client.get_fleet(GetFleetRequest {}).await).await?;
+    let names: Vec<_> = fleet.regions.iter().map(|region| region.region.clone()).collect();
+    let found = fleet.regions.into_iter().find(|region| region.region == name);
+    found.ok_or_else(|| anyhow::anyhow!("there is no region {name}; there are: {}", names.join(", ")))
+}
+
+/// Sets it and says until when.
+async fn set(connection: &Connection, region: &FleetRegion, change: Change, terms: Terms) -> anyhow::Result<String> {
+    let now = connection.host.clock.now_unix_ms();
+    let ends =
+        terms.duration.map(|duration| now.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)));
+    let until_unix_ms = terms.until.or(ends).unwrap_or(0);
+    let request = SetOverrideRequest {
+        request_id: connection.request_id(),
+        region: region.region.clone(),
+        expected_revision: region.override_revision,
+        change: Some(change),
+        reason: terms.reason,
+        until_unix_ms,
+    };
+    connection.write(async |mut client| client.set_override(request.clone()).await).await?;
+    Ok(if until_unix_ms == 0 { String::new() } else { format!(" until {}", date(until_unix_ms)) })
+}
