@@ -1,8 +1,8 @@
 //! A request's body: read within size, time and the shared budget.
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use meridian_types::ErrorCode;
@@ -18,10 +18,12 @@ const FIRST_ALLOCATION: usize = 64 * 1024;
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 const LINGER: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// A body that is still to be read.
+/// A body that is still to be read. Dropped before, it is read on for a moment and thrown away.
 #[derive(Debug)]
 pub struct Upload {
     body: axum::body::Body,
+    /// The client waits for our word before it sends (RFC 9110, section 10.1.1): without it nothing comes.
+    waits: bool,
     declared: Option<usize>,
     limits: Limits,
     budget: Budget,
@@ -41,7 +43,7 @@ impl Upload {
         let text = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let declared = text.and_then(|text| text.parse().ok()).or(body.size_hint().exact());
         let declared = declared.map(|length: u64| usize::try_from(length).unwrap_or(usize::MAX));
-        Self { body, declared, limits, budget }
+        Self { body, waits: headers.contains_key(EXPECT), declared, limits, budget }
     }
 
     /// Refuses a body that says it is too large, before a byte of it is read.
@@ -50,9 +52,7 @@ impl Upload {
     /// 413.
     pub(crate) fn check_declared(self) -> Result<Self, Refused> {
         if self.declared.is_some_and(|length| length > self.limits.max_body_bytes) {
-            let refused = self.too_large();
-            self.discard();
-            return Err(refused);
+            return Err(self.too_large());
         }
         Ok(self)
     }
@@ -62,18 +62,6 @@ impl Upload {
     /// # Errors
     /// 413 if it is too large, 503 if too many bytes are held already, 408 if it comes too slowly, 400 if it breaks off.
     pub async fn read(mut self) -> Result<Buffered, Refused> {
-        match self.collect().await {
-            Ok(buffered) => Ok(buffered),
-            Err(refused) => {
-                if refused.error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    self.discard();
-                }
-                Err(refused)
-            }
-        }
-    }
-
-    async fn collect(&mut self) -> Result<Buffered, Refused> {
         let end = Instant::now() + self.limits.body;
         let declared = self.declared.unwrap_or(0);
         let mut share = self.budget.take(declared).ok_or_else(overloaded)?;
@@ -100,11 +88,17 @@ impl Upload {
         let message = format!("the body exceeds {} bytes", self.limits.max_body_bytes);
         Refused::new(ErrorCode::TooLarge, message).retry(Retry::Never)
     }
+}
 
-    /// Reads on for a moment and throws away.
-    pub(crate) fn discard(self) {
-        let mut body = self.body;
-        tokio::spawn(async move {
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.waits || self.body.is_end_stream() {
+            return;
+        }
+        // Without a runtime nobody is there to send either.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let mut body = std::mem::take(&mut self.body);
+        runtime.spawn(async move {
             let end = Instant::now() + LINGER;
             let mut left = LINGER_BYTES;
             while let Ok(Some(Ok(frame))) = timeout_at(end, body.frame()).await {

@@ -6,6 +6,7 @@ use meridian_llm::FailureClass;
 use meridian_types::ErrorCode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::metrics::Ended;
 use crate::node::Node;
@@ -28,20 +29,26 @@ pub(crate) struct Ledger {
     node: Arc<Node>,
     _place: OwnedSemaphorePermit,
     started: Instant,
+    /// Open as long as the request.
+    span: Span,
     open: bool,
 }
 
 impl Ledger {
-    pub(crate) fn open(node: &Arc<Node>, place: OwnedSemaphorePermit, started: Instant) -> Self {
+    pub(crate) fn open(node: &Arc<Node>, place: OwnedSemaphorePermit, started: Instant, span: Span) -> Self {
         node.window().started += 1;
         node.metrics.in_flight.inc();
-        Self { node: Arc::clone(node), _place: place, started, open: true }
+        Self { node: Arc::clone(node), _place: place, started, span, open: true }
     }
 
     /// A request for which there is no place.
     pub(crate) fn shed(node: &Node, code: ErrorCode) {
         node.window().shed += 1;
         node.metrics.requests.get_or_create(&Ended { outcome: "shed", code: code.as_str() }).inc();
+    }
+
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
@@ -78,7 +85,7 @@ impl Ledger {
             *window.errors.entry(class).or_default() += 1;
         }
         drop(window);
-        tracing::debug!(outcome, code, took_ms = took.as_millis(), "request ended");
+        tracing::debug!(parent: &self.span, outcome, code, took_ms = took.as_millis(), "request ended");
     }
 }
 

@@ -9,7 +9,6 @@ use hyper::body::Frame;
 use meridian_ingress::Body;
 use meridian_llm::{ClientError, Failure};
 use meridian_types::ErrorCode;
-use tracing::Span;
 
 use crate::attempt::Lease;
 use crate::ledger::{End, Ledger};
@@ -22,13 +21,11 @@ pub(crate) struct Relay {
     source: Option<Box<Source>>,
     lease: Option<Lease>,
     ledger: Ledger,
-    /// Open as long as the stream.
-    _span: Span,
 }
 
 impl Relay {
-    pub(crate) fn new(held: Bytes, source: Option<Box<Source>>, lease: Lease, ledger: Ledger, span: Span) -> Self {
-        Self { held, source, lease: Some(lease), ledger, _span: span }
+    pub(crate) fn new(held: Bytes, source: Option<Box<Source>>, lease: Lease, ledger: Ledger) -> Self {
+        Self { held, source, lease: Some(lease), ledger }
     }
 
     /// As a body. Each event is a frame of its own, so that nothing waits for company.
@@ -92,7 +89,7 @@ impl Relay {
             let change = lease.ticket.failed(failure, node.host.entropy.unit());
             let id = &lease.ticket.target().id;
             node.metrics.attempted(id, "interrupted");
-            tracing::debug!(target = %id, class = failure.class.as_str(), "stream interrupted: {}", failure.message);
+            tracing::debug!(parent: self.ledger.span(), target = %id, class = failure.class.as_str(), "stream interrupted: {}", failure.message);
             if let Some(change) = change {
                 node.metrics.changed(id, change);
             }

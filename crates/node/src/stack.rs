@@ -37,7 +37,7 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call) -> Result<Reply, Refused
     };
     // admit: before the body is read, so that a flood costs no memory; sheds at once, because waiting is worse.
     let place = node.admission.admit().inspect_err(|refused| Ledger::shed(node, refused.error.code))?;
-    let mut ledger = Ledger::open(node, place, started);
+    let mut ledger = Ledger::open(node, place, started, span);
     let outcome = async {
         // read: within the size limit and the byte budget of all requests; the share is given back when content comes.
         let upload = body.read().await.map_err(refused)?;
@@ -64,25 +64,8 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call) -> Result<Reply, Refused
             return Ok(reply);
         }
     };
-    ledger.first_content();
-    let facts = facts(&served);
     // stream out: last, because from here on every byte is final.
-    let mut reply = match served.answer {
-        Answer::Whole(body) => {
-            ledger.end(End::Answered);
-            Response::new(whole(body))
-        }
-        Answer::Stream(held, source) => Response::new(Relay::new(held, source, served.lease, ledger, span).into_body()),
-    };
-    *reply.headers_mut() = facts;
-    let content_type = if streamed { "text/event-stream; charset=utf-8" } else { "application/json" };
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if streamed {
-        // Proxies on the way must neither store nor collect events.
-        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        reply.headers_mut().insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    }
-    Ok(reply)
+    Ok(stream_out(served, streamed, ledger))
 }
 
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-meridian-attempts");
@@ -117,6 +100,29 @@ fn plan(
         let error = ClientError { code, message: refusal.to_string().into(), param };
         Refused::from(error).retry(Retry::Never)
     })
+}
+
+/// The answer with what is to be known about it.
+fn stream_out(served: Served, streamed: bool, mut ledger: Ledger) -> Reply {
+    ledger.first_content();
+    let facts = facts(&served);
+    let mut reply = match served.answer {
+        Answer::Whole(body) => {
+            ledger.end(End::Answered);
+            Response::new(whole(body))
+        }
+        Answer::Stream(held, source) => Response::new(Relay::new(held, source, served.lease, ledger).into_body()),
+    };
+    let headers = reply.headers_mut();
+    *headers = facts;
+    let content_type = if streamed { "text/event-stream; charset=utf-8" } else { "application/json" };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if streamed {
+        // Proxies on the way must neither store nor collect events.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    }
+    reply
 }
 
 /// Who served, in headers.

@@ -84,6 +84,14 @@ async fn a_client_that_sends_too_much_still_sees_the_413() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_refused_while_it_sends_still_sees_why() {
+    let sandbox = start(Setup::default()).await;
+    let request = Request::post(sandbox.url("/v1/chat/completions")).header("authorization", "Bearer nonsense");
+    let answer = sandbox.whole(request.body(Full::new(Bytes::from(vec![b' '; 20 << 20]))).unwrap()).await;
+    assert_eq!(answer.status, 401);
+}
+
+#[tokio::test]
 async fn residency_is_kept_by_account_and_header() {
     let sandbox = start(Setup::default()).await;
     let eu = ("authorization", "Bearer mrd_eu");
