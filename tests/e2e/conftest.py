@@ -8,11 +8,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness.cli import BIN  # noqa: E402
-from harness.local import Local  # noqa: E402
-
-# Deployments that run now, for the report of a failed test.
-_running: list[Local] = []
+from harness.cli import BIN
+from harness.local import RUNNING, Local, deployment
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -24,7 +21,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     report = yield
     if report.failed:
-        for local in _running:
+        for local in RUNNING:
             report.sections.append((f"logs in {local.directory}", local.logs()))
     return report
 
@@ -33,18 +30,3 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """A deployment for all tests of a module; a test that breaks something mends it."""
     yield from deployment(Local(tmp_path_factory.mktemp("local")))
-
-
-def deployment(local: Local) -> Iterator[Local]:
-    _running.append(local)
-    try:
-        local.start_all()
-        yield local
-        local.stop()
-    except BaseException:
-        # Captured, and shown with the failed test.
-        print(local.logs())
-        raise
-    finally:
-        local.kill_all()
-        _running.remove(local)

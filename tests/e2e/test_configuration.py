@@ -17,10 +17,12 @@ tiers:
 
 def test_an_invalid_apply_changes_nothing_and_names_every_mistake_with_its_place(local: Local, tmp_path) -> None:
     (tmp_path / "a.yaml").write_text(
-        "kind: Model\nname: broken\ntiers:\n  - targets:\n      - {provider: nobody}\n      - {provider: sim-openai, weigth: 3}\n"
+        "kind: Model\nname: broken\ntiers:\n  - targets:\n"
+        "      - {provider: nobody}\n      - {provider: sim-openai, weigth: 3}\n"
     )
     (tmp_path / "b.yaml").write_text(
-        "kind: Provider\nname: leaky\ncodec: openai_compatible\nbase_url: ftp://x\ncredential: {env: sk-proj-not-a-name}\n"
+        "kind: Provider\nname: leaky\ncodec: openai_compatible\n"
+        "base_url: ftp://x\ncredential: {env: sk-proj-not-a-name}\n"
     )
     head = local.operator.fleet().head
     done = local.operator.run("apply", "-f", str(tmp_path))
@@ -35,7 +37,9 @@ def test_an_invalid_apply_changes_nothing_and_names_every_mistake_with_its_place
 
 def test_references_are_checked_by_the_control_plane(local: Local, tmp_path) -> None:
     file = tmp_path / "models.yaml"
-    file.write_text(MODEL.format(name="dangling", provider="nobody") + "---\n" + MODEL.format(name="other", provider="noone"))
+    file.write_text(
+        MODEL.format(name="dangling", provider="nobody") + "---\n" + MODEL.format(name="other", provider="noone")
+    )
     done = local.operator.run("apply", "-f", str(file))
     text = done.stdout + done.stderr
     assert done.returncode != 0

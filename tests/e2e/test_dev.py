@@ -37,7 +37,15 @@ class Dev:
     @property
     def argv(self) -> list[str]:
         flags = [f"--{name}-port={port}" for name, port in self.ports.items()]
-        return [str(BIN), "dev", "--data-dir", str(self.directory / "data"), "--ready-file", str(self.ready_file), *flags]
+        return [
+            str(BIN),
+            "dev",
+            "--data-dir",
+            str(self.directory / "data"),
+            "--ready-file",
+            str(self.ready_file),
+            *flags,
+        ]
 
     def start(self) -> dict:
         self.ready_file.unlink(missing_ok=True)
@@ -132,7 +140,16 @@ def test_a_second_instance_says_in_one_line_which_port_is_taken(dev: Dev, tmp_pa
 
 
 def test_an_instance_in_another_ones_data_directory_is_refused(dev: Dev) -> None:
-    argv = [str(BIN), "dev", "--data-dir", str(dev.directory / "data"), "--admin-port=0", "--http-port=0", "--dns-port=0", "--sim-port=0"]
+    argv = [
+        str(BIN),
+        "dev",
+        "--data-dir",
+        str(dev.directory / "data"),
+        "--admin-port=0",
+        "--http-port=0",
+        "--dns-port=0",
+        "--sim-port=0",
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=20, env={**os.environ, **dev.env})
     assert done.returncode != 0 and "data" in done.stderr, done
 

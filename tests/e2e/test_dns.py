@@ -17,14 +17,17 @@ ZONE = NAME.split(".", 1)[1]
 
 
 @pytest.mark.parametrize(
-    ("subnet", "region"), [(AMERICA, "us-west"), (EUROPE, "eu-west"), (ASIA, "ap-southeast"), ("2001:db8:2::/48", "eu-west")]
+    ("subnet", "region"),
+    [(AMERICA, "us-west"), (EUROPE, "eu-west"), (ASIA, "ap-southeast"), ("2001:db8:2::/48", "eu-west")],
 )
 @pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
 def test_each_continent_gets_its_own_region_first(local: Local, subnet: str, region: str, transport: str) -> None:
     for server in map(local.dns, REGIONS):
         lines = server.dig(NAME, f"+subnet={subnet}", transport, "+short").split()
         assert lines[0] == REGIONS[region] and len(lines) == 2, lines
-        assert f"CLIENT-SUBNET: {subnet.replace('/24', '/24/24').replace('/48', '/48/48')}" in server.dig(NAME, f"+subnet={subnet}", transport)
+        assert f"CLIENT-SUBNET: {subnet.replace('/24', '/24/24').replace('/48', '/48/48')}" in server.dig(
+            NAME, f"+subnet={subnet}", transport
+        )
 
 
 def test_steered_names_follow_their_policy(local: Local) -> None:
@@ -44,9 +47,12 @@ def test_static_records_and_the_apex_are_answered(local: Local) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "status"), [(f"nothing.{ZONE}", "A", "NXDOMAIN"), (NAME, "MX", "NOERROR"), (f"about.{ZONE}", "A", "NOERROR")]
+    ("name", "kind", "status"),
+    [(f"nothing.{ZONE}", "A", "NXDOMAIN"), (NAME, "MX", "NOERROR"), (f"about.{ZONE}", "A", "NOERROR")],
 )
-def test_a_negative_answer_carries_the_soa_that_says_how_long_it_holds(local: Local, name: str, kind: str, status: str) -> None:
+def test_a_negative_answer_carries_the_soa_that_says_how_long_it_holds(
+    local: Local, name: str, kind: str, status: str
+) -> None:
     text = local.dns("us-west").dig(name, kind)
     assert f"status: {status}" in text and "ANSWER: 0" in text and "AUTHORITY: 1" in text, text
     assert "\tSOA\t" in text and " aa" in text

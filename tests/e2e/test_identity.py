@@ -48,7 +48,9 @@ class Secured:
 
     def issue(self, role: str, name: str, *more: str) -> tuple[str, str]:
         """Paths of a new certificate and its key."""
-        certificate, key = meridian("pki", "issue", "--dir", str(self.pki), "--role", role, "--name", name, *more).split()
+        certificate, key = meridian(
+            "pki", "issue", "--dir", str(self.pki), "--role", role, "--name", name, *more
+        ).split()
         return certificate, key
 
     def operator(self, certificate: str, key: str) -> Operator:
@@ -59,7 +61,14 @@ class Secured:
         port = free_ports(1)
         file = self.directory / f"{label}.yaml"
         text = NODE.format(
-            name=name, region="us-west", address=REGIONS["us-west"], http=port, control=self.control_port, pki=self.pki, cert=certificate, key=key
+            name=name,
+            region="us-west",
+            address=REGIONS["us-west"],
+            http=port,
+            control=self.control_port,
+            pki=self.pki,
+            cert=certificate,
+            key=key,
         )
         file.write_text(text)
         process = Process(label, [str(BIN), "node", "--config", str(file)], self.directory / f"{label}.log")
@@ -73,7 +82,18 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     pki = directory / "pki"
     meridian("pki", "init", "--dir", str(pki), "--cluster", "secured")
     certificate, key = meridian(
-        "pki", "issue", "--dir", str(pki), "--role", "control", "--name", "control-1", "--host", "127.0.0.1", "--host", "localhost"
+        "pki",
+        "issue",
+        "--dir",
+        str(pki),
+        "--role",
+        "control",
+        "--name",
+        "control-1",
+        "--host",
+        "127.0.0.1",
+        "--host",
+        "localhost",
     ).split()
     port = free_ports(1)
     argv = [str(BIN), "control", "--store", "embedded", "--data-dir", str(directory / "data"), "--replica", "control-1"]
@@ -104,7 +124,9 @@ def test_a_client_without_a_certificate_is_refused(secured: Secured) -> None:
 
 def test_a_certificate_of_another_authority_is_refused(secured: Secured, tmp_path: Path) -> None:
     meridian("pki", "init", "--dir", str(tmp_path), "--cluster", "secured")
-    certificate, key = meridian("pki", "issue", "--dir", str(tmp_path), "--role", "operator", "--name", "mallory").split()
+    certificate, key = meridian(
+        "pki", "issue", "--dir", str(tmp_path), "--role", "operator", "--name", "mallory"
+    ).split()
     assert secured.operator(certificate, key).run("fleet").returncode != 0
 
 
@@ -142,19 +164,38 @@ def own_address() -> str | None:
 
 
 def test_plain_text_off_loopback_is_not_even_started(tmp_path: Path) -> None:
-    argv = [BIN, "control", "--store", "embedded", "--data-dir", tmp_path / "data", "--listen", f"0.0.0.0:{free_ports(1)}"]
+    argv = [
+        BIN,
+        "control",
+        "--store",
+        "embedded",
+        "--data-dir",
+        tmp_path / "data",
+        "--listen",
+        f"0.0.0.0:{free_ports(1)}",
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
     assert done.returncode != 0
     assert "loopback" in done.stderr and len(done.stderr.strip().splitlines()) <= 2, done.stderr
 
 
 def test_admin_verbs_are_refused_to_strangers_even_with_insecure(tmp_path: Path) -> None:
-    """`--insecure` lets nodes in over a protected network; whoever calls the admin API from elsewhere stays a stranger."""
+    """`--insecure` lets nodes in; whoever calls the admin API from elsewhere stays a stranger."""
     address = own_address()
     if address is None:
         pytest.skip("this machine has no address but loopback")
     port = free_ports(1)
-    argv = [str(BIN), "control", "--store", "embedded", "--data-dir", str(tmp_path / "data"), "--listen", f"0.0.0.0:{port}", "--insecure"]
+    argv = [
+        str(BIN),
+        "control",
+        "--store",
+        "embedded",
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--listen",
+        f"0.0.0.0:{port}",
+        "--insecure",
+    ]
     control = Process("control", argv, tmp_path / "control.log")
     try:
         eventually("it serves on loopback", lambda: Operator(f"127.0.0.1:{port}").run("fleet").returncode == 0, 20)

@@ -42,7 +42,10 @@ def test_chat(client: openai.OpenAI, model: str) -> None:
 def test_stream_arrives_token_by_token(client: openai.OpenAI, local: Local, model: str) -> None:
     with local.sim.fault("slow-tokens", "gap;ms=50"):
         stream = client.chat.completions.create(
-            model=model, messages=[{"role": "user", "content": "tokens=20 please"}], stream=True, stream_options={"include_usage": True}
+            model=model,
+            messages=[{"role": "user", "content": "tokens=20 please"}],
+            stream=True,
+            stream_options={"include_usage": True},
         )
         times, text, usage, finish = [], "", None, None
         for chunk in stream:
@@ -80,7 +83,8 @@ def test_a_tool_is_called_and_its_result_is_taken(client: openai.OpenAI, model: 
         choice = client.chat.completions.create(model=model, messages=ask, tools=[WEATHER]).choices[0]
         finish = choice.finish_reason
         found = [
-            {"id": call.id, "name": call.function.name, "arguments": call.function.arguments} for call in choice.message.tool_calls
+            {"id": call.id, "name": call.function.name, "arguments": call.function.arguments}
+            for call in choice.message.tool_calls
         ]
     assert finish == "tool_calls"
     assert [call["name"] for call in found] == ["get_weather"]
@@ -93,7 +97,11 @@ def test_a_tool_is_called_and_its_result_is_taken(client: openai.OpenAI, model: 
             {
                 "role": "assistant",
                 "tool_calls": [
-                    {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
+                    {
+                        "id": call["id"],
+                        "type": "function",
+                        "function": {"name": call["name"], "arguments": call["arguments"]},
+                    }
                     for call in found
                 ],
             },
@@ -107,7 +115,10 @@ def test_unknown_fields_and_parts_pass_through_unharmed(client: openai.OpenAI, l
     last = local.sim.last_id()
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}}
     content = [{"type": "text", "text": "what is this"}, picture]
-    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "properties": {"a": {"type": "string"}}}}}
+    schema = {
+        "type": "json_schema",
+        "json_schema": {"name": "x", "schema": {"type": "object", "properties": {"a": {"type": "string"}}}},
+    }
     client.chat.completions.create(
         model="gpt-4o-mini",
         messages=[{"role": "user", "content": content}],
@@ -147,12 +158,15 @@ def test_a_request_that_cannot_be_read_is_a_bad_request(client: openai.OpenAI) -
         client.chat.completions.create(model="gpt-4o-mini", messages="not a list")
 
 
-def test_when_every_upstream_is_rate_limited_the_client_is_told_when_to_come_back(client: openai.OpenAI, local: Local) -> None:
-    with local.sim.fault("busy", "error;status=429;retry_after=7"):
-        with pytest.raises(openai.RateLimitError) as caught:
-            client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
+def test_when_every_upstream_is_rate_limited_the_client_is_told_when_to_come_back(
+    client: openai.OpenAI, local: Local
+) -> None:
+    with local.sim.fault("busy", "error;status=429;retry_after=7"), pytest.raises(openai.RateLimitError) as caught:
+        client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
     assert 1 <= int(caught.value.response.headers["retry-after"]) <= 7
-    eventually("the targets are tried again", lambda: client.chat.completions.create(model="gpt-4o-mini", messages=HELLO), 20)
+    eventually(
+        "the targets are tried again", lambda: client.chat.completions.create(model="gpt-4o-mini", messages=HELLO), 20
+    )
 
 
 def test_an_answer_says_where_it_came_from(client: openai.OpenAI) -> None:

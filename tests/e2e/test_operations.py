@@ -26,7 +26,9 @@ def test_a_drained_region_leaves_dns_and_goes_on_serving(local: Local) -> None:
     assert local.gateway("eu-west").chat().status == 200, "resolvers ignore TTLs, so it must go on serving"
     local.operator("undrain", "eu-west")
     for region in REGIONS:
-        eventually(f"{region} names it again", lambda at=region: local.dns(at).addresses(NAME, EUROPE)[0] == address, 60)
+        eventually(
+            f"{region} names it again", lambda at=region: local.dns(at).addresses(NAME, EUROPE)[0] == address, 60
+        )
 
 
 def test_explain_says_why_an_answer_is_given(local: Local) -> None:
@@ -37,6 +39,7 @@ def test_explain_says_why_an_answer_is_given(local: Local) -> None:
 def test_overrides_weights_and_verdicts_survive_a_restart_of_all_replicas(local: Local) -> None:
     local.operator("weight", "us-west", "50", "--reason", "half of its machines are lent out")
     local.operator("drain", "ap-southeast", "--reason", "cable cut")
+
     def settled() -> bool:
         fleet = local.operator.fleet()
         return fleet.state("ap-southeast") == "DRAINED" and fleet.regions["us-west"].get("weight_override") == 50
@@ -56,7 +59,9 @@ def test_overrides_weights_and_verdicts_survive_a_restart_of_all_replicas(local:
         assert fleet.weights() == before.weights(), (fleet.regions, before.regions)
         assert {r: fleet.state(r) for r in REGIONS} == {r: before.state(r) for r in REGIONS}
         assert {region: answers(local, region) for region in REGIONS} == dns_before
-        if all(0 <= int(n.get("last_pulse_age_ms", 0)) < 2000 for n in fleet.nodes.values()) and fleet.document.get("leader"):
+        if all(0 <= int(n.get("last_pulse_age_ms", 0)) < 2000 for n in fleet.nodes.values()) and fleet.document.get(
+            "leader"
+        ):
             break
         time.sleep(0.1)
     else:

@@ -1,4 +1,5 @@
-"""A region dies while clients are under way: by kill -9, where connections are refused, and by SIGSTOP, where they hang."""
+"""A region dies while clients are under way: by kill -9, where connections are refused, and by SIGSTOP, where
+they hang."""
 
 import time
 
@@ -22,12 +23,16 @@ def names_victim(local: Local, region: str) -> bool:
 
 
 @pytest.mark.parametrize("death", [Process.kill, Process.freeze], ids=["kill", "stop"])
-def test_dns_leaves_a_dead_region_and_clients_that_resolve_again_get_no_error(local: Local, death, record_property) -> None:
+def test_dns_leaves_a_dead_region_and_clients_that_resolve_again_get_no_error(
+    local: Local, death, record_property
+) -> None:
     local.wait_until_well()
     survivors = [region for region in REGIONS if region != VICTIM]
     assert all(names_victim(local, region) for region in survivors)
     with Load([local.dns(region) for region in survivors], NAME, local.http_port, local.key) as load:
-        eventually("clients are under way everywhere", lambda: {o.address for o in load.outcomes} == set(REGIONS.values()), 10)
+        eventually(
+            "clients are under way everywhere", lambda: {o.address for o in load.outcomes} == set(REGIONS.values()), 10
+        )
         assert not load.errors_of_requests_begun_after(0)
         watch = Stopwatch()
         death(local.node(VICTIM))
@@ -72,7 +77,9 @@ def test_a_region_that_dies_changes_the_stored_summary_and_plan(local: Local) ->
     local.node(VICTIM).kill()
     eventually("the verdict is there", lambda: local.operator.fleet().state(VICTIM) == "DOWN", 10)
     watch = Stopwatch()
-    eventually("summary and plan have changed", lambda: stored(summary)[0] != before[0] and stored(plan)[0] != before[1], 2)
+    eventually(
+        "summary and plan have changed", lambda: stored(summary)[0] != before[0] and stored(plan)[0] != before[1], 2
+    )
     print(f"\nstored {watch.seconds:.2f} s after the verdict was seen")
     assert "NODE_VERDICT_DOWN" not in stored(plan)[0]
     local.start(node(VICTIM))

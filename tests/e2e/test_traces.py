@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.collector import Collector
-from harness.local import Local, node
+from harness.local import Local, deployment, node
 from harness.wait import eventually
 
 
@@ -18,8 +18,6 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Local]:
-    from conftest import deployment
-
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
     yield from deployment(Local(tmp_path_factory.mktemp("traced"), env))
 

@@ -84,5 +84,7 @@ class Fleet:
         return (
             bool(self.regions)
             and all(self.state(region) == "SERVING" and self.weight(region) > 0 for region in self.regions)
-            and all(int(node.get("commit", 0)) == self.head and node.get("digest_matches") for node in self.nodes.values())
+            and all(
+                int(node.get("commit", 0)) == self.head and node.get("digest_matches") for node in self.nodes.values()
+            )
         )

@@ -16,7 +16,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
         self.endpoint = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 
-    def Export(self, request, context):  # noqa: N802: the name is gRPC's
+    def Export(self, request, context):
         for resource in request.resource_spans:
             names = [a.value.string_value for a in resource.resource.attributes if a.key == "service.name"]
             for scope in resource.scope_spans:

@@ -37,7 +37,14 @@ class Gateway:
     def ready(self) -> bool:
         return self.get("/readyz")[0] == 200
 
-    def chat(self, text: str = "hello", model: str = "gpt-4o-mini", timeout: float = 10.0, headers: dict | None = None, **more: object) -> "Answer":
+    def chat(
+        self,
+        text: str = "hello",
+        model: str = "gpt-4o-mini",
+        timeout: float = 10.0,
+        headers: dict | None = None,
+        **more: object,
+    ) -> "Answer":
         """One chat without the SDK, so that nothing retries and nothing is hidden."""
         body = {"model": model, "messages": [{"role": "user", "content": text}], **more}
         all_headers = {"authorization": f"Bearer {self.key}", "content-type": "application/json", **(headers or {})}

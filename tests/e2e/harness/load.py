@@ -1,5 +1,5 @@
-"""Clients under way all the time: they resolve the steered name anew for every request, as the TTL lets them, and use the
-answer's first address."""
+"""Clients under way all the time: they resolve the steered name anew for every request, as the TTL lets them, and use
+the answer's first address."""
 
 import threading
 import time
@@ -24,7 +24,9 @@ class Outcome:
 class Load:
     """`with Load(...) as load:` runs clients of every continent."""
 
-    def __init__(self, servers: list[Server], name: str, port: int, key: str, clients: int = 6, timeout: float = 3.0) -> None:
+    def __init__(
+        self, servers: list[Server], name: str, port: int, key: str, clients: int = 6, timeout: float = 3.0
+    ) -> None:
         self.servers, self.name, self.port, self.key, self.timeout = servers, name, port, key, timeout
         self.outcomes: list[Outcome] = []
         self._stop = threading.Event()
@@ -37,7 +39,7 @@ class Load:
             server = self.servers[(client + turn) % len(self.servers)]
             try:
                 return server.addresses(self.name, PLACES[client % len(PLACES)], timeout=0.5)[0]
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 last = error
         raise AssertionError(f"no server answers: {last!r}")
 
@@ -49,7 +51,7 @@ class Load:
                 answer = Gateway(address, self.port, self.key).chat(timeout=self.timeout, max_tokens=3)
                 if answer.status != 200:
                     error = f"{answer.status}: {answer.body[:200]}"
-            except Exception as caught:  # noqa: BLE001: every failure is an outcome
+            except Exception as caught:
                 error = repr(caught)
             self.outcomes.append(Outcome(started, time.monotonic(), address, error))
             self._stop.wait(REST_S)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from .cli import BIN, REPOSITORY, Operator
@@ -22,6 +23,9 @@ NAME = "api.meridian.test"
 PORTS = 7
 # First start of everything, on a busy machine with two cores.
 START_S = 60
+
+# Deployments that run now, for the report of a failed test.
+RUNNING: list["Local"] = []
 
 
 def node(region: str) -> str:
@@ -80,7 +84,9 @@ class Local:
         for operator in (self.operator, self.operator_2):
             eventually("the whole fleet serves", lambda op=operator: op.fleet().all_serving(), within)
         for region in REGIONS:
-            named = lambda at=region: set(self.dns(at).addresses(f"weighted.{NAME.split('.', 1)[1]}")) and self.names_all(at)
+            named = lambda at=region: (
+                set(self.dns(at).addresses(f"weighted.{NAME.split('.', 1)[1]}")) and self.names_all(at)
+            )
             eventually(f"DNS of {region} names every region", named, within)
             opens = lambda at=region: self.gateway(at).chat().status == 200
             eventually(f"the key opens {region}", opens, within)
@@ -130,3 +136,19 @@ class Local:
     def logs(self) -> str:
         parts = [f"--- {process.name} ({process.log_path})\n{process.tail()}" for process in self.processes.values()]
         return "\n".join(parts)
+
+
+def deployment(local: Local) -> Iterator[Local]:
+    """The body of a fixture: a deployment that is well at first, and whose end is looked at."""
+    RUNNING.append(local)
+    try:
+        local.start_all()
+        yield local
+        local.stop()
+    except BaseException:
+        # Captured, and shown with the failed test.
+        print(local.logs())
+        raise
+    finally:
+        local.kill_all()
+        RUNNING.remove(local)

@@ -23,7 +23,9 @@ class Server:
     address: str
     port: int
 
-    def query(self, name: str, kind: str = "A", subnet: str | None = None, tcp: bool = False, timeout: float = 1.0) -> dns.message.Message:
+    def query(
+        self, name: str, kind: str = "A", subnet: str | None = None, tcp: bool = False, timeout: float = 1.0
+    ) -> dns.message.Message:
         """One query, no retry."""
         options = []
         if subnet:

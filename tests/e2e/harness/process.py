@@ -24,7 +24,9 @@ def _die_with_parent() -> None:
 class Process:
     """A started process. Only its own process id is ever signalled."""
 
-    def __init__(self, name: str, argv: list[str], log: Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self, name: str, argv: list[str], log: Path, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         self.name = name
         self.log_path = log
         self._log = log.open("ab")
@@ -37,7 +39,7 @@ class Process:
             cwd=cwd,
             # Ctrl-C at the test run's terminal is not for it.
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509: nothing but one system call happens in it
+            preexec_fn=_die_with_parent,
         )
 
     @property
@@ -52,26 +54,26 @@ class Process:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         if self.alive:
             self._child.send_signal(number)
 
     def freeze(self) -> None:
         """Black hole: the kernel still accepts connections, nobody answers them."""
-        self.signal(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        self.signal(signal.SIGCONT)
+        self.send(signal.SIGCONT)
 
     def kill(self) -> None:
         """No goodbye."""
-        self.signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
         self._child.wait(timeout=10)
 
     def stop(self, within: float = 30, number: signal.Signals = signal.SIGTERM) -> int:
         """As an operator would; its exit code. One that does not end in time is killed, and that is a failure."""
         self.thaw()
-        self.signal(number)
+        self.send(number)
         try:
             return self._child.wait(timeout=within)
         except subprocess.TimeoutExpired:

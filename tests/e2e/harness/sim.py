@@ -17,7 +17,7 @@ class Sim:
 
     @contextmanager
     def fault(self, name: str, fault: str, **match: object):
-        """A standing rule for as long as the block lasts. `match`: `client`, `model`, `path`; `count` may be given too."""
+        """A standing rule for as long as the block lasts. `match`: `client`, `model`, `path`; and perhaps `count`."""
         rule: dict = {"fault": fault}
         if count := match.pop("count", None):
             rule["count"] = count

@@ -19,7 +19,7 @@ def eventually(what: str, look: Callable[[], T], within: float) -> T:
             last = value = look()
             if value:
                 return value
-        except Exception as error:  # noqa: BLE001: whatever it is, it is shown if it stays
+        except Exception as error:
             last = error
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {within:g} s: {what}; last seen: {last!r}")
