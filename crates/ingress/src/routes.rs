@@ -9,12 +9,12 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use meridian_host::Entropy;
 use meridian_types::ErrorCode;
 use serde::Serialize;
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::metrics::{Answered, Metrics};
 use crate::reply::{json, with_type};
@@ -68,14 +68,7 @@ async fn arrive(State(shared): State<Arc<Shared>>, mut request: Request, next: N
     let id = RequestId::of(request.headers(), as_text(&shared.region), as_text(&shared.node), entropy);
     let trace = TraceContext::of(request.headers(), entropy);
     let route = route_of(&request);
-    let span = tracing::info_span!(
-        "request",
-        otel.name = route,
-        otel.kind = "server",
-        request_id = %id,
-        http.request.method = %request.method(),
-        http.response.status_code = tracing::field::Empty,
-    );
+    let span = span(route, &id, request.method());
     trace.adopt(&span);
     let version = request.version();
     request.extensions_mut().insert(Arrival { id: id.clone(), trace, started: Instant::now() });
@@ -91,6 +84,21 @@ async fn arrive(State(shared): State<Arc<Shared>>, mut request: Request, next: N
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// None for what machines ask several times a second: it would drown the rest.
+fn span(route: &'static str, id: &RequestId, method: &Method) -> Span {
+    if matches!(route, "/healthz" | "/readyz" | "/metrics") {
+        return Span::none();
+    }
+    tracing::info_span!(
+        "request",
+        otel.name = route,
+        otel.kind = "server",
+        request_id = %id,
+        http.request.method = %method,
+        http.response.status_code = tracing::field::Empty,
+    )
 }
 
 /// The route's pattern, from a closed set.
@@ -111,7 +119,7 @@ async fn chat_completions(State(shared): State<Arc<Shared>>, request: Request) -
     let upload = Upload::new(&head.headers, body, shared.limits, shared.budget.clone());
     match upload.check_declared() {
         Ok(body) => {
-            let call = Call { id, trace, span: tracing::Span::current(), started, headers: head.headers, body };
+            let call = Call { id, trace, span: Span::current(), started, headers: head.headers, body };
             shared.surface.chat_completions(call).await.map(axum::body::Body::new)
         }
         Err(refused) => answer(refused),

@@ -41,7 +41,7 @@ async fn pressure_is_left_for_the_next() {
 
 #[tokio::test]
 async fn a_reset_or_an_empty_or_a_garbled_answer_is_left_for_the_next() {
-    for fault in ["refuse", "empty", "garbage", "bad_json"] {
+    for fault in ["refuse", "empty", "garbage", "bad_json", "cut;after=0", "truncate;after=0"] {
         check(fault).await;
     }
 }
@@ -49,6 +49,7 @@ async fn a_reset_or_an_empty_or_a_garbled_answer_is_left_for_the_next() {
 #[tokio::test]
 async fn silence_is_left_for_the_next() {
     check("hang").await;
+    check("stall;after=0").await;
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ async fn check(fault: &str, code: &str) {
 async fn a_cut_in_the_middle_is_told() {
     check("cut;after=3;how=reset", "upstream_interrupted").await;
     check("cut;after=3;how=close", "upstream_interrupted").await;
+    check("truncate;after=3", "upstream_interrupted").await;
 }
 
 #[tokio::test]
