@@ -130,4 +130,14 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn the_files_of_the_local_deployment_are_right() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/local");
+        let mut names = Vec::new();
+        for source in source::read(&directory).unwrap() {
+            names.push(NodeFile::read(Path::new(&*source.file)).unwrap().name.to_string());
+        }
+        assert_eq!(names, ["ap-southeast-1", "eu-west-1", "us-west-1"]);
+    }
 }

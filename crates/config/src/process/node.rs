@@ -14,9 +14,8 @@ use super::{ProcessFileError, read};
 const DEFAULT_MAX_IN_FLIGHT: u32 = 1000;
 /// An answer of a large model takes about this long; who is cut off after it has waited in vain anyway.
 const DEFAULT_DRAIN_GRACE: Duration = Duration::from_secs(30);
-/// Health checks of load balancers and resolvers' retries take about this long to notice; until then new connections
-/// are welcome.
-const DEFAULT_DRAIN_LINGER: Duration = Duration::from_secs(5);
+/// DNS forgets a node about a second after it began to drain; who has resolved just before comes within the next.
+const DEFAULT_DRAIN_LINGER: Duration = Duration::from_secs(2);
 /// Cells are for fleets that roll out in steps: a small one has one.
 const DEFAULT_CELL: &str = "main";
 
@@ -47,7 +46,7 @@ pub struct NodeFile {
     pub egress_address: Option<IpAddr>,
     /// PEM file of authorities that are trusted for providers and peers, beside the public ones.
     pub extra_ca: Option<PathBuf>,
-    /// How long new connections are taken once the node drains: 0 s to 1 h, default 5 s.
+    /// How long new connections are taken once the node drains: 0 s to 1 h, default 2 s.
     pub drain_linger: Duration,
     /// How long open requests may go on once the node drains: 0 s to 1 h, default 30 s.
     pub drain_grace: Duration,

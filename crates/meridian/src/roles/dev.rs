@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(8);
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
     /// Store, key and last-known-good files; a second start finds them again.
-    #[arg(long, value_name = "DIR", default_value = ".meridian-dev")]
+    #[arg(long, value_name = "DIR", default_value = "meridian-dev")]
     data_dir: PathBuf,
     /// Once everything serves, write addresses and a key here, as JSON.
     #[arg(long, value_name = "FILE")]

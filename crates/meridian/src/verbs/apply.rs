@@ -47,6 +47,7 @@ pub(crate) struct DeleteArgs {
     /// region, provider, model, zone or tenant.
     #[arg(value_parser = kind)]
     kind: Kind,
+    /// As `get` shows it.
     name: String,
     /// Why, for the history.
     #[arg(long, default_value = "")]

@@ -18,6 +18,7 @@ pub(crate) struct GetArgs {
     /// region, provider, model, zone, tenant, or `all`.
     #[arg(value_parser = kinds)]
     kind: Kinds,
+    /// Only this one.
     name: Option<String>,
     /// `yaml` is what `apply` reads.
     #[arg(short = 'o', long, value_enum, default_value = "table")]

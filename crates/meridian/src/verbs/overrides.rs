@@ -26,6 +26,7 @@ struct Terms {
 
 #[derive(Debug, Args)]
 pub(crate) struct DrainArgs {
+    /// As `fleet` names it.
     region: String,
     #[command(flatten)]
     terms: Terms,
@@ -33,6 +34,7 @@ pub(crate) struct DrainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct UndrainArgs {
+    /// As `fleet` names it.
     region: String,
     /// Why, for the audit.
     #[arg(long, default_value = "")]
@@ -41,6 +43,7 @@ pub(crate) struct UndrainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct WeightArgs {
+    /// As `fleet` names it.
     region: String,
     /// 0 to 1000, relative to the other regions.
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1000), required_unless_present = "clear")]

@@ -157,7 +157,7 @@ fn overrides_carry_what_they_were_decided_on_and_until_when() {
         (1, "error: there is no region mars; there are: eu-west, us-west\n")
     );
     let state = plane.state.lock().unwrap();
-    let changes: Vec<_> = state.overrides.iter().map(|o| o.change.clone().unwrap()).collect();
+    let changes: Vec<_> = state.overrides.iter().map(|o| o.change.unwrap()).collect();
     let expected = [Change::Drained(true), Change::Drained(false), Change::Weight(0), Change::ClearWeight(true)];
     assert_eq!(changes, expected);
     assert!(state.overrides.iter().all(|o| o.expected_revision == 7 && o.request_id.len() == 36));

@@ -240,11 +240,11 @@ impl AdminService for Api {
         Ok(Response::new(Fleet { replica: "cp-1".into(), leader: "cp-1".into(), regions, ..Fleet::default() }))
     }
 
-    type WatchFleetStream = tokio_stream::Iter<std::iter::Take<std::iter::Repeat<Result<Fleet, Status>>>>;
+    type WatchFleetStream = tokio_stream::Iter<std::iter::RepeatN<Result<Fleet, Status>>>;
 
     async fn watch_fleet(&self, _request: Request<WatchFleetRequest>) -> Answer<Self::WatchFleetStream> {
         let fleet = Fleet { replica: "x".repeat(1 << 10), ..Fleet::default() };
-        Ok(Response::new(tokio_stream::iter(std::iter::repeat(Ok(fleet)).take(1 << 12))))
+        Ok(Response::new(tokio_stream::iter(std::iter::repeat_n(Ok(fleet), 1 << 12))))
     }
 
     async fn explain_dns(&self, request: Request<ExplainDnsRequest>) -> Answer<ExplainDnsResponse> {
