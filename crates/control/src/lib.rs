@@ -3,10 +3,25 @@
 //! [`Service`] runs over any [`Store`](meridian_store::Store). Serving is leaderless: every replica mirrors the store,
 //! answers operators and nodes, and sees the whole fleet through its own pulses. One replica at a time, under a fenced
 //! lease, turns what it sees into verdicts and plans.
+//!
+//! Invariants: nothing is decided on a mirror that another could have changed without the transaction noticing; no
+//! wall clock decides anything but expiry that people wrote as a date; a lost store stops plans and writes, nothing
+//! else.
 
+mod access;
+mod admin;
+mod fleet;
+mod lead;
+mod metrics;
+mod node;
 mod options;
 mod planner;
 mod service;
+mod shared;
+mod store;
+#[cfg(test)]
+mod tests;
+mod view;
 
 pub use options::Options;
-pub use service::{Handle, Service};
+pub use service::{Error, Handle, Service};

@@ -1,0 +1,102 @@
+//! Who may call what.
+
+use meridian_identity::Identity;
+use meridian_proto::node::v1::NodeIdentity;
+use meridian_proto::transport::Peer;
+use tonic::{Request, Status};
+
+/// The rules of one listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Access {
+    /// Plain text is served to anyone.
+    pub(crate) insecure: bool,
+}
+
+impl Access {
+    /// The operator behind an admin call, as it is written into commits and audit entries.
+    pub(crate) fn operator<T>(self, request: &Request<T>) -> Result<String, Status> {
+        let peer = peer(request)?;
+        match &peer.identity {
+            Some(identity) if identity.may_operate() => Ok(identity.name.clone()),
+            Some(identity) => Err(Status::permission_denied(format!(
+                "{identity} is no operator; an operator's certificate is needed"
+            ))),
+            None => {
+                self.plain(peer)?;
+                Ok(format!("anonymous@{}", peer.address.ip()))
+            }
+        }
+    }
+
+    /// Whether the caller may speak for a node.
+    pub(crate) fn node(self, peer: &Peer<Identity>, claimed: &NodeIdentity) -> Result<(), Status> {
+        match &peer.identity {
+            Some(identity) if identity.may_act_as_node(&claimed.node, &claimed.region) => Ok(()),
+            Some(identity) => Err(Status::permission_denied(format!(
+                "{identity} may not speak for node {} of region {}",
+                claimed.node, claimed.region
+            ))),
+            None => self.plain(peer),
+        }
+    }
+
+    fn plain(self, peer: &Peer<Identity>) -> Result<(), Status> {
+        if self.insecure || peer.address.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        Err(Status::permission_denied(format!(
+            "{} came without a certificate; plain text is served on loopback only",
+            peer.address.ip()
+        )))
+    }
+}
+
+/// Who is at the other end.
+pub(crate) fn peer<T>(request: &Request<T>) -> Result<&Peer<Identity>, Status> {
+    // The transport puts it there; without it nobody can be told from anybody.
+    request.extensions().get::<Peer<Identity>>().ok_or_else(|| Status::internal("the connection's peer is not known"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(address: &str, identity: Option<&str>) -> Request<()> {
+        let mut request = Request::new(());
+        let identity = identity.map(|uri| uri.parse().unwrap());
+        request.extensions_mut().insert(Peer::<Identity> { address: address.parse().unwrap(), identity });
+        request
+    }
+
+    #[test]
+    fn operators_need_a_certificate_or_the_loopback() {
+        let check = |insecure, address: &str, identity: Option<&str>, expected: Option<&str>| {
+            let author = Access { insecure }.operator(&request(address, identity)).ok();
+            assert_eq!(author.as_deref(), expected, "{address} {identity:?}");
+        };
+        let alice = Some("spiffe://meridian/operator/-/alice");
+        let node = Some("spiffe://meridian/node/eu-west/n1");
+        check(false, "127.0.0.1:9", None, Some("anonymous@127.0.0.1"));
+        check(false, "[::ffff:127.0.0.1]:9", None, Some("anonymous@::ffff:127.0.0.1"));
+        check(false, "192.0.2.1:9", None, None);
+        check(true, "192.0.2.1:9", None, Some("anonymous@192.0.2.1"));
+        check(false, "192.0.2.1:9", alice, Some("alice"));
+        check(false, "127.0.0.1:9", node, None);
+        check(true, "192.0.2.1:9", node, None);
+    }
+
+    #[test]
+    fn a_node_speaks_for_itself_only() {
+        let claimed = NodeIdentity { node: "n1".to_owned(), region: "eu-west".to_owned(), ..NodeIdentity::default() };
+        let check = |address: &str, identity: Option<&str>, expected: bool| {
+            let request = request(address, identity);
+            let allowed = Access { insecure: false }.node(peer(&request).unwrap(), &claimed).is_ok();
+            assert_eq!(allowed, expected, "{address} {identity:?}");
+        };
+        check("192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n1"), true);
+        check("192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n2"), false);
+        check("192.0.2.1:9", Some("spiffe://meridian/operator/-/alice"), false);
+        check("192.0.2.1:9", None, false);
+        check("127.0.0.1:9", None, true);
+    }
+}

@@ -1,0 +1,101 @@
+//! The fleet, for people: verdicts and plan from the store, everything younger from this replica's own streams.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use meridian_proto::admin::v1 as admin;
+use meridian_proto::fleet::v1 as fleet;
+use meridian_proto::node::v1::{Role, ServingState};
+use meridian_types::{NodeName, RegionName};
+
+use crate::fleet::{Node, RegionLoad};
+use crate::shared::Shared;
+use crate::view::{Registered, View};
+
+/// What is known now.
+pub(super) fn fleet(shared: &Shared) -> admin::Fleet {
+    let view = shared.mirror.view();
+    let live = shared.fleet.nodes();
+    let now = shared.now_unix_ms();
+    let configured = view.head.iter().flat_map(|head| head.configuration.regions.keys());
+    let names: BTreeSet<&NodeName> = view.nodes.keys().chain(live.keys()).collect();
+    admin::Fleet {
+        replica: shared.replica.clone(),
+        leader: view.leader.as_ref().map(|leader| leader.replica.replica.clone()).unwrap_or_default(),
+        head_commit: view.head_id().0,
+        plan: view.plan.as_ref().map(|published| (*published.message).clone()),
+        regions: configured.map(|name| region(&view, &live, name, now)).collect(),
+        nodes: names.into_iter().map(|name| node(&view, name, live.get(name), view.nodes.get(name))).collect(),
+        read_only: shared.mirror.status.read_only().unwrap_or_default(),
+        at_unix_ms: now,
+    }
+}
+
+fn region(view: &View, live: &BTreeMap<NodeName, Node>, name: &RegionName, now: i64) -> admin::FleetRegion {
+    let load = RegionLoad::of(live.values().filter(|node| node.region == *name));
+    let plan = view.plan.as_ref().and_then(|published| published.plan.regions.get(name));
+    let summary = view.summaries.get(name);
+    let mut region = admin::FleetRegion {
+        region: name.to_string(),
+        state: plan.map_or(fleet::RegionState::Unspecified, |plan| plan.state.into()).into(),
+        since_unix_ms: summary.map_or(0, |summary| summary.since_unix_ms),
+        evidence: summary.map_or_else(String::new, |summary| summary.evidence.clone()),
+        weight: plan.map_or(0, |plan| plan.weight),
+        reason: plan.map_or_else(|| "there is no plan yet".to_owned(), |plan| plan.reason.clone()),
+        capacity: plan.map_or(0, |plan| plan.capacity),
+        demand: load.offered.or_else(|| plan.map(|plan| plan.demand)).unwrap_or(0.0),
+        first_token_p50_ms: load.first_token_ms.unwrap_or(0.0),
+        in_flight: load.in_flight,
+        override_revision: view.overrides.get(name).map_or(0, |held| held.revision.0),
+        ..admin::FleetRegion::default()
+    };
+    if let Some(held) = view.override_at(name, now) {
+        let document = &held.document;
+        region.drained = document.drained;
+        region.weight_override = document.weight;
+        region.override_by.clone_from(&document.author);
+        region.override_reason.clone_from(&document.reason);
+        region.override_until_unix_ms = document.until_unix_ms;
+    }
+    region
+}
+
+fn node(view: &View, name: &NodeName, live: Option<&Node>, registered: Option<&Registered>) -> admin::FleetNode {
+    let place = live.map(|node| &node.region).or_else(|| registered.map(|node| &node.region));
+    let summary = place.and_then(|region| view.summaries.get(region));
+    let verdict = summary.and_then(|summary| summary.nodes.iter().find(|node| node.node == name.as_str()));
+    let mut node = admin::FleetNode {
+        node: name.to_string(),
+        region: place.map(ToString::to_string).unwrap_or_default(),
+        verdict: verdict.map_or(fleet::NodeVerdict::Unspecified.into(), |verdict| verdict.verdict),
+        evidence: verdict.map_or_else(|| "no verdict yet".to_owned(), |verdict| verdict.evidence.clone()),
+        since_unix_ms: verdict.map_or(0, |verdict| verdict.since_unix_ms),
+        last_pulse_age_ms: -1,
+        ..admin::FleetNode::default()
+    };
+    if let Some(registered) = registered {
+        let document = &registered.document;
+        node.max_in_flight = document.max_in_flight;
+        node.public_addresses.clone_from(&document.public_addresses);
+        node.build.clone_from(&document.build);
+        node.role = if document.dns_only { Role::Dns } else { Role::Node }.into();
+    }
+    if let Some(live) = live {
+        let age = live.age().map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        node.last_pulse_age_ms = age.unwrap_or(-1);
+        node.max_in_flight = live.identity.max_in_flight;
+        node.public_addresses.clone_from(&live.identity.public_addresses);
+        node.build.clone_from(&live.identity.build);
+        node.role = live.identity.role;
+        node.commit = live.commit.0;
+        node.digest_matches = match live.digest {
+            Some(digest) => view.commits.get(&live.commit).is_some_and(|commit| commit.digest == digest),
+            None => false,
+        };
+        node.in_flight = live.in_flight;
+        node.plan_number = live.plan_number;
+        node.state = if live.state == ServingState::Unspecified { 0 } else { live.state.into() };
+        node.faults = live.refused.as_ref().map(|(_, faults)| (**faults).clone()).unwrap_or_default();
+        node.targets = live.report.as_ref().map(|(_, report)| report.targets.clone()).unwrap_or_default();
+    }
+    node
+}

@@ -1,0 +1,87 @@
+//! Overrides: drain, undrain, weight. They take effect with the next plan and wait for no rollout.
+
+use meridian_proto::admin::v1::{self as admin, set_override_request::Change};
+use meridian_proto::store::v1 as stored;
+use meridian_store::{Compare, Revision, Txn};
+use meridian_types::RegionName;
+use meridian_types::region::MAX_WEIGHT;
+use tonic::Status;
+
+use super::write::{Decision, refused};
+use crate::shared::Shared;
+use crate::store::document::{self, FORM};
+
+/// Decides a change of one region's override.
+///
+/// The document stays when nothing is overridden any more: its revision tells a later change from a lost update.
+pub(super) async fn decide(
+    shared: &Shared,
+    author: &str,
+    request: &admin::SetOverrideRequest,
+) -> Result<Decision<admin::SetOverrideResponse>, Status> {
+    let view = shared.mirror.view();
+    let head = view.head.as_ref();
+    let region = RegionName::new(&request.region).map_err(|error| Status::invalid_argument(error.to_string()))?;
+    if !head.is_some_and(|head| head.configuration.regions.contains_key(&region)) {
+        let known: Vec<String> =
+            head.into_iter().flat_map(|head| head.configuration.regions.keys()).map(ToString::to_string).collect();
+        return Err(Status::not_found(format!("there is no region {region}; there are: {}", known.join(", "))));
+    }
+    let now = shared.now_unix_ms();
+    if request.until_unix_ms != 0 && request.until_unix_ms <= now {
+        return Err(Status::invalid_argument("until_unix_ms is in the past; 0 means until it is removed"));
+    }
+    let key = shared.layout.region_override(&region);
+    let entry = shared.store.get(&key).await.map_err(|error| refused(&error))?;
+    let revision = entry.as_ref().map_or(Revision::ZERO, |entry| entry.mod_revision);
+    let held: stored::Override = match &entry {
+        Some(entry) => {
+            document::read(&entry.value).map_err(|error| Status::internal(format!("the override {error}")))?
+        }
+        None => stored::Override::default(),
+    };
+    if request.expected_revision != revision.0 {
+        return Err(Status::aborted(format!(
+            "the override of {region} has revision {revision} (by {}: {}), and the change was decided on revision {}; \
+             look at the fleet and try again",
+            held.author, held.reason, request.expected_revision
+        )));
+    }
+    // What has expired does not come back to life with an unrelated change.
+    let expired = held.until_unix_ms != 0 && held.until_unix_ms <= now;
+    let (mut drained, mut weight) = if expired { (false, None) } else { (held.drained, held.weight) };
+    let what = match request.change {
+        Some(Change::Drained(wanted)) => {
+            drained = wanted;
+            if wanted { "drained".to_owned() } else { "undrained".to_owned() }
+        }
+        Some(Change::Weight(wanted)) if wanted > MAX_WEIGHT => {
+            return Err(Status::invalid_argument(format!("weight must be 0 to {MAX_WEIGHT}")));
+        }
+        Some(Change::Weight(wanted)) => {
+            weight = Some(wanted);
+            format!("weight {wanted}")
+        }
+        Some(Change::ClearWeight(true)) => {
+            weight = None;
+            "declared weight".to_owned()
+        }
+        Some(Change::ClearWeight(false)) | None => {
+            return Err(Status::invalid_argument("change must be one of drained, weight, clear_weight: true"));
+        }
+    };
+    let document = stored::Override {
+        form: FORM,
+        region: region.to_string(),
+        drained,
+        weight,
+        author: author.to_owned(),
+        reason: request.reason.clone(),
+        made_at_unix_ms: now,
+        until_unix_ms: request.until_unix_ms,
+    };
+    let txn = Txn::new().when(Compare::mod_revision(&key, revision)).put(key, document::write(&document));
+    // The revision is that of the write; the caller fills it in.
+    let answer = admin::SetOverrideResponse { revision: 0 };
+    Ok(Decision::Write { txn, answer, summary: format!("region {region} {what}: {}", request.reason) })
+}

@@ -1,0 +1,294 @@
+//! The calls: who may make them, what they mean, how they are counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use meridian_proto::admin::v1 as admin;
+use meridian_proto::admin::v1::admin_service_server::AdminService;
+use meridian_proto::resources::v1::{self as resources, Resource};
+use meridian_types::{CommitId, Digest, Kind};
+use prost::Message;
+use tonic::{Code, Request, Response, Status};
+
+use super::apply::{self, Change, Wanted};
+use super::write::{Call, Writer};
+use super::{accounts, explain, fleet, overrides};
+use crate::metrics::AdminCall;
+use crate::shared::Shared;
+use crate::store::document;
+
+/// Commits that history shows.
+const HISTORY_DEFAULT: u32 = 20;
+const HISTORY_MAX: u32 = 100;
+/// How often the fleet is looked at for a watcher.
+const WATCH_DEFAULT_MS: u32 = 1000;
+const WATCH_MS: std::ops::RangeInclusive<u32> = 100..=60_000;
+/// A reason stands in commits and plans.
+const MAX_REASON: usize = 1000;
+
+/// The operators' API.
+pub(crate) struct Admin {
+    shared: Arc<Shared>,
+    writer: Writer,
+}
+
+impl Admin {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, writer: Writer::default() }
+    }
+
+    /// Counts a call by its outcome.
+    fn counted<T>(&self, call: &'static str, outcome: Result<T, Status>) -> Result<Response<T>, Status> {
+        let text = match outcome.as_ref().map_err(Status::code) {
+            Ok(_) => "ok",
+            Err(Code::InvalidArgument) => "invalid_argument",
+            Err(Code::NotFound) => "not_found",
+            Err(Code::Aborted) => "aborted",
+            Err(Code::PermissionDenied) => "permission_denied",
+            Err(Code::Unavailable) => "unavailable",
+            Err(_) => "other",
+        };
+        self.shared.metrics.admin_calls.get_or_create(&AdminCall { call, outcome: text }).inc();
+        outcome.map(Response::new)
+    }
+
+    async fn apply_commit(
+        &self,
+        name: &'static str,
+        request_id: &str,
+        request: Digest,
+        wanted: Wanted<'_>,
+    ) -> Result<admin::ApplyResponse, Status> {
+        check_reason(wanted.reason)?;
+        let call = Call { name, author: wanted.author, request_id, request };
+        let written = self.writer.write(&self.shared, call, || apply::decide(&self.shared, &wanted)).await?;
+        Ok(written.0)
+    }
+
+    fn resources(&self, request: &admin::GetResourcesRequest) -> Result<admin::GetResourcesResponse, Status> {
+        let known = || Kind::ALL.map(Kind::as_str).join(", ");
+        let kind = Kind::parse(&request.kind)
+            .ok_or_else(|| Status::invalid_argument(format!("kind must be one of {}", known())))?;
+        let view = self.shared.mirror.view();
+        if !view.is_loaded() {
+            return Err(Status::unavailable("the store was not read yet"));
+        }
+        let tenant = |tenant: &meridian_types::Tenant| Resource {
+            kind: Kind::Tenant.to_string(),
+            name: tenant.name.to_string(),
+            body: document::write(&resources::Tenant::from(tenant)),
+        };
+        let all: Vec<Resource> = match kind {
+            Kind::Tenant => view.accounts.tenants.values().map(tenant).collect(),
+            _ => {
+                view.head.iter().flat_map(|head| head.content.resources()).filter(|r| r.kind == kind.as_str()).collect()
+            }
+        };
+        let is_wanted = |resource: &Resource| request.name.is_empty() || resource.name == request.name;
+        let resources: Vec<Resource> = all.into_iter().filter(is_wanted).collect();
+        if resources.is_empty() && !request.name.is_empty() {
+            return Err(Status::not_found(format!("there is no {kind} {}", request.name)));
+        }
+        Ok(admin::GetResourcesResponse { resources, commit: view.head_id().0 })
+    }
+
+    fn commits(&self, limit: u32) -> Result<admin::HistoryResponse, Status> {
+        let limit = match limit {
+            0 => HISTORY_DEFAULT,
+            1..=HISTORY_MAX => limit,
+            _ => return Err(Status::invalid_argument(format!("limit must be 1 to {HISTORY_MAX}"))),
+        };
+        let view = self.shared.mirror.view();
+        let newest = view.commits.values().rev().take(limit as usize);
+        Ok(admin::HistoryResponse { commits: newest.map(|commit| commit.info.clone()).collect() })
+    }
+}
+
+/// SHA-256 of a request. The messages have no maps, so that their encoding is the same each time.
+fn digest(request: &impl Message) -> Digest {
+    Digest::of(&request.encode_to_vec())
+}
+
+fn check_reason(reason: &str) -> Result<(), Status> {
+    if reason.len() <= MAX_REASON {
+        return Ok(());
+    }
+    Err(Status::invalid_argument(format!("reason may have {MAX_REASON} bytes at most")))
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    async fn get_resources(
+        &self,
+        request: Request<admin::GetResourcesRequest>,
+    ) -> Result<Response<admin::GetResourcesResponse>, Status> {
+        let outcome = self.shared.access.operator(&request).and_then(|_| self.resources(request.get_ref()));
+        self.counted("get_resources", outcome)
+    }
+
+    async fn apply(&self, request: Request<admin::ApplyRequest>) -> Result<Response<admin::ApplyResponse>, Status> {
+        let outcome = async {
+            let author = self.shared.access.operator(&request)?;
+            let request = request.get_ref();
+            let wanted = Wanted {
+                author: &author,
+                reason: &request.reason,
+                expected: CommitId(request.expected_commit),
+                dry_run: request.dry_run,
+                change: Change::Edit { upserts: &request.upserts, removals: &request.removals },
+            };
+            self.apply_commit("apply", &request.request_id, digest(request), wanted).await
+        };
+        let outcome = outcome.await;
+        self.counted("apply", outcome)
+    }
+
+    async fn history(
+        &self,
+        request: Request<admin::HistoryRequest>,
+    ) -> Result<Response<admin::HistoryResponse>, Status> {
+        let outcome = self.shared.access.operator(&request).and_then(|_| self.commits(request.get_ref().limit));
+        self.counted("history", outcome)
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<admin::RollbackRequest>,
+    ) -> Result<Response<admin::ApplyResponse>, Status> {
+        let outcome = async {
+            let author = self.shared.access.operator(&request)?;
+            let request = request.get_ref();
+            let reason = format!("rollback to commit {}: {}", request.to_commit, request.reason);
+            let wanted = Wanted {
+                author: &author,
+                reason: &reason,
+                expected: CommitId(request.expected_commit),
+                dry_run: false,
+                change: Change::Restore(CommitId(request.to_commit)),
+            };
+            self.apply_commit("rollback", &request.request_id, digest(request), wanted).await
+        };
+        let outcome = outcome.await;
+        self.counted("rollback", outcome)
+    }
+
+    async fn create_key(
+        &self,
+        request: Request<admin::CreateKeyRequest>,
+    ) -> Result<Response<admin::CreateKeyResponse>, Status> {
+        let outcome = async {
+            let author = self.shared.access.operator(&request)?;
+            let request = request.get_ref();
+            let (request_id, digest) = (request.request_id.as_str(), digest(request));
+            let call = Call { name: "create_key", author: &author, request_id, request: digest };
+            let written = self.writer.write(&self.shared, call, || accounts::create(&self.shared, request)).await?;
+            Ok(written.0)
+        };
+        let outcome = outcome.await;
+        self.counted("create_key", outcome)
+    }
+
+    async fn list_keys(
+        &self,
+        request: Request<admin::ListKeysRequest>,
+    ) -> Result<Response<admin::ListKeysResponse>, Status> {
+        let allowed = self.shared.access.operator(&request);
+        self.counted("list_keys", allowed.map(|_| accounts::list(&self.shared, &request.get_ref().tenant)))
+    }
+
+    async fn revoke_key(
+        &self,
+        request: Request<admin::RevokeKeyRequest>,
+    ) -> Result<Response<admin::RevokeKeyResponse>, Status> {
+        let outcome = async {
+            let author = self.shared.access.operator(&request)?;
+            let request = request.get_ref();
+            let (request_id, digest) = (request.request_id.as_str(), digest(request));
+            let call = Call { name: "revoke_key", author: &author, request_id, request: digest };
+            let written = self.writer.write(&self.shared, call, || accounts::revoke(&self.shared, request)).await?;
+            Ok(written.0)
+        };
+        let outcome = outcome.await;
+        self.counted("revoke_key", outcome)
+    }
+
+    async fn set_override(
+        &self,
+        request: Request<admin::SetOverrideRequest>,
+    ) -> Result<Response<admin::SetOverrideResponse>, Status> {
+        let outcome = async {
+            let author = self.shared.access.operator(&request)?;
+            let request = request.get_ref();
+            check_reason(&request.reason)?;
+            let (request_id, digest) = (request.request_id.as_str(), digest(request));
+            let call = Call { name: "set_override", author: &author, request_id, request: digest };
+            let decide = || overrides::decide(&self.shared, &author, request);
+            // The override and the record of the request are written by one transaction, so they share a revision.
+            let (_, revision) = self.writer.write(&self.shared, call, decide).await?;
+            Ok(admin::SetOverrideResponse { revision: revision.0 })
+        };
+        let outcome = outcome.await;
+        self.counted("set_override", outcome)
+    }
+
+    async fn get_fleet(&self, request: Request<admin::GetFleetRequest>) -> Result<Response<admin::Fleet>, Status> {
+        let allowed = self.shared.access.operator(&request);
+        self.counted("get_fleet", allowed.map(|_| fleet::fleet(&self.shared)))
+    }
+
+    type WatchFleetStream = BoxStream<'static, Result<admin::Fleet, Status>>;
+
+    async fn watch_fleet(
+        &self,
+        request: Request<admin::WatchFleetRequest>,
+    ) -> Result<Response<Self::WatchFleetStream>, Status> {
+        let outcome = self.shared.access.operator(&request).and_then(|_| {
+            let interval_ms = match request.get_ref().interval_ms {
+                0 => WATCH_DEFAULT_MS,
+                ms if WATCH_MS.contains(&ms) => ms,
+                _ => return Err(Status::invalid_argument("interval_ms must be 100 to 60000")),
+            };
+            Ok(watch(self.shared.clone(), Duration::from_millis(u64::from(interval_ms))).boxed())
+        });
+        self.counted("watch_fleet", outcome)
+    }
+
+    async fn explain_dns(
+        &self,
+        request: Request<admin::ExplainDnsRequest>,
+    ) -> Result<Response<admin::ExplainDnsResponse>, Status> {
+        let outcome = match self.shared.access.operator(&request) {
+            Ok(_) => explain::dns(&self.shared, request.into_inner()).await,
+            Err(status) => Err(status),
+        };
+        self.counted("explain_dns", outcome)
+    }
+}
+
+/// The fleet now, and then every `interval` if it changed. Ends when the replica drains.
+fn watch(shared: Arc<Shared>, interval: Duration) -> impl Stream<Item = Result<admin::Fleet, Status>> {
+    let state: Option<(Arc<Shared>, Option<admin::Fleet>)> = Some((shared, None));
+    futures::stream::unfold(state, move |state| async move {
+        let (shared, last) = state?;
+        loop {
+            if last.is_some() {
+                tokio::select! {
+                    () = tokio::time::sleep(interval) => {}
+                    () = shared.shutdown.draining() => {
+                        return Some((Err(Status::unavailable("the replica is stopping")), None));
+                    }
+                }
+            }
+            let fleet = fleet::fleet(&shared);
+            // The time alone is no news.
+            let same = last
+                .as_ref()
+                .is_some_and(|last| admin::Fleet { at_unix_ms: fleet.at_unix_ms, ..last.clone() } == fleet);
+            if !same {
+                return Some((Ok(fleet.clone()), Some((shared, Some(fleet)))));
+            }
+        }
+    })
+}

@@ -1,0 +1,224 @@
+//! A write by an operator: decided on what the store holds, done once, remembered under its request id.
+
+use std::future::Future;
+use std::time::Duration;
+
+use meridian_proto::store::v1 as stored;
+use meridian_store::{Compare, Error, LeaseId, Revision, Txn};
+use meridian_types::Digest;
+use prost::Message;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tonic::Status;
+
+use crate::shared::Shared;
+use crate::store::document::{self, FORM};
+
+/// Times that a write is decided anew because something else was written meanwhile.
+const ATTEMPTS: usize = 5;
+/// How often, and how far apart, the outcome of a write is looked for when its answer was lost.
+const LOOKS: usize = 5;
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// Outcomes are kept for an hour at least: a lease of this length is used for new ones during its first part.
+const OUTCOME_LEASE: Duration = Duration::from_secs(4200);
+const LEASE_USED_FOR: Duration = Duration::from_secs(600);
+/// After a write the caller must see it in this replica's view; a view that is later than this is reported by
+/// readiness, not by failing the call.
+const OWN_WRITE_WAIT: Duration = Duration::from_secs(2);
+
+/// What to do.
+pub(crate) enum Decision<M> {
+    /// Nothing is written.
+    Answer(M),
+    /// One transaction. It must compare everything that it was decided on.
+    Write { txn: Txn, answer: M, summary: String },
+}
+
+/// One call.
+pub(crate) struct Call<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) author: &'a str,
+    pub(crate) request_id: &'a str,
+    /// SHA-256 of the request: the same id with another request is a mistake.
+    pub(crate) request: Digest,
+}
+
+/// Does writes.
+#[derive(Default)]
+pub(crate) struct Writer {
+    lease: Mutex<Option<(LeaseId, Instant)>>,
+}
+
+impl Writer {
+    /// Decides and writes, at most once for each request id. Returns the answer and the revision that wrote it (0 if
+    /// nothing was written).
+    pub(crate) async fn write<M, D, F>(
+        &self,
+        shared: &Shared,
+        call: Call<'_>,
+        decide: D,
+    ) -> Result<(M, Revision), Status>
+    where
+        M: Message + Default,
+        D: Fn() -> F,
+        F: Future<Output = Result<Decision<M>, Status>>,
+    {
+        check_request_id(call.request_id)?;
+        let key = shared.layout.request(call.request_id);
+        for _ in 0..ATTEMPTS {
+            if let Some(done) = recorded(shared, &key, &call).await? {
+                return Ok(done);
+            }
+            let (txn, answer, summary) = match decide().await? {
+                Decision::Answer(answer) => return Ok((answer, Revision::ZERO)),
+                Decision::Write { txn, answer, summary } => (txn, answer, summary),
+            };
+            let outcome = stored::Outcome {
+                form: FORM,
+                call: call.name.to_owned(),
+                request_digest: call.request.as_bytes().to_vec().into(),
+                response: document::write(&answer),
+            };
+            let lease = self.lease(shared).await?;
+            let (audit_key, audit) = audit(shared, &call, summary);
+            let txn = txn
+                .when(Compare::absent(&key))
+                .put_with_lease(&key, document::write(&outcome), lease)
+                .put(audit_key, document::write(&audit));
+            match shared.store.txn(txn).await {
+                Ok(outcome) if outcome.succeeded => {
+                    tracing::info!(call = call.name, author = call.author, summary = %audit.summary, "operator's write");
+                    shared.mirror.wait_for(outcome.revision, OWN_WRITE_WAIT).await;
+                    return Ok((answer, outcome.revision));
+                }
+                // Something it was decided on has changed: look and decide again.
+                Ok(_) => {}
+                Err(Error::LeaseGone) => *self.lease.lock().await = None,
+                Err(Error::OutcomeUnknown { reason, .. }) => return look(shared, &key, &call, &reason).await,
+                Err(error) => return Err(refused(&error)),
+            }
+        }
+        Err(Status::aborted("others are writing the same things at the same time; look at what they did and try again"))
+    }
+
+    /// One lease for the outcomes of some minutes, so that leases do not pile up.
+    async fn lease(&self, shared: &Shared) -> Result<LeaseId, Status> {
+        let mut held = self.lease.lock().await;
+        if let Some((lease, since)) = *held
+            && since.elapsed() < LEASE_USED_FOR
+        {
+            return Ok(lease);
+        }
+        let lease = shared.store.grant_lease(OUTCOME_LEASE).await.map_err(|error| refused(&error))?;
+        *held = Some((lease, Instant::now()));
+        Ok(lease)
+    }
+}
+
+/// The answer that was recorded under the request id, if it was the same request.
+async fn recorded<M: Message + Default>(
+    shared: &Shared,
+    key: &str,
+    call: &Call<'_>,
+) -> Result<Option<(M, Revision)>, Status> {
+    let Some(entry) = shared.store.get(key).await.map_err(|error| refused(&error))? else { return Ok(None) };
+    let unreadable = |error| Status::internal(format!("the outcome of request {} {error}", call.request_id));
+    let outcome: stored::Outcome = document::read(&entry.value).map_err(unreadable)?;
+    if outcome.call != call.name || outcome.request_digest != call.request.as_bytes() {
+        return Err(Status::invalid_argument(format!(
+            "request id {} was used for another request ({}); make a new one",
+            call.request_id, outcome.call
+        )));
+    }
+    let answer = M::decode(outcome.response).map_err(|error| unreadable(error.into()))?;
+    Ok(Some((answer, entry.mod_revision)))
+}
+
+/// The answer to a write was lost: look whether it was done, never repeat it.
+async fn look<M: Message + Default>(
+    shared: &Shared,
+    key: &str,
+    call: &Call<'_>,
+    reason: &str,
+) -> Result<(M, Revision), Status> {
+    for _ in 0..LOOKS {
+        if let Ok(Some(done)) = recorded(shared, key, call).await {
+            return Ok(done);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Err(Status::unavailable(format!(
+        "the write was sent but its outcome is unknown ({reason}); repeating it with request id {} is harmless",
+        call.request_id
+    )))
+}
+
+/// A store's error, for operators.
+pub(crate) fn refused(error: &Error) -> Status {
+    match error {
+        Error::TooLarge { .. } => Status::resource_exhausted(error.to_string()),
+        Error::Invalid { .. } | Error::Corrupt { .. } => Status::internal(error.to_string()),
+        _ => Status::unavailable(format!("read-only: {error}")),
+    }
+}
+
+/// 8-4-4-4-12 hexadecimal digits (RFC 9562 section 4).
+fn check_request_id(id: &str) -> Result<(), Status> {
+    let groups: Vec<&str> = id.split('-').collect();
+    let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+    let hex = groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
+    if lengths == [8, 4, 4, 4, 12] && hex {
+        return Ok(());
+    }
+    Err(Status::invalid_argument("request_id must be a UUID in lower case, a new one for each new request"))
+}
+
+fn audit(shared: &Shared, call: &Call<'_>, summary: String) -> (String, stored::AuditEntry) {
+    let at_unix_ms = shared.now_unix_ms();
+    let mut random = [0; 10];
+    shared.host.entropy.fill(&mut random);
+    let entry = stored::AuditEntry {
+        form: FORM,
+        at_unix_ms,
+        author: call.author.to_owned(),
+        call: call.name.to_owned(),
+        summary,
+    };
+    (shared.layout.audit(&ulid(at_unix_ms, random)), entry)
+}
+
+/// 48 bits of time and 80 random ones in Crockford's base 32: sorts by time
+/// (<https://github.com/ulid/spec>).
+fn ulid(unix_ms: i64, random: [u8; 10]) -> String {
+    const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let time = u128::from(unix_ms.unsigned_abs() & ((1 << 48) - 1));
+    let value = random.iter().fold(time, |value, byte| value << 8 | u128::from(*byte));
+    let digit = |i: u32| ALPHABET.get((value >> (5 * i) & 31) as usize).copied().map_or('0', char::from);
+    (0..26).rev().map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ulids_sort_by_time() {
+        assert_eq!(ulid(0, [0; 10]), "00000000000000000000000000");
+        // The example of the specification's reference implementation.
+        assert!(ulid(1_469_918_176_385, [0; 10]).starts_with("01ARYZ6S41"));
+        assert!(ulid(1, [255; 10]) < ulid(2, [0; 10]));
+    }
+
+    #[test]
+    fn request_ids_are_uuids() {
+        for (id, expected) in [
+            ("7c9e6679-7425-40de-944b-e07fc1f90ae7", true),
+            ("", false),
+            ("7C9E6679-7425-40DE-944B-E07FC1F90AE7", false),
+            ("7c9e6679742540de944be07fc1f90ae7", false),
+            ("../../head-7425-40de-944b-e07fc1f90ae7", false),
+        ] {
+            assert_eq!(check_request_id(id).is_ok(), expected, "{id}");
+        }
+    }
+}

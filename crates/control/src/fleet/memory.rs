@@ -1,0 +1,274 @@
+//! What each node last said, and which of its streams are open.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use meridian_health::{NodeEvidence, Observation, OwnState, Pulse};
+use meridian_proto::node::v1::{Beat, Fault, NodeIdentity, Report, Role, ServingState};
+use meridian_types::{CommitId, Digest, NodeName, RegionName};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::sessions::Asks;
+
+/// Every node that this replica has heard of since it started; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Fleet {
+    inner: Arc<Mutex<Nodes>>,
+    /// Counts what changes verdicts or peers: sessions, states, observations.
+    moved: Arc<watch::Sender<u64>>,
+    started: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Nodes {
+    nodes: BTreeMap<NodeName, Node>,
+    next_session: u64,
+}
+
+/// One node.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) identity: NodeIdentity,
+    pub(crate) region: RegionName,
+    /// Open pulse streams; more than one only while one takes over from another.
+    pulses: Vec<u64>,
+    pub(crate) last_beat: Option<Instant>,
+    pub(crate) state: ServingState,
+    pub(crate) commit: CommitId,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) plan_number: u64,
+    pub(crate) in_flight: u32,
+    pub(crate) report: Option<(Instant, Arc<Report>)>,
+    /// The commit of the last Nack, if it stands, with its faults.
+    pub(crate) refused: Option<(CommitId, Arc<Vec<Fault>>)>,
+    sync: Option<(u64, Asks)>,
+}
+
+/// Why a node may not have a stream.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("{0}")]
+    Identity(String),
+    #[error("a later start of node {node} is connected already (incarnation {held})")]
+    Superseded { node: String, held: u64 },
+}
+
+impl Fleet {
+    pub(crate) fn new() -> Self {
+        Self { inner: Arc::default(), moved: Arc::new(watch::Sender::new(0)), started: Instant::now() }
+    }
+
+    /// Held for the length of a lookup, never across an await.
+    fn lock(&self) -> MutexGuard<'_, Nodes> {
+        // A panic under the lock could only be a bug in this file, whose steps leave nothing half done.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// News about sessions, states and observations.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
+    }
+
+    fn announce(&self) {
+        self.moved.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// A copy of everything: decisions are made on it, not under the lock.
+    pub(crate) fn nodes(&self) -> BTreeMap<NodeName, Node> {
+        self.lock().nodes.clone()
+    }
+
+    /// A pulse stream has begun. Its number is needed for the rest.
+    pub(crate) fn open_pulse(&self, identity: NodeIdentity) -> Result<(NodeName, u64), Refusal> {
+        let mut nodes = self.lock();
+        let (name, session) = nodes.admit(identity)?;
+        if let Some(node) = nodes.nodes.get_mut(&name) {
+            node.pulses.push(session);
+        }
+        drop(nodes);
+        self.announce();
+        Ok((name, session))
+    }
+
+    /// Takes a beat. False: the stream was superseded and has to end.
+    pub(crate) fn beat(&self, name: &NodeName, session: u64, beat: Beat) -> Result<bool, Refusal> {
+        let mut nodes = self.lock();
+        let identity_moved = match beat.identity.clone() {
+            Some(identity) => nodes.identify(name, identity)?,
+            None => false,
+        };
+        let Some(node) = nodes.nodes.get_mut(name).filter(|node| node.pulses.contains(&session)) else {
+            return Ok(false);
+        };
+        let now = Instant::now();
+        let first = node.last_beat.replace(now).is_none_or(|last| now - last >= meridian_health::SILENCE);
+        let state_moved = std::mem::replace(&mut node.state, beat.state()) != beat.state();
+        node.commit = CommitId(beat.commit);
+        node.digest = Digest::from_slice(&beat.digest);
+        node.plan_number = beat.plan_number;
+        node.in_flight = beat.in_flight;
+        let mut seen_moved = false;
+        if let Some(report) = beat.report {
+            let outcomes = |report: &Report| -> Vec<(String, bool)> {
+                report.observations.iter().map(|seen| (seen.node.clone(), seen.reachable)).collect()
+            };
+            let before = node.report.as_ref().map(|(_, report)| outcomes(report));
+            seen_moved = before.as_ref() != Some(&outcomes(&report));
+            node.report = Some((now, Arc::new(report)));
+        }
+        drop(nodes);
+        if identity_moved || first || state_moved || seen_moved {
+            self.announce();
+        }
+        Ok(true)
+    }
+
+    /// A pulse stream has ended.
+    pub(crate) fn close_pulse(&self, name: &NodeName, session: u64) {
+        if let Some(node) = self.lock().nodes.get_mut(name) {
+            node.pulses.retain(|open| *open != session);
+        }
+        self.announce();
+    }
+
+    /// A sync stream has begun; the one before it, if any, is no longer asked.
+    pub(crate) fn open_sync(&self, identity: NodeIdentity, asks: Asks) -> Result<(NodeName, u64), Refusal> {
+        let mut nodes = self.lock();
+        let (name, session) = nodes.admit(identity)?;
+        if let Some(node) = nodes.nodes.get_mut(&name) {
+            node.sync = Some((session, asks));
+        }
+        Ok((name, session))
+    }
+
+    /// A sync stream has ended.
+    pub(crate) fn close_sync(&self, name: &NodeName, session: u64) {
+        if let Some(node) = self.lock().nodes.get_mut(name) {
+            node.sync.take_if(|(open, _)| *open == session);
+        }
+    }
+
+    /// A node refused a commit, or took one (`faults` is `None`).
+    pub(crate) fn answered(&self, name: &NodeName, commit: CommitId, faults: Option<Vec<Fault>>) {
+        if let Some(node) = self.lock().nodes.get_mut(name) {
+            node.refused = faults.map(|faults| (commit, Arc::new(faults)));
+        }
+        self.announce();
+    }
+
+    /// Where questions to a node go: those of `name`, or of any node if it is empty.
+    pub(crate) fn asks(&self, name: &str) -> Option<(NodeName, Asks)> {
+        let nodes = self.lock();
+        let mut connected = nodes.nodes.iter().filter_map(|(own, node)| Some((own, &node.sync.as_ref()?.1)));
+        connected
+            .find(|(own, _)| name.is_empty() || own.as_str() == name)
+            .map(|(own, asks)| (own.clone(), asks.clone()))
+    }
+
+    /// C evidence of a node that was never heard.
+    pub(crate) fn never(&self) -> Pulse {
+        Pulse::Never { watching: self.started.elapsed() }
+    }
+}
+
+impl Nodes {
+    /// Checks and takes an identity, and numbers the session.
+    fn admit(&mut self, identity: NodeIdentity) -> Result<(NodeName, u64), Refusal> {
+        let name = NodeName::new(&identity.node).map_err(|error| Refusal::Identity(error.to_string()))?;
+        self.identify(&name, identity)?;
+        self.next_session += 1;
+        Ok((name, self.next_session))
+    }
+
+    /// Whether anything but the incarnation changed.
+    fn identify(&mut self, name: &NodeName, identity: NodeIdentity) -> Result<bool, Refusal> {
+        if identity.node != name.as_str() {
+            return Err(Refusal::Identity(format!("the stream of node {name} cannot speak for {}", identity.node)));
+        }
+        let region = RegionName::new(&identity.region).map_err(|error| Refusal::Identity(error.to_string()))?;
+        let Some(node) = self.nodes.get_mut(name) else {
+            self.nodes.insert(name.clone(), Node::new(identity, region));
+            return Ok(true);
+        };
+        let held = node.identity.incarnation;
+        if identity.incarnation < held {
+            return Err(Refusal::Superseded { node: name.to_string(), held });
+        }
+        if identity.incarnation > held {
+            // Nothing of the process before counts any more.
+            *node = Node::new(identity, region);
+            return Ok(true);
+        }
+        let moved = node.identity != identity;
+        (node.identity, node.region) = (identity, region);
+        Ok(moved)
+    }
+}
+
+impl Node {
+    fn new(identity: NodeIdentity, region: RegionName) -> Self {
+        Self {
+            identity,
+            region,
+            pulses: Vec::new(),
+            last_beat: None,
+            state: ServingState::Unspecified,
+            commit: CommitId::NONE,
+            digest: None,
+            plan_number: 0,
+            in_flight: 0,
+            report: None,
+            refused: None,
+            sync: None,
+        }
+    }
+
+    /// Whether it serves requests.
+    pub(crate) fn serves(&self) -> bool {
+        self.identity.role() != Role::Dns
+    }
+
+    /// Time since the last beat.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        self.last_beat.map(|at| at.elapsed())
+    }
+
+    /// Whether beats come.
+    pub(crate) fn is_connected(&self) -> bool {
+        !self.pulses.is_empty() && self.age().is_some_and(|age| age < meridian_health::SILENCE)
+    }
+
+    /// The node's report, if it is recent.
+    pub(crate) fn recent_report(&self, life: Duration) -> Option<&Report> {
+        self.report.as_ref().filter(|(at, _)| at.elapsed() < life).map(|(_, report)| &**report)
+    }
+
+    /// What is known about it. `never` is for one that has not sent a beat yet.
+    pub(crate) fn evidence(&self, never: Pulse) -> NodeEvidence {
+        let own = match self.state {
+            ServingState::Serving => Some(OwnState::Serving),
+            ServingState::Overloaded => Some(OwnState::Overloaded),
+            ServingState::Draining => Some(OwnState::Draining),
+            ServingState::Starting => Some(OwnState::Starting),
+            ServingState::Unspecified => None,
+        };
+        let open = !self.pulses.is_empty();
+        let observations = self.report.iter().flat_map(|(at, report)| {
+            report.observations.iter().filter_map(|seen| {
+                let age = at.elapsed() + Duration::from_millis(u64::from(seen.age_ms));
+                let subject = NodeName::new(&seen.node).ok()?;
+                // A node that has not been probed yet was not seen either way.
+                (seen.streak > 0).then_some(Observation { subject, reachable: seen.reachable, age })
+            })
+        });
+        NodeEvidence {
+            region: self.region.clone(),
+            serves: self.serves(),
+            own,
+            pulse: self.age().map_or(never, |age| Pulse::Last { age, open }),
+            observations: observations.collect(),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The fleet as this replica sees it through its own streams: in memory, never stored.
+
+mod load;
+mod memory;
+mod peers;
+mod sessions;
+
+pub(crate) use load::{RegionLoad, Smoothed};
+pub(crate) use memory::{Fleet, Node, Refusal};
+pub(crate) use peers::peers_of;
+pub(crate) use sessions::{Ask, AskError, Asks};

@@ -1,0 +1,9 @@
+//! The wire to nodes: two lanes, one task for each stream.
+
+mod outbox;
+mod pulse;
+mod service;
+mod sync;
+mod transfer;
+
+pub(crate) use service::Nodes;

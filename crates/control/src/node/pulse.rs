@@ -1,0 +1,153 @@
+//! One pulse stream: beats in, echoes out, and with them the plan and the peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_identity::Identity;
+use meridian_proto::node::v1::{Beat, BeatReply, Peer as NodePeer, PeerList};
+use meridian_proto::transport::Peer;
+use meridian_types::{NodeName, PlanId};
+use tonic::{Status, Streaming};
+
+use super::outbox::{Closed, Outbox};
+use crate::fleet::{Refusal, peers_of};
+use crate::shared::Shared;
+
+/// Without a beat for this long the stream ends; the node was taken for lost long before.
+const SILENT: Duration = Duration::from_secs(30);
+
+/// Why a stream ends.
+enum End {
+    /// The node is gone, or closed it.
+    Quiet,
+    /// The node is told.
+    Told(Status),
+}
+
+impl From<Closed> for End {
+    fn from(_: Closed) -> Self {
+        Self::Quiet
+    }
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Told(match refusal {
+            Refusal::Identity(_) => Status::invalid_argument(refusal.to_string()),
+            Refusal::Superseded { .. } => Status::failed_precondition(refusal.to_string()),
+        })
+    }
+}
+
+/// Serves the stream until it ends.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    peer: Peer<Identity>,
+    mut incoming: Streaming<Beat>,
+    outbox: Outbox<BeatReply>,
+) {
+    let first = match tokio::time::timeout(SILENT, incoming.message()).await {
+        Ok(Ok(Some(beat))) => beat,
+        _ => return,
+    };
+    let Some(identity) = first.identity.clone() else {
+        return outbox.fail(Status::invalid_argument("the first beat must carry an identity")).await;
+    };
+    if let Err(status) = shared.access.node(&peer, &identity) {
+        return outbox.fail(status).await;
+    }
+    let (name, session) = match shared.fleet.open_pulse(identity) {
+        Ok(opened) => opened,
+        Err(refusal) => {
+            if let End::Told(status) = refusal.into() {
+                outbox.fail(status).await;
+            }
+            return;
+        }
+    };
+    tracing::info!(node = %name, peer = %peer.address, "pulse began");
+    let mut lane =
+        PulseLane { shared: shared.clone(), peer, name: name.clone(), session, sequence: 0, plan: None, peers: None };
+    let end = lane.serve(first, &mut incoming, &outbox).await;
+    shared.fleet.close_pulse(&name, session);
+    tracing::info!(node = %name, "pulse ended");
+    if let End::Told(status) = end {
+        outbox.fail(status).await;
+    }
+}
+
+struct PulseLane {
+    shared: Arc<Shared>,
+    peer: Peer<Identity>,
+    name: NodeName,
+    session: u64,
+    /// Of the last beat.
+    sequence: u64,
+    /// What was sent on this stream.
+    plan: Option<PlanId>,
+    peers: Option<Vec<NodePeer>>,
+}
+
+impl PulseLane {
+    async fn serve(&mut self, first: Beat, incoming: &mut Streaming<Beat>, outbox: &Outbox<BeatReply>) -> End {
+        let mut views = self.shared.mirror.subscribe();
+        let shutdown = self.shared.shutdown.clone();
+        if let Err(end) = self.take(first, outbox) {
+            return end;
+        }
+        loop {
+            let step = tokio::select! {
+                beat = tokio::time::timeout(SILENT, incoming.message()) => match beat {
+                    Ok(Ok(Some(beat))) => self.take(beat, outbox),
+                    Ok(Ok(None) | Err(_)) | Err(_) => Err(End::Quiet),
+                },
+                // A new plan does not wait for the next beat.
+                changed = views.changed() => match changed {
+                    Ok(()) => self.hurry(outbox),
+                    Err(_) => Err(End::Quiet),
+                },
+                () = outbox.closed() => Err(End::Quiet),
+                () = shutdown.draining() => Err(End::Told(Status::unavailable("the replica is stopping"))),
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    fn take(&mut self, beat: Beat, outbox: &Outbox<BeatReply>) -> Result<(), End> {
+        self.shared.metrics.beats.inc();
+        if let Some(identity) = &beat.identity {
+            self.shared.access.node(&self.peer, identity).map_err(End::Told)?;
+        }
+        self.sequence = beat.sequence;
+        if !self.shared.fleet.beat(&self.name, self.session, beat)? {
+            return Err(End::Told(Status::failed_precondition("a later start of this node is connected")));
+        }
+        self.reply(outbox)
+    }
+
+    fn hurry(&mut self, outbox: &Outbox<BeatReply>) -> Result<(), End> {
+        let newest = self.shared.mirror.view().plan.as_ref().map(|published| published.plan.id);
+        if newest > self.plan { self.reply(outbox) } else { Ok(()) }
+    }
+
+    fn reply(&mut self, outbox: &Outbox<BeatReply>) -> Result<(), End> {
+        let view = self.shared.mirror.view();
+        let newer = view.plan.as_ref().filter(|published| Some(published.plan.id) > self.plan);
+        let peers = peers_of(&self.name, &self.shared.fleet.nodes(), &view.nodes);
+        let peers_moved = self.peers.as_ref() != Some(&peers);
+        let reply = BeatReply {
+            sequence_echo: self.sequence,
+            replica: self.shared.replica.clone(),
+            plan: newer.map(|published| (*published.message).clone()),
+            peers: (newer.is_some() || peers_moved).then(|| PeerList { peers: peers.clone() }),
+        };
+        // A node that does not read misses echoes, which tells it something; the plan is sent again.
+        if outbox.offer(reply)? {
+            self.plan = newer.map(|published| published.plan.id).or(self.plan);
+            self.peers = Some(peers);
+        }
+        Ok(())
+    }
+}

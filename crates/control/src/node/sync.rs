@@ -1,0 +1,242 @@
+//! One sync stream: configuration and accounts down, acknowledgements up, questions both ways.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_identity::Identity;
+use meridian_proto::PROTO_VERSIONS;
+use meridian_proto::accounts::Accounts;
+use meridian_proto::node::v1::{
+    AccountUpdate, Goaway, Hello, Query, SyncRequest, SyncResponse, Welcome, reply, sync_request, sync_response,
+};
+use meridian_proto::transport::Peer;
+use meridian_types::{CommitId, Digest, NodeName};
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Status, Streaming};
+
+use super::outbox::{Closed, Outbox};
+use super::transfer;
+use crate::fleet::{Asks, Refusal};
+use crate::shared::Shared;
+use crate::view::View;
+
+/// A node says hello at once.
+const HELLO: Duration = Duration::from_secs(5);
+/// The store is read in this time, or the node is better served by another replica.
+const LOADING: Duration = Duration::from_secs(10);
+/// Questions that wait for their answer; the oldest is given up.
+const MAX_PENDING: usize = 64;
+/// Nodes are told to come back, elsewhere or here, after up to this long.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// Serves the stream until it ends.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    peer: Peer<Identity>,
+    mut incoming: Streaming<SyncRequest>,
+    outbox: Outbox<SyncResponse>,
+) {
+    let hello = match tokio::time::timeout(HELLO, incoming.message()).await {
+        Ok(Ok(Some(SyncRequest { message: Some(sync_request::Message::Hello(hello)) }))) => hello,
+        Ok(Ok(Some(_))) => return outbox.fail(Status::invalid_argument("the first message must be a Hello")).await,
+        _ => return,
+    };
+    let view = match welcome(&shared, &peer, &hello).await {
+        Ok(view) => view,
+        Err(status) => return outbox.fail(status).await,
+    };
+    let (asks, asked) = Asks::new();
+    let identity = hello.identity.clone().unwrap_or_default();
+    let (name, session) = match shared.fleet.open_sync(identity, asks) {
+        Ok(opened) => opened,
+        Err(refusal @ Refusal::Identity(_)) => return outbox.fail(Status::invalid_argument(refusal.to_string())).await,
+        Err(refusal) => return outbox.fail(Status::failed_precondition(refusal.to_string())).await,
+    };
+    tracing::info!(node = %name, peer = %peer.address, held = hello.commit_held, "sync began");
+    let mut lane = SyncLane {
+        shared: shared.clone(),
+        name: name.clone(),
+        held: CommitId(hello.commit_held),
+        digest: Digest::from_slice(&hello.digest_held),
+        sent: None,
+        refused: None,
+        accounts: view.accounts.clone(),
+        next_query: 0,
+        pending: BTreeMap::new(),
+    };
+    // Whatever ended it, the node notices by itself.
+    let _ = lane.serve(&hello, &view, &mut incoming, asked, &outbox).await;
+    shared.fleet.close_sync(&name, session);
+    tracing::info!(node = %name, "sync ended");
+}
+
+/// Checks the hello and waits until there is something to say.
+async fn welcome(shared: &Shared, peer: &Peer<Identity>, hello: &Hello) -> Result<Arc<View>, Status> {
+    let Some(identity) = &hello.identity else {
+        return Err(Status::invalid_argument("the hello must carry an identity"));
+    };
+    shared.access.node(peer, identity)?;
+    if hello.proto_max < *PROTO_VERSIONS.start() || hello.proto_min > *PROTO_VERSIONS.end() {
+        return Err(Status::failed_precondition(format!(
+            "this replica speaks versions {} to {}, the node {} to {}",
+            PROTO_VERSIONS.start(),
+            PROTO_VERSIONS.end(),
+            hello.proto_min,
+            hello.proto_max
+        )));
+    }
+    let mut views = shared.mirror.subscribe();
+    match tokio::time::timeout(LOADING, views.wait_for(|view| view.is_loaded())).await {
+        Ok(Ok(view)) => Ok(view.clone()),
+        _ => Err(Status::unavailable("the store was not read yet")),
+    }
+}
+
+struct SyncLane {
+    shared: Arc<Shared>,
+    name: NodeName,
+    /// What the node says that it serves.
+    held: CommitId,
+    digest: Option<Digest>,
+    /// On its way, and not acknowledged: nothing else is sent until it is, and then only the newest.
+    sent: Option<CommitId>,
+    /// Not sent again.
+    refused: Option<CommitId>,
+    /// What the node has.
+    accounts: Arc<Accounts>,
+    next_query: u64,
+    pending: BTreeMap<u64, oneshot::Sender<reply::Answer>>,
+}
+
+impl SyncLane {
+    async fn serve(
+        &mut self,
+        hello: &Hello,
+        view: &View,
+        incoming: &mut Streaming<SyncRequest>,
+        mut asked: mpsc::Receiver<crate::fleet::Ask>,
+        outbox: &Outbox<SyncResponse>,
+    ) -> Result<(), Closed> {
+        let mut views = self.shared.mirror.subscribe();
+        let shutdown = self.shared.shutdown.clone();
+        let welcome = Welcome {
+            proto: hello.proto_max.min(*PROTO_VERSIONS.end()),
+            replica: self.shared.replica.clone(),
+            cluster_id: view.cluster_id,
+            epoch: view.epoch,
+        };
+        send(outbox, sync_response::Message::Welcome(welcome)).await?;
+        // Accounts first: a revocation is more urgent than any configuration.
+        self.send_accounts(self.accounts.difference(&hello.account_digests), outbox).await?;
+        self.send_commit(outbox).await?;
+        loop {
+            tokio::select! {
+                message = incoming.message() => match message {
+                    Ok(Some(SyncRequest { message: Some(message) })) => self.take(message, outbox).await?,
+                    // A message that a newer build knows.
+                    Ok(Some(SyncRequest { message: None })) => {}
+                    Ok(None) | Err(_) => return Ok(()),
+                },
+                changed = views.changed() => {
+                    changed.map_err(|_| Closed)?;
+                    self.follow(outbox).await?;
+                }
+                Some(ask) = asked.recv() => self.ask(ask, outbox).await?,
+                () = outbox.closed() => return Ok(()),
+                () = shutdown.draining() => return self.goaway(outbox).await,
+            }
+        }
+    }
+
+    async fn take(&mut self, message: sync_request::Message, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
+        match message {
+            // Only the first one says anything.
+            sync_request::Message::Hello(_) => return Err(Closed),
+            sync_request::Message::Ack(ack) => {
+                self.held = CommitId(ack.commit);
+                self.digest = Digest::from_slice(&ack.digest);
+                self.refused = None;
+                self.shared.fleet.answered(&self.name, self.held, None);
+                let view = self.shared.mirror.view();
+                let meant = view.commits.get(&self.held).map(|commit| commit.digest);
+                if meant.is_some() && meant != self.digest {
+                    // Sending it again would not help; the fleet shows the divergence until the next commit.
+                    self.refused = Some(self.held);
+                    tracing::error!(node = %self.name, commit = ack.commit, "node serves something else than its commit");
+                } else {
+                    tracing::info!(node = %self.name, commit = ack.commit, applied_us = ack.applied_us, "commit applied");
+                }
+            }
+            sync_request::Message::Nack(nack) => {
+                let texts: Vec<&str> = nack.faults.iter().map(|fault| fault.text.as_str()).collect();
+                tracing::warn!(node = %self.name, commit = nack.commit, faults = ?texts, "commit refused");
+                self.shared.metrics.nacks.inc();
+                self.refused = Some(CommitId(nack.commit));
+                self.shared.fleet.answered(&self.name, CommitId(nack.commit), Some(nack.faults));
+            }
+            sync_request::Message::Reply(reply) => {
+                if let (Some(waiting), Some(answer)) = (self.pending.remove(&reply.id), reply.answer) {
+                    // Who asked may have given up.
+                    let _ = waiting.send(answer);
+                }
+                return Ok(());
+            }
+        }
+        self.sent = None;
+        self.send_commit(outbox).await
+    }
+
+    async fn follow(&mut self, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
+        let accounts = self.shared.mirror.view().accounts.clone();
+        if !Arc::ptr_eq(&accounts, &self.accounts) {
+            let update = accounts.changes_since(&self.accounts);
+            self.accounts = accounts;
+            self.send_accounts(update, outbox).await?;
+        }
+        self.send_commit(outbox).await
+    }
+
+    async fn send_accounts(&self, update: AccountUpdate, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
+        if update == AccountUpdate::default() {
+            return Ok(());
+        }
+        send(outbox, sync_response::Message::Accounts(update)).await
+    }
+
+    async fn send_commit(&mut self, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
+        let view = self.shared.mirror.view();
+        if self.sent.is_some() || self.refused == Some(view.head_id()) {
+            return Ok(());
+        }
+        let Some((id, chunks)) = transfer::to_head(&view, self.held, self.digest) else { return Ok(()) };
+        self.sent = Some(id);
+        for chunk in chunks {
+            send(outbox, sync_response::Message::Commit(chunk)).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask(&mut self, ask: crate::fleet::Ask, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
+        while self.pending.len() >= MAX_PENDING {
+            self.pending.pop_first();
+        }
+        self.next_query += 1;
+        self.pending.insert(self.next_query, ask.answer);
+        let query = Query { id: self.next_query, question: Some(ask.question) };
+        send(outbox, sync_response::Message::Query(query)).await
+    }
+
+    async fn goaway(&self, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
+        let wait = meridian_host::jitter(&*self.shared.host.entropy, RECONNECT);
+        let goaway = Goaway {
+            reason: "the replica is stopping".to_owned(),
+            reconnect_after_ms: u32::try_from(wait.as_millis()).unwrap_or(0),
+        };
+        send(outbox, sync_response::Message::Goaway(goaway)).await
+    }
+}
+
+async fn send(outbox: &Outbox<SyncResponse>, message: sync_response::Message) -> Result<(), Closed> {
+    outbox.send(SyncResponse { message: Some(message) }).await
+}

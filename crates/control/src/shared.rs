@@ -1,0 +1,35 @@
+//! What every part of a running replica sees.
+
+use std::sync::Arc;
+
+use meridian_host::Host;
+use meridian_lifecycle::{Readiness, Shutdown};
+use meridian_store::Store;
+
+use crate::access::Access;
+use crate::fleet::Fleet;
+use crate::metrics::Metrics;
+use crate::store::Layout;
+use crate::view::Mirror;
+
+/// Shared by services and background tasks.
+pub(crate) struct Shared {
+    pub(crate) replica: String,
+    pub(crate) address: String,
+    pub(crate) codecs: Vec<String>,
+    pub(crate) layout: Layout,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) host: Host,
+    pub(crate) mirror: Mirror,
+    pub(crate) fleet: Fleet,
+    pub(crate) access: Access,
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: Readiness,
+    pub(crate) shutdown: Shutdown,
+}
+
+impl Shared {
+    pub(crate) fn now_unix_ms(&self) -> i64 {
+        self.host.clock.now_unix_ms()
+    }
+}

@@ -1,0 +1,1 @@
+//! Whole services over a memory store.

@@ -1,0 +1,164 @@
+//! A change of the store, applied to a view.
+
+use std::sync::Arc;
+
+use meridian_proto::accounts::Accounts;
+use meridian_proto::resources::v1 as resources;
+use meridian_proto::{convert, fleet::v1 as fleet, store::v1 as stored};
+use meridian_store::Entry;
+use meridian_store::follow::Change;
+use meridian_types::{CommitId, NodeName, RegionName, TenantName};
+use prost::Message;
+
+use super::{Head, Leader, Override, Published, Registered, View};
+use crate::store::document::{self, DocumentError};
+use crate::store::{Commit, Key, Layout};
+
+/// The view after `change`, and what could not be read in it. What cannot be read changes nothing: the last good
+/// value stays.
+pub(super) fn apply(layout: &Layout, view: &View, change: Change) -> (View, Vec<(String, DocumentError)>) {
+    let mut next = view.clone();
+    next.revision = change.revision;
+    let mut accounts = None;
+    let mut unreadable = Vec::new();
+    let mut head_touched = false;
+    for entry in &change.upserts {
+        let Some(key) = layout.parse(&entry.key) else { continue };
+        head_touched |= matches!(key, Key::Head | Key::Commit(_));
+        if let Err(error) = put(&mut next, &mut accounts, key, entry) {
+            unreadable.push((entry.key.clone(), error));
+        }
+    }
+    for key in &change.deletes {
+        if let Some(key) = layout.parse(key) {
+            delete(&mut next, &mut accounts, key);
+        }
+    }
+    if let Some(accounts) = accounts {
+        next.accounts = Arc::new(accounts);
+    }
+    if head_touched && let Err(error) = follow_head(&mut next) {
+        unreadable.push((layout.head(), error));
+    }
+    (next, unreadable)
+}
+
+fn put(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>, entry: &Entry) -> Result<(), DocumentError> {
+    let value = &entry.value;
+    let revision = entry.mod_revision;
+    match key {
+        Key::Epoch => view.epoch = document::read::<stored::Epoch>(value)?.restores,
+        Key::Head => view.head_named = Some(CommitId(document::read::<stored::Head>(value)?.commit)),
+        Key::Commit(id) => {
+            view.commits.insert(id, Arc::new(Commit::read(value)?));
+        }
+        Key::Tenant(_) => {
+            let tenant = convert::tenant(&resources::Tenant::decode(value.clone())?).map_err(mistakes)?;
+            accounts_of(view, accounts).tenants.insert(tenant.name.clone(), tenant);
+        }
+        Key::AccountKey(_) => {
+            let key = convert::key(&resources::Key::decode(value.clone())?).map_err(DocumentError::Content)?;
+            accounts_of(view, accounts).keys.insert(key.hash, key);
+        }
+        Key::Override(name) => {
+            view.overrides.insert(region(name)?, Override { document: document::read(value)?, revision });
+        }
+        Key::Node { region: place, node } => {
+            let registered = Registered { region: region(place)?, document: document::read(value)?, revision };
+            view.nodes.insert(node_name(node)?, registered);
+        }
+        Key::Replica(id) => {
+            view.replicas.insert(id.to_owned(), document::read(value)?);
+        }
+        Key::Leader => {
+            view.leader = Some(Leader { replica: document::read(value)?, created: entry.create_revision });
+        }
+        Key::Summary(name) => {
+            view.summaries.insert(region(name)?, fleet::RegionSummary::decode(value.clone())?);
+        }
+        Key::Plan => {
+            let message = fleet::Plan::decode(value.clone())?;
+            let plan = Arc::new(convert::plan(&message).map_err(DocumentError::Content)?);
+            view.plan = Some(Published { plan, message: Arc::new(message), revision });
+        }
+        Key::Audit(ulid) => {
+            view.audits.insert(ulid.to_owned());
+        }
+        Key::Beacon(id) => {
+            view.beacons.insert(id.to_owned(), document::read::<stored::Beacon>(value)?.count);
+        }
+    }
+    Ok(())
+}
+
+fn delete(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>) {
+    match key {
+        Key::Epoch => view.epoch = 0,
+        // A head is never deleted; if somebody did, the fleet goes on with the last one.
+        Key::Head | Key::Plan => {}
+        Key::Commit(id) => {
+            view.commits.remove(&id);
+        }
+        Key::Tenant(name) => {
+            if let Ok(name) = TenantName::new(name) {
+                accounts_of(view, accounts).tenants.remove(&name);
+            }
+        }
+        Key::AccountKey(hash) => {
+            accounts_of(view, accounts).keys.remove(&hash);
+        }
+        Key::Override(name) => {
+            view.overrides.retain(|region, _| region.as_str() != name);
+        }
+        // A node that moved has a new key; deleting its old one must not remove it.
+        Key::Node { region, node } => {
+            view.nodes.retain(|name, registered| name.as_str() != node || registered.region.as_str() != region);
+        }
+        Key::Replica(id) => {
+            view.replicas.remove(id);
+        }
+        Key::Leader => view.leader = None,
+        Key::Summary(name) => {
+            view.summaries.retain(|region, _| region.as_str() != name);
+        }
+        Key::Audit(ulid) => {
+            view.audits.remove(ulid);
+        }
+        Key::Beacon(id) => {
+            view.beacons.remove(id);
+        }
+    }
+}
+
+/// Decodes the head once it and its commit are there.
+fn follow_head(view: &mut View) -> Result<(), DocumentError> {
+    let Some(named) = view.head_named else { return Ok(()) };
+    if view.head_id() == named {
+        return Ok(());
+    }
+    let Some(commit) = view.commits.get(&named).cloned() else {
+        return Err(DocumentError::Content(format!("names commit {named}, which is not there")));
+    };
+    let content = commit.content();
+    let configuration = content.configuration().map_err(mistakes)?;
+    view.head = Some(Arc::new(Head { commit, content, configuration }));
+    Ok(())
+}
+
+/// Copied once for all changes of a revision.
+fn accounts_of<'a>(view: &View, accounts: &'a mut Option<Accounts>) -> &'a mut Accounts {
+    accounts.get_or_insert_with(|| (*view.accounts).clone())
+}
+
+fn region(name: &str) -> Result<RegionName, DocumentError> {
+    RegionName::new(name).map_err(|error| DocumentError::Content(error.to_string()))
+}
+
+fn node_name(name: &str) -> Result<NodeName, DocumentError> {
+    NodeName::new(name).map_err(|error| DocumentError::Content(error.to_string()))
+}
+
+fn mistakes(mistakes: Vec<meridian_types::Mistake>) -> DocumentError {
+    let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    DocumentError::Content(texts.join("; "))
+}

@@ -1,0 +1,105 @@
+//! The store as this replica sees it: immutable views, made from the watch, handed out whole.
+
+mod apply;
+mod mirror;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use meridian_proto::accounts::Accounts;
+use meridian_proto::content::Content;
+use meridian_proto::fleet::v1 as fleet;
+use meridian_proto::store::v1 as stored;
+use meridian_store::Revision;
+use meridian_types::{CommitId, Configuration, NodeName, Plan, RegionName};
+
+pub(crate) use mirror::Mirror;
+
+use crate::store::Commit;
+
+/// Everything under the cluster's prefix at one revision.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    /// 0: the store was not read yet.
+    pub(crate) revision: Revision,
+    /// The store's identity.
+    pub(crate) cluster_id: u64,
+    /// Restores of the store.
+    pub(crate) epoch: u64,
+    /// The commit that the fleet should run.
+    pub(crate) head: Option<Arc<Head>>,
+    pub(crate) commits: BTreeMap<CommitId, Arc<Commit>>,
+    pub(crate) accounts: Arc<Accounts>,
+    /// Operators' overrides, expired ones too.
+    pub(crate) overrides: BTreeMap<RegionName, Override>,
+    pub(crate) nodes: BTreeMap<NodeName, Registered>,
+    pub(crate) replicas: BTreeMap<String, stored::Replica>,
+    pub(crate) leader: Option<Leader>,
+    pub(crate) summaries: BTreeMap<RegionName, fleet::RegionSummary>,
+    pub(crate) plan: Option<Published>,
+    pub(crate) beacons: BTreeMap<String, u64>,
+    /// Names only.
+    pub(crate) audits: BTreeSet<String>,
+    /// What `head` names; the commit itself may come later, or be unreadable.
+    head_named: Option<CommitId>,
+}
+
+/// The head commit, decoded.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) commit: Arc<Commit>,
+    pub(crate) content: Arc<Content>,
+    pub(crate) configuration: Configuration,
+}
+
+/// An override and the revision that wrote it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Override {
+    pub(crate) document: stored::Override,
+    pub(crate) revision: Revision,
+}
+
+/// A node that has ever reported.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Registered {
+    pub(crate) region: RegionName,
+    pub(crate) document: stored::RegisteredNode,
+    pub(crate) revision: Revision,
+}
+
+/// Who plans.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Leader {
+    pub(crate) replica: stored::Replica,
+    /// The fence.
+    pub(crate) created: Revision,
+}
+
+/// The plan in force.
+#[derive(Debug, Clone)]
+pub(crate) struct Published {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) message: Arc<fleet::Plan>,
+    pub(crate) revision: Revision,
+}
+
+impl View {
+    /// Whether the store has been read.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.revision != Revision::ZERO
+    }
+
+    /// 0 before the first commit.
+    pub(crate) fn head_id(&self) -> CommitId {
+        self.head.as_ref().map_or(CommitId::NONE, |head| head.commit.id())
+    }
+
+    /// The override of a region that holds at `now`.
+    pub(crate) fn override_at(&self, region: &RegionName, now_unix_ms: i64) -> Option<&Override> {
+        self.overrides.get(region).filter(|held| {
+            let document = &held.document;
+            let over = document.until_unix_ms != 0 && document.until_unix_ms <= now_unix_ms;
+            !over && (document.drained || document.weight.is_some())
+        })
+    }
+}
