@@ -112,4 +112,23 @@ mod tests {
         check("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", false);
         check("00-short", false);
     }
+
+    #[test]
+    fn with_an_exporter_the_upstream_is_a_child_of_our_own_span() {
+        use opentelemetry::trace::TracerProvider;
+        use tracing_subscriber::layer::SubscriberExt;
+
+        let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let sent = HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+            let context = TraceContext::of(&HeaderMap::from_iter([(TRACEPARENT, sent)]), &OsEntropy);
+            let request = tracing::info_span!("request");
+            context.adopt(&request);
+            let attempt = tracing::info_span!(parent: &request, "attempt");
+            let outgoing = context.outgoing(&attempt, &OsEntropy);
+            let own = attempt.context().span().span_context().span_id();
+            assert_eq!(outgoing[0].1, format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{own}-01"));
+        });
+    }
 }

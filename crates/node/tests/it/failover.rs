@@ -49,6 +49,10 @@ async fn a_reset_or_an_empty_or_a_garbled_answer_is_left_for_the_next() {
 #[tokio::test]
 async fn silence_is_left_for_the_next() {
     check("hang").await;
+}
+
+#[tokio::test]
+async fn silence_after_the_head_is_left_for_the_next() {
     check("stall;after=0").await;
 }
 

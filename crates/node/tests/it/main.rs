@@ -2,6 +2,7 @@
 
 #![cfg(test)] // clippy's allowances for tests then reach helpers too
 
+mod accounting;
 mod drain;
 mod failover;
 mod fleet;

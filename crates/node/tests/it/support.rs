@@ -35,9 +35,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn deadlines() -> Deadlines {
     Deadlines {
         connect: Duration::from_millis(1000),
-        response_headers: Duration::from_millis(600),
-        first_token: Duration::from_millis(900),
-        idle: Duration::from_millis(700),
+        response_headers: Duration::from_millis(1000),
+        first_token: Duration::from_millis(1300),
+        idle: Duration::from_millis(1000),
         total: Duration::from_secs(15),
     }
 }
