@@ -12,6 +12,7 @@ use meridian_types::Incarnation;
 use meridian_upstream::{CREDENTIAL_INTERVAL, Transport};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::metrics::Metrics;
@@ -23,6 +24,9 @@ use crate::{Handle, Options, probe};
 
 /// After the grace: for the error events that end streams to reach their clients.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// After the force: for the lanes' last writes to disk.
+const TIDY: Duration = Duration::from_secs(5);
 
 /// A node cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -128,8 +132,15 @@ impl Service {
         let Self { handle, ingress, dns, control, probe_scheme, drain_grace, trigger, inner } = self;
         let node = Arc::clone(&handle.node);
         let tasks = Tasks::new(trigger.clone(), inner.clone());
+        // The control plane's lanes tidy up after the force, so that it must not drop them.
+        let lanes = TaskTracker::new();
         if let Some(control) = control {
-            tasks.spawn("control", Kind::Essential, control.run(inner.clone()));
+            let running = lanes.spawn(control.run(inner.clone()));
+            tasks.spawn("control", Kind::Essential, async move {
+                if let Err(error) = running.await {
+                    tracing::error!(%error, "the lanes to the control plane failed");
+                }
+            });
         }
         if let Some(dns) = dns {
             let stop = inner.clone();
@@ -160,6 +171,10 @@ impl Service {
         }
         trigger.force();
         tasks.finished().await;
+        lanes.close();
+        if tokio::time::timeout(TIDY, lanes.wait()).await.is_err() {
+            tracing::warn!("the lanes to the control plane did not end in time");
+        }
     }
 }
 

@@ -56,3 +56,24 @@ async fn a_new_configuration_leaves_open_streams_alone() {
     let body = http_body_util::BodyExt::collect(stream.into_body()).await.unwrap().to_bytes();
     assert_eq!(crate::support::events(&body).last().unwrap(), "[DONE]");
 }
+
+#[tokio::test]
+async fn without_a_control_plane_and_without_a_file_a_node_waits_and_stops_cleanly() {
+    let host = meridian_host::Host::real();
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut options = crate::support::options(&host, "n1", dir.path()).await;
+    options.control = Some(meridian_node::Control { endpoints: vec![nobody.to_string()], tls: None });
+    let service = meridian_node::Service::new(options).await.unwrap();
+    let node = service.handle();
+    let (trigger, seen) = meridian_lifecycle::shutdown();
+    let running = tokio::spawn(service.run(seen));
+    let sessions = || node.control().unwrap().sessions();
+    crate::support::eventually("the replica is tried", || {
+        sessions().iter().any(|session| session.state == meridian_control_client::SessionState::Unreachable)
+    })
+    .await;
+    assert!(!node.is_ready());
+    trigger.drain();
+    tokio::time::timeout(crate::support::PATIENCE, running).await.expect("it stops").unwrap();
+}
