@@ -1,7 +1,7 @@
 //! A small fleet's zone on loopback, to be asked by hand:
 //!
 //! ```text
-//! cargo run -p meridian-dns --example authority [GEO_DATABASE]
+//! cargo run -p meridian-dns --example authority [ADDRESS [GEO_DATABASE]]
 //! dig @127.0.0.1 -p 5300 api.gslb.example +subnet=203.0.113.0/24 +nsid
 //! ```
 
@@ -23,11 +23,12 @@ use prometheus_client::registry::Registry;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let host = Host::real();
-    let geo = match std::env::args_os().nth(1) {
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().as_deref().unwrap_or("127.0.0.1:5300").parse()?;
+    let geo = match arguments.next() {
         Some(path) => Some(GeoDatabase::load(&*host.files, Path::new(&path)).await?),
         None => None,
     };
-    let address = "127.0.0.1:5300".parse()?;
     let options = Options {
         udp: host.net.datagram(address).await?,
         tcp: host.net.listen(address).await?,

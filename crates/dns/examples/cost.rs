@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (what, labels, with_subnet) in [
         ("steered, random subnets", "api.gslb.example", true),
         ("steered, no subnet", "api.gslb.example", false),
-        ("alias to it", "www.gslb.example", true),
+        ("alias to it", "steered-alias.gslb.example", true),
         ("static", "ns1.gslb.example", false),
         ("no such name", "none.gslb.example", false),
         ("not ours", "www.example", false),

@@ -33,16 +33,7 @@ pub(crate) fn configuration() -> Result<Configuration, Box<dyn Error>> {
         configuration.regions.insert(name, region);
     }
     let zone = DomainName::new("gslb.example")?;
-    let record = |name: &str, data| -> Result<Record, Box<dyn Error>> {
-        Ok(Record { name: zone.child(name)?, ttl: Duration::from_secs(300), data })
-    };
-    let records = vec![
-        record("ns1", RecordData::A(vec!["127.0.0.1".parse()?]))?,
-        record("www", RecordData::Cname(zone.child("api")?))?,
-        record("many", RecordData::Txt((0..40).map(|i| format!("{i:0>60}")).collect()))?,
-        record("child", RecordData::Ns(vec![zone.child("ns.child")?]))?,
-        record("ns.child", RecordData::A(vec!["192.0.2.54".parse()?]))?,
-    ];
+    let records = records(&zone)?;
     let steered = SteeredName {
         name: zone.child("api")?,
         policy: Policy::Nearest,
@@ -51,7 +42,14 @@ pub(crate) fn configuration() -> Result<Configuration, Box<dyn Error>> {
         max_addresses: 2,
         all_down: AllDown::FailOpen,
     };
-    let paris = Coordinates::new(48.9, 2.4).ok_or("coordinates")?;
+    let network = |cidr: &str, latitude, longitude| -> Result<_, Box<dyn Error>> {
+        Ok((cidr.parse()?, Coordinates::new(latitude, longitude).ok_or("coordinates")?))
+    };
+    let networks = vec![
+        network("198.51.100.0/24", 37.8, -122.4)?,
+        network("203.0.113.0/24", 48.9, 2.4)?,
+        network("2001:db8:65::/48", 1.4, 103.8)?,
+    ];
     let declared = Zone {
         name: zone.clone(),
         nameservers: vec![zone.child("ns1")?],
@@ -59,10 +57,41 @@ pub(crate) fn configuration() -> Result<Configuration, Box<dyn Error>> {
         negative_ttl: Duration::from_secs(30),
         steered: vec![steered],
         records,
-        networks: vec![("203.0.113.0/24".parse()?, paris)],
+        networks,
     };
     configuration.zones.insert(zone, declared);
     Ok(configuration)
+}
+
+/// The content of `tests/dns-conformance/gslb.example.zone`, which other servers answer from.
+fn records(zone: &DomainName) -> Result<Vec<Record>, Box<dyn Error>> {
+    let inside = |name: &str| zone.child(name);
+    let a = |addresses: &[[u8; 4]]| RecordData::A(addresses.iter().map(|octets| (*octets).into()).collect());
+    let txt = |text: &str| RecordData::Txt(vec![text.to_owned()]);
+    let records = vec![
+        ("ns1", a(&[[192, 0, 2, 53]])),
+        ("www", a(&[[192, 0, 2, 80], [192, 0, 2, 81]])),
+        ("www", txt("hello")),
+        ("six", RecordData::Aaaa(vec!["2001:db8::80".parse()?])),
+        ("alias", RecordData::Cname(inside("www")?)),
+        ("alias2", RecordData::Cname(inside("alias3")?)),
+        ("alias3", RecordData::Cname(inside("www")?)),
+        ("steered-alias", RecordData::Cname(inside("api")?)),
+        ("dangling", RecordData::Cname(inside("none")?)),
+        ("loop1", RecordData::Cname(inside("loop2")?)),
+        ("loop2", RecordData::Cname(inside("loop1")?)),
+        ("out", RecordData::Cname(DomainName::new("www.elsewhere.example")?)),
+        ("*.wild", a(&[[192, 0, 2, 90]])),
+        ("known.wild", txt("not the wildcard")),
+        ("deep.down.ent", a(&[[192, 0, 2, 91]])),
+        ("child", RecordData::Ns(vec![inside("ns.child")?])),
+        ("ns.child", a(&[[192, 0, 2, 54]])),
+        ("medium", txt(&"m".repeat(200))),
+        ("long", txt(&"x".repeat(600))),
+        ("many", RecordData::Txt((0..40).map(|i| format!("{i:0>60}")).collect())),
+    ];
+    let ttl = Duration::from_secs(300);
+    records.into_iter().map(|(name, data)| Ok(Record { name: inside(name)?, ttl, data })).collect()
 }
 
 pub(crate) fn plan() -> Result<Plan, Box<dyn Error>> {

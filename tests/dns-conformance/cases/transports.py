@@ -1,0 +1,47 @@
+"""TCP: RFC 7766."""
+
+from answer import Expected
+from case import Case, Server, demand, parsed, tcp
+from query import AA, TC, TXT, ask
+from transport import Stream, framed
+
+QUERIES = [ask("www").having(ident=1), ask("many", TXT).having(ident=2), ask("none").having(ident=3)]
+
+
+def pipelined(server: Server) -> None:
+    with Stream(server) as stream:
+        stream.write(b"".join(framed(query.wire()) for query in QUERIES))
+        idents = {stream.read()[:2] for _ in QUERIES}
+    demand(idents == {query.wire()[:2] for query in QUERIES}, f"answers to {idents}")
+
+
+def in_pieces(server: Server) -> None:
+    query = ask("www")
+    with Stream(server) as stream:
+        for byte in framed(query.wire()):
+            stream.write(bytes([byte]))
+        parsed(query, stream.read())
+
+
+def one_after_the_other(server: Server) -> None:
+    with Stream(server) as stream:
+        for query in QUERIES:
+            stream.write(framed(query.wire()))
+            parsed(query, stream.read())
+
+
+CASES = [
+    tcp(
+        "a large answer is whole", "7766 5", ask("many", TXT), Expected("NOERROR", AA, TC, [("many", "TXT", None)] * 40)
+    ),
+    tcp(
+        "the EDNS size does not limit TCP",
+        "6891 6.2.5",
+        ask("many", TXT).opt(size=512),
+        Expected("NOERROR", AA, TC, [("many", "TXT", None)] * 40),
+    ),
+    tcp("NXDOMAIN", "7766", ask("none"), Expected("NXDOMAIN", AA)),
+    Case("several queries in one connection", "7766 6.2.1", one_after_the_other),
+    Case("several queries at once", "7766 6.2.1.1", pipelined),
+    Case("a query in pieces", "7766 8", in_pieces),
+]
