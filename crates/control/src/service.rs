@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use meridian_host::{Connection, Listen};
 use meridian_identity::{Identity, ServerTls};
 use meridian_lifecycle::{Kind, Readiness, Shutdown, Tasks};
@@ -18,7 +19,7 @@ use tonic_health::ServingStatus;
 use crate::Options;
 use crate::access::Access;
 use crate::admin::Admin;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Roster};
 use crate::lead;
 use crate::metrics::Metrics;
 use crate::node::Nodes;
@@ -36,6 +37,8 @@ const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
 /// One replica of the control plane.
 pub struct Service {
     options: Options,
+    /// Beside the one of the options.
+    listeners: Vec<(Box<dyn Listen>, ServerTls)>,
     handle: Handle,
     metrics: Metrics,
 }
@@ -78,7 +81,14 @@ impl Service {
     pub fn new(options: Options, registry: &mut Registry) -> io::Result<Self> {
         let address = options.listener.local_addr()?;
         let handle = Handle { readiness: Readiness::waiting("the store was not read yet"), address };
-        Ok(Self { options, handle, metrics: Metrics::register(registry) })
+        Ok(Self { options, listeners: Vec::new(), handle, metrics: Metrics::register(registry) })
+    }
+
+    /// Serves the same on another listener, with mutual TLS: nodes from elsewhere, while operators use the loopback.
+    #[must_use]
+    pub fn also_listen(mut self, listener: Box<dyn Listen>, tls: ServerTls) -> Self {
+        self.listeners.push((listener, tls));
+        self
     }
 
     /// For readiness and addresses.
@@ -106,6 +116,7 @@ impl Service {
             host,
             mirror,
             fleet: Fleet::new(),
+            roster: Roster::default(),
             access: Access { insecure },
             metrics: self.metrics,
             readiness: self.handle.readiness,
@@ -114,7 +125,9 @@ impl Service {
         tasks.spawn("presence", Kind::Essential, lead::presence(shared.clone()));
         tasks.spawn("registrar", Kind::Essential, lead::registrar(shared.clone()));
         tasks.spawn("leader", Kind::Essential, lead::run(shared.clone()));
-        let serving = serve(&shared, &tasks, listener, tls);
+        let mut listeners = vec![(listener, tls)];
+        listeners.extend(self.listeners.into_iter().map(|(listener, tls)| (listener, Some(tls))));
+        let serving = serve(&shared, &tasks, listeners);
         tokio::pin!(serving);
         let outcome = tokio::select! {
             Err(ended) = feed.run() => Err(Error::Store(ended)),
@@ -142,16 +155,19 @@ impl Service {
 async fn serve(
     shared: &Arc<Shared>,
     tasks: &Tasks,
-    listener: Box<dyn Listen>,
-    tls: Option<ServerTls>,
+    listeners: Vec<(Box<dyn Listen>, Option<ServerTls>)>,
 ) -> Result<(), Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let readiness = shared.readiness.clone();
+    let (readiness, shutdown) = (shared.readiness.clone(), shared.shutdown.clone());
     tasks.spawn("health", Kind::Helper, async move {
         let mut interval = tokio::time::interval(HEALTH_INTERVAL);
-        loop {
-            interval.tick().await;
-            let ready = readiness.check().is_ok();
+        let mut draining = false;
+        while !draining {
+            tokio::select! {
+                _ = interval.tick() => {}
+                () = shutdown.draining() => draining = true,
+            }
+            let ready = !draining && readiness.check().is_ok();
             let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
             for service in ["", "meridian.admin.v1.AdminService", "meridian.node.v1.NodeService"] {
                 reporter.set_service_status(service, status).await;
@@ -167,13 +183,14 @@ async fn serve(
     let nodes =
         NodeServiceServer::new(Nodes::new(shared.clone(), tasks.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let admin = AdminServiceServer::new(Admin::new(shared.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let incoming = listeners.into_iter().map(|(listener, tls)| transport::incoming(listener, handshake(tls)).boxed());
     transport::server()
         .add_service(nodes)
         .add_service(admin)
         .add_service(health)
         .add_service(reflection().build_v1().map_err(failed)?)
         .add_service(reflection().build_v1alpha().map_err(failed)?)
-        .serve_with_incoming(transport::incoming(listener, handshake(tls)))
+        .serve_with_incoming(futures::stream::select_all(incoming))
         .await
         .map_err(|error| Error::Serve(Box::new(error)))
 }

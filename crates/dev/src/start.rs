@@ -87,6 +87,8 @@ pub async fn start(
         codecs: meridian_providers::names().into_iter().map(str::to_owned).collect(),
     };
     let control = meridian_control::Service::new(control, &mut registry).map_err(Error::part("the control plane"))?;
+    let lanes_tls = ServerTls::from_pem(&certificate(Role::Control, None, "dev")?)?;
+    let control = control.also_listen(sockets.lanes, lanes_tls);
     let control_ready = control.handle().readiness().clone();
     let stop = shutdown.clone();
     tasks.spawn("control", Kind::Essential, async move { log("control plane", control.run(stop).await) });
@@ -174,7 +176,7 @@ fn address(listener: &dyn Listen) -> Result<SocketAddr, Error> {
     listener.local_addr().map_err(Error::part("a listener"))
 }
 
-fn log(what: &str, result: std::io::Result<()>) {
+fn log(what: &str, result: Result<(), impl std::error::Error + 'static>) {
     if let Err(error) = result {
         tracing::error!(error = &error as &dyn std::error::Error, "{what} failed");
     }
