@@ -7,7 +7,7 @@ use meridian_lifecycle::{Readiness, Shutdown};
 use meridian_store::Store;
 
 use crate::access::Access;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Roster};
 use crate::metrics::Metrics;
 use crate::store::Layout;
 use crate::view::Mirror;
@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) host: Host,
     pub(crate) mirror: Mirror,
     pub(crate) fleet: Fleet,
+    pub(crate) roster: Roster,
     pub(crate) access: Access,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,

@@ -1,1 +1,8 @@
-//! Whole services over a memory store.
+//! Whole replicas over a memory store, with nodes played by hand over loopback.
+
+mod admin;
+mod fleet;
+mod lanes;
+mod leader;
+mod node;
+mod sandbox;

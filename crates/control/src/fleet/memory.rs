@@ -71,6 +71,11 @@ impl Fleet {
         self.moved.subscribe()
     }
 
+    /// Counts the news.
+    pub(crate) fn moves(&self) -> u64 {
+        *self.moved.borrow()
+    }
+
     fn announce(&self) {
         self.moved.send_modify(|count| *count = count.wrapping_add(1));
     }

@@ -7,5 +7,5 @@ mod sessions;
 
 pub(crate) use load::{RegionLoad, Smoothed};
 pub(crate) use memory::{Fleet, Node, Refusal};
-pub(crate) use peers::peers_of;
+pub(crate) use peers::Roster;
 pub(crate) use sessions::{Ask, AskError, Asks};

@@ -10,7 +10,7 @@ use meridian_types::{NodeName, PlanId};
 use tonic::{Status, Streaming};
 
 use super::outbox::{Closed, Outbox};
-use crate::fleet::{Refusal, peers_of};
+use crate::fleet::Refusal;
 use crate::shared::Shared;
 
 /// Without a beat for this long the stream ends; the node was taken for lost long before.
@@ -85,7 +85,7 @@ struct PulseLane {
     sequence: u64,
     /// What was sent on this stream.
     plan: Option<PlanId>,
-    peers: Option<Vec<NodePeer>>,
+    peers: Option<Arc<Vec<NodePeer>>>,
 }
 
 impl PulseLane {
@@ -135,13 +135,13 @@ impl PulseLane {
     fn reply(&mut self, outbox: &Outbox<BeatReply>) -> Result<(), End> {
         let view = self.shared.mirror.view();
         let newer = view.plan.as_ref().filter(|published| Some(published.plan.id) > self.plan);
-        let peers = peers_of(&self.name, &self.shared.fleet.nodes(), &view.nodes);
+        let peers = self.shared.roster.peers_of(&self.name, &self.shared.fleet, &view.nodes);
         let peers_moved = self.peers.as_ref() != Some(&peers);
         let reply = BeatReply {
             sequence_echo: self.sequence,
             replica: self.shared.replica.clone(),
             plan: newer.map(|published| (*published.message).clone()),
-            peers: (newer.is_some() || peers_moved).then(|| PeerList { peers: peers.clone() }),
+            peers: (newer.is_some() || peers_moved).then(|| PeerList { peers: (*peers).clone() }),
         };
         // A node that does not read misses echoes, which tells it something; the plan is sent again.
         if outbox.offer(reply)? {

@@ -18,7 +18,7 @@ pub(crate) enum Key<'a> {
     Head,
     Commit(CommitId),
     Tenant(&'a str),
-    AccountKey(KeyHash),
+    Account(KeyHash),
     Override(&'a str),
     Node { region: &'a str, node: &'a str },
     Replica(&'a str),
@@ -125,7 +125,7 @@ impl Layout {
             "tenant" => Some(Key::Tenant(name)),
             "key" => {
                 let bytes = hex::decode(name).ok()?;
-                Digest::from_slice(&bytes).map(KeyHash).map(Key::AccountKey)
+                Digest::from_slice(&bytes).map(KeyHash).map(Key::Account)
             }
             "ops" => name.strip_prefix("region/").map(Key::Override),
             "node" => name.split_once('/').map(|(region, node)| Key::Node { region, node }),
@@ -154,7 +154,7 @@ mod tests {
             (layout.head(), Key::Head),
             (layout.commit(CommitId(12)), Key::Commit(CommitId(12))),
             (layout.tenant(&tenant), Key::Tenant("acme")),
-            (layout.account_key(hash), Key::AccountKey(hash)),
+            (layout.account_key(hash), Key::Account(hash)),
             (layout.region_override(&region), Key::Override("eu-west")),
             (layout.node("eu-west", "n1"), Key::Node { region: "eu-west", node: "n1" }),
             (layout.replica("cp-1"), Key::Replica("cp-1")),

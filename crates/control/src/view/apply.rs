@@ -56,7 +56,7 @@ fn put(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>, entry: &E
             let tenant = convert::tenant(&resources::Tenant::decode(value.clone())?).map_err(mistakes)?;
             accounts_of(view, accounts).tenants.insert(tenant.name.clone(), tenant);
         }
-        Key::AccountKey(_) => {
+        Key::Account(_) => {
             let key = convert::key(&resources::Key::decode(value.clone())?).map_err(DocumentError::Content)?;
             accounts_of(view, accounts).keys.insert(key.hash, key);
         }
@@ -104,7 +104,7 @@ fn delete(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>) {
                 accounts_of(view, accounts).tenants.remove(&name);
             }
         }
-        Key::AccountKey(hash) => {
+        Key::Account(hash) => {
             accounts_of(view, accounts).keys.remove(&hash);
         }
         Key::Override(name) => {

@@ -1,0 +1,163 @@
+//! From pulses and operators to verdicts and weights.
+
+use std::time::Duration;
+
+use meridian_proto::admin::v1 as admin;
+use meridian_proto::fleet::v1::{NodeVerdict, RegionState};
+use meridian_store::memory::MemoryStore;
+use tokio::time::Instant;
+
+use super::node::Pulsing;
+use super::sandbox::{LIMIT, Replica, apply, everything, region, request_id, shown, weights};
+
+const NODES: [&str; 3] = ["ap/n-ap", "eu/n-eu", "us/n-us"];
+
+/// A node in each region, seeing the others; ap, eu, us.
+pub(super) async fn nodes(replica: &Replica) -> Vec<Pulsing> {
+    let mut nodes = Vec::new();
+    for node in NODES {
+        let (region, name) = node.split_once('/').unwrap();
+        let others: Vec<_> = NODES.into_iter().filter(|other| *other != node).collect();
+        nodes.push(Pulsing::start(replica.address, region, name, &others).await);
+    }
+    nodes
+}
+
+/// A replica with its fleet at rest.
+async fn fleet(store: &MemoryStore) -> (Replica, Vec<Pulsing>) {
+    let mut replica = Replica::start(store, "cp-1").await;
+    replica.apply(apply(0, everything(), Vec::new())).await;
+    let nodes = nodes(&replica).await;
+    replica.fleet_with("all serve", |fleet| weights(fleet) == [334, 333, 333]).await;
+    (replica, nodes)
+}
+
+fn verdict(fleet: &admin::Fleet, node: &str) -> NodeVerdict {
+    fleet.nodes.iter().find(|shown| shown.node == node).unwrap().verdict()
+}
+
+#[tokio::test]
+async fn a_drain_moves_the_weights_and_an_undrain_brings_them_back() {
+    let store = MemoryStore::new(1);
+    let (mut replica, nodes) = fleet(&store).await;
+    replica.drain("eu", true).await.unwrap();
+    let seen = replica.fleet_with("eu is drained", |fleet| weights(fleet) == [500, 0, 500]).await;
+    let eu = shown(&seen, "eu");
+    assert_eq!(eu.state(), RegionState::Drained);
+    assert_eq!(eu.reason, "drained by anonymous@127.0.0.1: maintenance");
+    assert_eq!((eu.override_by.as_str(), eu.drained), ("anonymous@127.0.0.1", true));
+    // The nodes are told.
+    let mut plans = nodes[0].plans.clone();
+    let told = plans.wait_for(|plan| plan.as_ref().is_some_and(|plan| plan.regions[1].weight == 0));
+    tokio::time::timeout(LIMIT, told).await.unwrap().unwrap();
+    replica.drain("eu", false).await.unwrap();
+    let seen = replica.fleet_with("eu is back", |fleet| weights(fleet) == [334, 333, 333]).await;
+    assert_eq!(shown(&seen, "eu").reason, "declared weight 100");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn an_override_ends_by_itself() {
+    let store = MemoryStore::new(1);
+    let (mut replica, _nodes) = fleet(&store).await;
+    let until = meridian_host::Host::real().clock.now_unix_ms() + 1500;
+    let request = admin::SetOverrideRequest {
+        request_id: request_id(),
+        region: "us".to_owned(),
+        expected_revision: 0,
+        change: Some(admin::set_override_request::Change::Weight(200)),
+        reason: "test".to_owned(),
+        until_unix_ms: until,
+    };
+    replica.admin.set_override(request).await.unwrap();
+    let seen = replica.fleet_with("us gets more", |fleet| shown(fleet, "us").weight > 333).await;
+    assert!(shown(&seen, "us").reason.starts_with("weight 200 set by anonymous@127.0.0.1: test, until 20"));
+    replica.fleet_with("us is as declared", |fleet| weights(fleet) == [334, 333, 333]).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_vanishes_is_frozen_until_the_others_agree() {
+    let store = MemoryStore::new(1);
+    let (mut replica, mut nodes) = fleet(&store).await;
+    nodes.remove(1).kill();
+    let seen = replica.fleet_with("frozen", |fleet| verdict(fleet, "n-eu") == NodeVerdict::Unreachable).await;
+    assert_eq!(weights(&seen), [334, 333, 333]);
+    nodes[0].lose("eu/n-eu");
+    // One region is not enough.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let seen = replica.fleet().await;
+    assert_eq!((verdict(&seen, "n-eu"), weights(&seen)), (NodeVerdict::Unreachable, vec![334, 333, 333]));
+    assert!(shown(&seen, "eu").reason.contains("n-eu frozen: its pulse stream ended"), "{seen:?}");
+
+    let began = Instant::now();
+    nodes[1].lose("eu/n-eu");
+    let seen = replica.fleet_with("down", |fleet| weights(fleet) == [500, 0, 500]).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let eu = shown(&seen, "eu");
+    assert_eq!(eu.state(), RegionState::Down);
+    assert!(eu.reason.starts_with("down since 20"), "{}", eu.reason);
+    assert!(eu.reason.ends_with("2 of 2 regions cannot reach it"), "{}", eu.reason);
+    // Its addresses stay for who falls back to them.
+    assert_eq!(seen.plan.unwrap().regions[1].addresses, ["127.0.0.1"]);
+    let seen = replica.fleet_with("the summary follows", |fleet| verdict(fleet, "n-eu") == NodeVerdict::Down).await;
+    assert!(seen.nodes.iter().all(|node| node.region != "eu" || node.evidence.contains("regions cannot reach it")));
+
+    // It comes back: first it must be well for a while, then it is ramped up.
+    nodes.push(Pulsing::start(replica.address, "eu", "n-eu", &["ap/n-ap", "us/n-us"]).await);
+    for node in &nodes {
+        node.say(|words| words.sees.values_mut().for_each(|reached| *reached = true));
+    }
+    replica.fleet_with("back", |fleet| weights(fleet) == [334, 333, 333]).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_stopped_with_its_connection_open_goes_down_within_two_seconds() {
+    let store = MemoryStore::new(1);
+    let (mut replica, nodes) = fleet(&store).await;
+    let began = Instant::now();
+    nodes[2].say(|words| words.stopped = true);
+    nodes[0].lose("us/n-us");
+    nodes[1].lose("us/n-us");
+    let seen = replica.fleet_with("us is down", |fleet| weights(fleet) == [500, 500, 0]).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(shown(&seen, "us").reason.contains("no pulse for 1."), "{}", shown(&seen, "us").reason);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn load_and_latency_move_weights_with_a_reason_within_two_seconds() {
+    let store = MemoryStore::new(1);
+    let (mut replica, nodes) = fleet(&store).await;
+    let began = Instant::now();
+    nodes[1].say(|words| words.in_flight = 120);
+    let seen = replica.fleet_with("eu spills", |fleet| shown(fleet, "eu").weight < 333).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let eu = shown(&seen, "eu");
+    assert!(eu.reason.contains("% of capacity 100") && eu.reason.contains("moved to"), "{}", eu.reason);
+    assert_eq!(eu.in_flight, 120);
+
+    let began = Instant::now();
+    nodes[0].say(|words| words.first_token_ms = 5000.0);
+    let seen =
+        replica.fleet_with("ap gives up a part", |fleet| shown(fleet, "ap").reason.contains("first token")).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(shown(&seen, "ap").first_token_p50_ms > 400.0);
+    replica.fleet_with("ap has less", |fleet| shown(fleet, "ap").weight < 300).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_watcher_sees_the_fleet_move() {
+    let store = MemoryStore::new(1);
+    let (mut replica, _nodes) = fleet(&store).await;
+    let mut admin = replica.admin.clone();
+    let mut fleets = admin.watch_fleet(admin::WatchFleetRequest { interval_ms: 100 }).await.unwrap().into_inner();
+    assert_eq!(fleets.message().await.unwrap().unwrap().head_commit, 1);
+    replica.apply(apply(1, vec![region("us", 3.0)], Vec::new())).await;
+    let watching = async { while fleets.message().await.unwrap().unwrap().head_commit != 2 {} };
+    tokio::time::timeout(LIMIT, watching).await.unwrap();
+    replica.stop().await;
+    while let Ok(Some(_)) = fleets.message().await {}
+}

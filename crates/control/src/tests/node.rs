@@ -1,0 +1,250 @@
+//! A node played by hand: it beats, reports what it is told to have seen, and takes commits.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use meridian_proto::accounts::Accounts;
+use meridian_proto::content::Content;
+use meridian_proto::node::v1::node_service_client::NodeServiceClient;
+use meridian_proto::node::v1::{
+    Ack, Beat, BeatReply, CommitBody, CommitChunk, Fault, Hello, Nack, NodeIdentity, Observation, Report, Role,
+    ServingState, SyncRequest, SyncResponse, sync_request, sync_response,
+};
+use prost::Message;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::sandbox::{LIMIT, channel};
+
+const BEAT: Duration = Duration::from_millis(100);
+
+/// What the node says of itself.
+#[derive(Clone)]
+pub(super) struct Words {
+    pub(super) state: ServingState,
+    pub(super) in_flight: u32,
+    pub(super) first_token_ms: f64,
+    /// It says nothing any more, with its connection open.
+    pub(super) stopped: bool,
+    /// Other nodes as `region/name`, and whether they are reached.
+    pub(super) sees: BTreeMap<String, bool>,
+}
+
+/// A node that beats.
+pub(super) struct Pulsing {
+    pub(super) words: Arc<Mutex<Words>>,
+    pub(super) replies: watch::Receiver<Option<BeatReply>>,
+    /// The newest plan that came.
+    pub(super) plans: watch::Receiver<Option<meridian_proto::fleet::v1::Plan>>,
+    task: JoinHandle<()>,
+}
+
+pub(super) fn identity(region: &str, name: &str, incarnation: u64) -> NodeIdentity {
+    NodeIdentity {
+        node: name.to_owned(),
+        incarnation,
+        region: region.to_owned(),
+        cell: "a".to_owned(),
+        build: "test".to_owned(),
+        role: Role::Node.into(),
+        public_addresses: vec!["127.0.0.1:8080".to_owned()],
+        max_in_flight: 100,
+    }
+}
+
+impl Pulsing {
+    /// Connects and beats until it is dropped.
+    pub(super) async fn start(to: SocketAddr, region: &str, name: &str, others: &[&str]) -> Self {
+        let words = Words {
+            state: ServingState::Serving,
+            in_flight: 1,
+            first_token_ms: 100.0,
+            stopped: false,
+            sees: others.iter().map(|other| ((*other).to_owned(), true)).collect(),
+        };
+        let words = Arc::new(Mutex::new(words));
+        let (sender, replies) = watch::channel(None);
+        let (plan_sender, plans) = watch::channel(None);
+        let (queue, beats) = mpsc::channel(1);
+        let mut client = NodeServiceClient::new(channel(to).await);
+        let mut incoming = client.pulse(ReceiverStream::new(beats)).await.unwrap().into_inner();
+        let (said, identity) = (words.clone(), identity(region, name, 1));
+        let task = tokio::spawn(async move {
+            // Dropping the task closes the connection, as the end of a process would.
+            let _client = client;
+            let mut interval = tokio::time::interval(BEAT);
+            let mut sequence = 0;
+            loop {
+                tokio::select! {
+                    _ = interval.tick() => {
+                        let words = said.lock().unwrap().clone();
+                        if words.stopped {
+                            continue;
+                        }
+                        sequence += 1;
+                        let first = (sequence == 1).then(|| identity.clone());
+                        if queue.send(beat(sequence, first, &words)).await.is_err() {
+                            return;
+                        }
+                    }
+                    reply = incoming.message() => {
+                        let Ok(Some(reply)) = reply else { return };
+                        if let Some(plan) = &reply.plan {
+                            plan_sender.send_replace(Some(plan.clone()));
+                        }
+                        sender.send_replace(Some(reply));
+                    }
+                }
+            }
+        });
+        Self { words, replies, plans, task }
+    }
+
+    pub(super) fn say(&self, change: impl FnOnce(&mut Words)) {
+        change(&mut self.words.lock().unwrap());
+    }
+
+    /// From now on its probes of `other` (`region/name`) fail.
+    pub(super) fn lose(&self, other: &str) {
+        self.say(|words| {
+            words.sees.insert(other.to_owned(), false);
+        });
+    }
+
+    /// Ends it as a kill would.
+    pub(super) fn kill(self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Pulsing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn beat(sequence: u64, identity: Option<NodeIdentity>, words: &Words) -> Beat {
+    let observation = |(other, reachable): (&String, &bool)| {
+        let (region, node) = other.split_once('/').unwrap();
+        Observation {
+            node: node.to_owned(),
+            region: region.to_owned(),
+            reachable: *reachable,
+            age_ms: 10,
+            streak: 1,
+            detail: String::new(),
+        }
+    };
+    let report = Report {
+        window_ms: 100,
+        requests_finished: 5,
+        first_token_p50_ms: words.first_token_ms,
+        mean_duration_ms: 1000.0,
+        observations: words.sees.iter().map(observation).collect(),
+        ..Report::default()
+    };
+    Beat {
+        sequence,
+        identity,
+        state: words.state.into(),
+        in_flight: words.in_flight,
+        report: Some(report),
+        ..Beat::default()
+    }
+}
+
+/// The other lane, driven step by step.
+pub(super) struct Syncing {
+    pub(super) requests: mpsc::Sender<SyncRequest>,
+    incoming: Streaming<SyncResponse>,
+    pub(super) accounts: Accounts,
+    pub(super) content: Content,
+    pub(super) commit: u64,
+}
+
+impl Syncing {
+    /// Says hello with nothing held.
+    pub(super) async fn start(to: SocketAddr, region: &str, name: &str) -> Self {
+        let hello = Hello { identity: Some(identity(region, name, 1)), ..hello() };
+        Self::with(to, hello).await.unwrap()
+    }
+
+    pub(super) async fn with(to: SocketAddr, hello: Hello) -> Result<Self, Status> {
+        let (requests, outgoing) = mpsc::channel(16);
+        requests.send(request(sync_request::Message::Hello(hello))).await.unwrap();
+        let mut client = NodeServiceClient::new(channel(to).await);
+        let incoming = client.sync(ReceiverStream::new(outgoing)).await?.into_inner();
+        let (accounts, content) = (Accounts::default(), Content::default());
+        let mut syncing = Self { requests, incoming, accounts, content, commit: 0 };
+        match syncing.receive().await? {
+            sync_response::Message::Welcome(welcome) => assert_eq!(welcome.proto, 1),
+            other => panic!("expected a welcome, not {other:?}"),
+        }
+        Ok(syncing)
+    }
+
+    /// The next message.
+    pub(super) async fn receive(&mut self) -> Result<sync_response::Message, Status> {
+        let message = tokio::time::timeout(LIMIT, self.incoming.message()).await.expect("nothing came");
+        message.map(|message| message.expect("the stream ended").message.unwrap())
+    }
+
+    /// The next message, if one comes soon.
+    pub(super) async fn soon(&mut self) -> Option<sync_response::Message> {
+        let message = tokio::time::timeout(Duration::from_millis(300), self.incoming.message()).await.ok()?;
+        message.unwrap().unwrap().message
+    }
+
+    /// The next commit's body; account updates on the way are applied.
+    pub(super) async fn body(&mut self) -> CommitBody {
+        let mut chunks: Vec<CommitChunk> = Vec::new();
+        loop {
+            match self.receive().await.unwrap() {
+                sync_response::Message::Accounts(update) => assert!(self.accounts.apply(&update).is_empty()),
+                sync_response::Message::Commit(chunk) => {
+                    assert_eq!(chunk.index as usize, chunks.len());
+                    let count = chunk.count as usize;
+                    chunks.push(chunk);
+                    if chunks.len() == count {
+                        let data: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.data.to_vec()).collect();
+                        return CommitBody::decode(data.as_slice()).unwrap();
+                    }
+                }
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+    }
+
+    /// Takes a body as a node does, checks its digest, and acknowledges it.
+    pub(super) async fn take(&mut self, body: CommitBody) {
+        if body.base == 0 {
+            self.content = Content::default();
+        } else {
+            assert_eq!(body.base, self.commit);
+        }
+        self.content.apply(body.upserts, body.removals);
+        assert_eq!(self.content.digest().as_bytes(), body.digest);
+        self.commit = body.commit;
+        let digest = body.digest;
+        let ack = Ack { commit: body.commit, digest, applied_us: 10 };
+        self.requests.send(request(sync_request::Message::Ack(ack))).await.unwrap();
+    }
+
+    pub(super) async fn refuse(&mut self, commit: u64, text: &str) {
+        let fault = Fault { text: text.to_owned(), ..Fault::default() };
+        let nack = Nack { commit, faults: vec![fault] };
+        self.requests.send(request(sync_request::Message::Nack(nack))).await.unwrap();
+    }
+}
+
+pub(super) fn request(message: sync_request::Message) -> SyncRequest {
+    SyncRequest { message: Some(message) }
+}
+
+pub(super) fn hello() -> Hello {
+    Hello { proto_min: 1, proto_max: 1, ..Hello::default() }
+}
