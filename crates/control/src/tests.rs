@@ -6,3 +6,4 @@ mod lanes;
 mod leader;
 mod node;
 mod sandbox;
+mod surface;

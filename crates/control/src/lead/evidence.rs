@@ -22,7 +22,8 @@ pub(super) fn gather(view: &View, fleet: &Fleet, live: &BTreeMap<NodeName, Node>
         };
         evidence.insert(name.clone(), only_stored);
     }
-    for (name, node) in live {
+    // A node that has only opened a stream has said nothing yet.
+    for (name, node) in live.iter().filter(|(_, node)| node.last_beat.is_some()) {
         evidence.insert(name.clone(), node.evidence(fleet.never()));
     }
     evidence

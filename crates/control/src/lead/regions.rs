@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, UNIX_EPOCH};
 
 use meridian_health::{Held, NodeVerdict, RegionVerdict, Verdicts};
+use meridian_proto::node::v1::ServingState;
 use meridian_types::{NodeName, Region, RegionName, RegionState};
 
 use crate::fleet::{Node, Smoothed};
@@ -19,7 +20,8 @@ pub(super) struct Member<'a> {
     pub(super) addresses: Vec<IpAddr>,
 }
 
-/// The serving nodes of a region, sorted by name.
+/// The serving nodes of a region, sorted by name. One that is still starting is none of them yet: a region whose first
+/// nodes start goes from empty to serving at once, and not by a ramp.
 pub(super) fn members<'a>(
     view: &View,
     live: &BTreeMap<NodeName, Node>,
@@ -37,6 +39,10 @@ pub(super) fn members<'a>(
             }
             (None, None) => return None,
         };
+        let starts = live.get(name).is_some_and(|node| node.state == ServingState::Starting);
+        if starts && held.verdict == NodeVerdict::Draining {
+            return None;
+        }
         let addresses = addresses.iter().filter_map(|text| address(text)).collect();
         (place == region && serves).then_some(Member { name, held, max_in_flight, addresses })
     };
@@ -68,9 +74,9 @@ pub(super) fn input(
     };
     let mut reasons = Vec::new();
     match verdict {
-        RegionVerdict::Empty => reasons.push("no node has reported yet".to_owned()),
+        RegionVerdict::Empty => reasons.push("no node serves yet".to_owned()),
         RegionVerdict::Down => reasons.extend(why_down(members)),
-        RegionVerdict::Leaving => reasons.push("every node is stopping or starting".to_owned()),
+        RegionVerdict::Leaving => reasons.push("every node is stopping".to_owned()),
         RegionVerdict::Serving => {}
     }
     if let Some(document) = document {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::fleet::v1::{NodeVerdict, RegionState};
+use meridian_proto::node::v1::ServingState;
 use meridian_store::memory::MemoryStore;
 use tokio::time::Instant;
 
@@ -53,6 +54,36 @@ async fn a_drain_moves_the_weights_and_an_undrain_brings_them_back() {
     replica.drain("eu", false).await.unwrap();
     let seen = replica.fleet_with("eu is back", |fleet| weights(fleet) == [334, 333, 333]).await;
     assert_eq!(shown(&seen, "eu").reason, "declared weight 100");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_fleet_at_rest_makes_no_plans() {
+    let store = MemoryStore::new(1);
+    let (mut replica, nodes) = fleet(&store).await;
+    let number = replica.fleet().await.plan.unwrap().number;
+    for load in [5, 40, 12, 33, 2, 60] {
+        nodes[1].say(|words| (words.in_flight, words.first_token_ms) = (load, f64::from(load) * 4.0));
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    assert_eq!(replica.fleet().await.plan.unwrap().number, number);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_stops_cleanly_needs_no_witnesses() {
+    let store = MemoryStore::new(1);
+    let (mut replica, mut nodes) = fleet(&store).await;
+    nodes[0].say(|words| words.state = ServingState::Draining);
+    let seen = replica.fleet_with("ap leaves", |fleet| shown(fleet, "ap").state() == RegionState::Drained).await;
+    assert_eq!(shown(&seen, "ap").reason, "every node is stopping");
+    nodes.remove(0).kill();
+    let seen = replica.fleet_with("ap is gone", |fleet| weights(fleet) == [0, 500, 500]).await;
+    let seen = match shown(&seen, "ap").state() {
+        RegionState::Down => seen,
+        _ => replica.fleet_with("ap is down", |fleet| shown(fleet, "ap").state() == RegionState::Down).await,
+    };
+    assert!(shown(&seen, "ap").reason.contains("it said that it is stopping"), "{}", shown(&seen, "ap").reason);
     replica.stop().await;
 }
 

@@ -16,6 +16,7 @@ use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::sandbox::{LIMIT, channel};
@@ -174,9 +175,13 @@ impl Syncing {
     }
 
     pub(super) async fn with(to: SocketAddr, hello: Hello) -> Result<Self, Status> {
+        Self::over(channel(to).await, hello).await
+    }
+
+    pub(super) async fn over(channel: Channel, hello: Hello) -> Result<Self, Status> {
         let (requests, outgoing) = mpsc::channel(16);
         requests.send(request(sync_request::Message::Hello(hello))).await.unwrap();
-        let mut client = NodeServiceClient::new(channel(to).await);
+        let mut client = NodeServiceClient::new(channel);
         let incoming = client.sync(ReceiverStream::new(outgoing)).await?.into_inner();
         let (accounts, content) = (Accounts::default(), Content::default());
         let mut syncing = Self { requests, incoming, accounts, content, commit: 0 };
