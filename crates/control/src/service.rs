@@ -128,9 +128,11 @@ impl Service {
         let mut listeners = vec![(listener, tls)];
         listeners.extend(self.listeners.into_iter().map(|(listener, tls)| (listener, Some(tls))));
         let serving = serve(&shared, &tasks, listeners);
-        tokio::pin!(serving);
+        // Kept until the end: streams that saw the mirror close would leave without their Goaway.
+        let following = feed.run();
+        tokio::pin!(serving, following);
         let outcome = tokio::select! {
-            Err(ended) = feed.run() => Err(Error::Store(ended)),
+            Err(ended) = &mut following => Err(Error::Store(ended)),
             served = &mut serving => served,
             () = shutdown.draining() => Ok(()),
         };
