@@ -140,6 +140,9 @@ impl NodeParts {
             tcp: self.sockets.tcp,
             geo: None,
             node: self.name.to_string(),
+            host: host.clone(),
+            cookies: None,
+            rate_limit: Some(meridian_dns::RateLimit::default()),
         };
         let own_address = self.http.ip();
         let options = meridian_node::Options {

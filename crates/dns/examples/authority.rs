@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_dns::{GeoDatabase, Options, Service};
+use meridian_dns::{GeoDatabase, Options, RateLimit, Service};
 use meridian_host::Host;
 use meridian_types::CommitId;
 use prometheus_client::registry::Registry;
@@ -34,6 +34,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tcp: host.net.listen(address).await?,
         geo,
         node: "example".to_owned(),
+        host: host.clone(),
+        cookies: None,
+        rate_limit: Some(RateLimit::default()),
     };
     let service = Service::new(options, &mut Registry::default());
     let handle = service.handle();

@@ -7,6 +7,7 @@ use hickory_proto::rr::{DNSClass, RecordType};
 use meridian_types::{DomainName, RegionName};
 
 use crate::choose::Breadth;
+use crate::cookie::{CookieSecrets, Issued};
 use crate::encode::{Transport, encode};
 use crate::locate::{Location, locate};
 use crate::name::is_within;
@@ -24,19 +25,50 @@ const MAX_ALIASES: usize = 8;
 const ANY_HINFO: &[u8] = b"\x07RFC8482\0";
 const ANY_TTL: u32 = 3600;
 
-/// What was answered, for metrics.
+/// How a packet came, and what is made of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) source: IpAddr,
+    pub(crate) transport: Transport,
+    /// With the time in seconds since 1970. Without secrets, cookies are not answered.
+    pub(crate) cookies: Option<(&'a CookieSecrets, u32)>,
+    pub(crate) manner: Manner,
+}
+
+/// How much of the answer is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Full,
+    /// As little as shows a real client another way: BADCOOKIE if it speaks cookies, else truncated.
+    Hint,
+}
+
+/// Whether the client has shown that its address is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It sent no cookie.
+    Unknown,
+    /// It asks for a cookie, or has one that is not recognised.
+    Unproven,
+    /// It has one of ours.
+    Proven,
+}
+
+/// What was answered, for metrics and for the rate limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'s> {
+    pub(crate) standing: Standing,
     pub(crate) zone: Option<&'s DomainName>,
     pub(crate) qtype: Option<RecordType>,
     pub(crate) rcode: ResponseCode,
     pub(crate) region: Option<&'s RegionName>,
 }
 
-/// The answer to one packet that came from `source`; `None`: say nothing.
+/// The answer to one packet that came from `source`; `None`: say nothing. Cookies are the running service's to answer:
+/// they depend on the time.
 pub fn answer(snapshot: &Snapshot, packet: &[u8], source: IpAddr, transport: Transport) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    respond(snapshot, packet, source, transport, &mut out)?;
+    respond(snapshot, packet, &Arrival { source, transport, cookies: None, manner: Manner::Full }, &mut out)?;
     Some(out)
 }
 
@@ -44,21 +76,39 @@ pub fn answer(snapshot: &Snapshot, packet: &[u8], source: IpAddr, transport: Tra
 pub(crate) fn respond<'s>(
     snapshot: &'s Snapshot,
     packet: &[u8],
-    source: IpAddr,
-    transport: Transport,
+    arrival: &Arrival<'_>,
     out: &mut Vec<u8>,
 ) -> Option<Facts<'s>> {
     let request = Request::parse(packet)?;
-    let response = match (&request.fault, &request.question) {
-        (None, Some(question)) => {
-            let client = Client::of(&request, source);
-            decide(snapshot, question, &client)
+    let is_hint = arrival.manner == Manner::Hint;
+    let (standing, cookie) = arrival.cookie(&request);
+    let mut response = match (request.fault, &request.question) {
+        (None, Some(_)) if is_hint && standing == Standing::Unproven => {
+            Response { rcode: ResponseCode::BADCOOKIE, ..Response::default() }
         }
+        (None, Some(question)) => decide(snapshot, question, &Client::of(&request, arrival.source)),
+        // A cookie is asked for, and nothing else (RFC 7873 section 5.4); who answers none takes it for a mistake.
+        (None, None) if cookie.is_some() => Response::default(),
         (fault, _) => Response { rcode: fault.unwrap_or(ResponseCode::FormErr), ..Response::default() },
     };
-    encode(&request, &response, transport, &snapshot.nsid, out);
+    response.cookie = cookie;
+    let is_truncated = is_hint && response.rcode != ResponseCode::BADCOOKIE;
+    encode(&request, &response, arrival.transport, &snapshot.nsid, is_truncated, out);
     let qtype = request.question.as_ref().map(|question| question.qtype);
-    Some(Facts { zone: response.zone, qtype, rcode: response.rcode, region: response.region })
+    Some(Facts { standing, zone: response.zone, qtype, rcode: response.rcode, region: response.region })
+}
+
+impl Arrival<'_> {
+    /// What the request's cookie proves, and the cookie for the answer.
+    fn cookie(&self, request: &Request<'_>) -> (Standing, Option<Issued>) {
+        let cookie = request.edns.as_ref().and_then(|edns| edns.cookie);
+        let (Some(cookie), Some((secrets, now_unix_s))) = (cookie, self.cookies) else {
+            return (Standing::Unknown, None);
+        };
+        let is_ours = secrets.recognises(&cookie, self.source, now_unix_s);
+        let standing = if is_ours { Standing::Proven } else { Standing::Unproven };
+        (standing, Some(secrets.issue(cookie.client, self.source, now_unix_s)))
+    }
 }
 
 /// For whom is answered.

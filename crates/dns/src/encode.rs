@@ -8,7 +8,8 @@ use hickory_proto::rr::{DNSClass, RecordType};
 
 use crate::name::suffixes;
 use crate::request::{
-    Edns, MIN_UDP_SIZE, OPTION_EXTENDED_ERROR, OPTION_KEEPALIVE, OPTION_NSID, OPTION_SUBNET, Question, Request,
+    Edns, MIN_UDP_SIZE, OPTION_COOKIE, OPTION_EXTENDED_ERROR, OPTION_KEEPALIVE, OPTION_NSID, OPTION_SUBNET, Question,
+    Request,
 };
 use crate::response::{Owner, Rdata, Response, Rr};
 use crate::zone::Soa;
@@ -44,12 +45,13 @@ pub enum Transport {
     Tcp,
 }
 
-/// Writes the answer into `out`, which it clears first.
+/// Writes the answer into `out`, which it clears first; `is_hint`: only that there is one, over TCP.
 pub(crate) fn encode(
     request: &Request<'_>,
     response: &Response<'_>,
     transport: Transport,
     nsid: &str,
+    is_hint: bool,
     out: &mut Vec<u8>,
 ) {
     let limit = match (transport, &request.edns) {
@@ -58,7 +60,7 @@ pub(crate) fn encode(
         (Transport::Udp, None) => MIN_UDP_SIZE,
     };
     let encoder = Encoder { request, response, transport, nsid };
-    encoder.write(true, out);
+    encoder.write(!is_hint, out);
     if out.len() > usize::from(limit) {
         // RFC 2181 section 9: no RRset in parts. The client comes back over TCP anyway, so none at all is the
         // smallest correct answer.
@@ -143,6 +145,9 @@ impl Encoder<'_> {
             }
             if edns.keepalive && self.transport == Transport::Tcp {
                 put_option(out, OPTION_KEEPALIVE, |out| put_u16(out, KEEPALIVE_100MS));
+            }
+            if let Some(cookie) = self.response.cookie {
+                put_option(out, OPTION_COOKIE, |out| out.extend_from_slice(&cookie));
             }
             if let Some(error) = self.response.extended_error {
                 put_option(out, OPTION_EXTENDED_ERROR, |out| {

@@ -9,10 +9,13 @@
 
 mod answer;
 mod choose;
+mod cookie;
 mod encode;
 mod explain;
 mod fleet;
 mod geo;
+mod guard;
+mod limit;
 mod locate;
 mod metrics;
 mod name;
@@ -28,8 +31,10 @@ mod udp;
 mod zone;
 
 pub use answer::answer;
+pub use cookie::{CookieError, CookieSecrets};
 pub use encode::{MAX_UDP_SIZE, Transport};
 pub use geo::{GeoDatabase, GeoError, MAX_DATABASE_BYTES};
+pub use limit::RateLimit;
 pub use service::{Handle, Options, Service};
 pub use snapshot::{Inputs, Snapshot};
 pub use tcp::MAX_CONNECTIONS;

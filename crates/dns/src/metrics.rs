@@ -11,8 +11,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::answer::Facts;
+use crate::answer::{Facts, Standing};
 use crate::encode::Transport;
+use crate::limit::Verdict;
 
 /// Stands for "none" and "none of those".
 const NONE: &str = "none";
@@ -22,6 +23,8 @@ const NONE: &str = "none";
 pub(crate) struct Metrics {
     queries: Family<QueryLabels, Counter>,
     dropped: Counter,
+    limited: Family<LimitedLabels, Counter>,
+    cookies: Family<CookieLabels, Counter>,
     pub(crate) tcp_connections: Gauge<i64, AtomicI64>,
     pub(crate) tcp_refused: Counter,
 }
@@ -35,20 +38,49 @@ struct QueryLabels {
     transport: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitedLabels {
+    /// `dropped`, or `hint`: answered truncated or with BADCOOKIE.
+    action: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CookieLabels {
+    /// `recognised` or `unknown`.
+    cookie: &'static str,
+}
+
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("meridian_dns");
-        registry.register("queries", "Queries answered", self.queries.clone());
+        registry.register(
+            "queries",
+            "Queries that were understood, also where the rate limit kept the answer back",
+            self.queries.clone(),
+        );
         registry.register("dropped", "Packets that deserve no answer: short ones and responses", self.dropped.clone());
+        let help = "Answers over UDP that the rate limit kept back";
+        registry.register("rate_limited", help, self.limited.clone());
+        registry.register("cookies", "Queries with a cookie", self.cookies.clone());
         registry.register("tcp_connections", "Open TCP connections", self.tcp_connections.clone());
         registry.register("tcp_refused", "TCP connections closed at once: too many", self.tcp_refused.clone());
     }
 
-    pub(crate) fn record(&self, facts: Option<Facts<'_>>, transport: Transport) {
+    pub(crate) fn record(&self, facts: Option<Facts<'_>>, verdict: Verdict, transport: Transport) {
         let Some(facts) = facts else {
             self.dropped.inc();
             return;
         };
+        match facts.standing {
+            Standing::Unknown => {}
+            Standing::Unproven => drop(self.cookies.get_or_create(&CookieLabels { cookie: "unknown" }).inc()),
+            Standing::Proven => drop(self.cookies.get_or_create(&CookieLabels { cookie: "recognised" }).inc()),
+        }
+        match verdict {
+            Verdict::Send => {}
+            Verdict::Slip => drop(self.limited.get_or_create(&LimitedLabels { action: "hint" }).inc()),
+            Verdict::Drop => drop(self.limited.get_or_create(&LimitedLabels { action: "dropped" }).inc()),
+        }
         let labels = QueryLabels {
             zone: facts.zone.map_or(NONE, |zone| zone.as_str()).to_owned(),
             r#type: facts.qtype.map_or(NONE, type_label),
@@ -101,8 +133,9 @@ mod tests {
         let metrics = Metrics::default();
         for code in 0..=u16::MAX {
             let qtype = Some(RecordType::from(code));
-            let facts = Facts { zone: None, qtype, rcode: ResponseCode::Refused, region: None };
-            metrics.record(Some(facts), Transport::Udp);
+            let (zone, region, standing) = (None, None, Standing::Unknown);
+            let facts = Facts { standing, zone, qtype, rcode: ResponseCode::Refused, region };
+            metrics.record(Some(facts), Verdict::Send, Transport::Udp);
         }
         let mut registry = Registry::default();
         metrics.register(&mut registry);

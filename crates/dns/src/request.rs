@@ -6,6 +6,7 @@
 use hickory_proto::op::{OpCode, ResponseCode};
 use hickory_proto::rr::{DNSClass, RecordType};
 
+use crate::cookie::Cookie;
 use crate::name::{MAX_LABEL, MAX_NAME};
 use crate::subnet::Subnet;
 
@@ -18,6 +19,7 @@ const RD: u16 = 1 << 8;
 /// EDNS option codes (IANA, "DNS EDNS0 Option Codes").
 pub(crate) const OPTION_NSID: u16 = 3;
 pub(crate) const OPTION_SUBNET: u16 = 8;
+pub(crate) const OPTION_COOKIE: u16 = 10;
 pub(crate) const OPTION_KEEPALIVE: u16 = 11;
 pub(crate) const OPTION_EXTENDED_ERROR: u16 = 15;
 
@@ -67,6 +69,7 @@ pub(crate) struct Edns<'a> {
     pub(crate) nsid: bool,
     /// RFC 7828.
     pub(crate) keepalive: bool,
+    pub(crate) cookie: Option<Cookie<'a>>,
 }
 
 impl<'a> Request<'a> {
@@ -100,11 +103,12 @@ impl<'a> Request<'a> {
 
     fn read_body(&mut self, reader: &mut Reader<'a>, counts: [u16; 4]) -> Result<(), ResponseCode> {
         let [questions, answers, authorities, additionals] = counts;
-        // RFC 9619: a query has exactly one question.
-        if questions != 1 {
-            return Err(ResponseCode::FormErr);
+        // RFC 9619: a query has one question, or none if it is a cookie that is asked for.
+        match questions {
+            0 => {}
+            1 => self.question = Some(reader.question().ok_or(ResponseCode::FormErr)?),
+            _ => return Err(ResponseCode::FormErr),
         }
-        self.question = Some(reader.question().ok_or(ResponseCode::FormErr)?);
         for _ in 0..u32::from(answers) + u32::from(authorities) {
             reader.record().ok_or(ResponseCode::FormErr)?;
         }
@@ -114,8 +118,13 @@ impl<'a> Request<'a> {
                 self.read_opt(&record)?;
             }
         }
-        let is_later = self.edns.as_ref().is_some_and(|edns| edns.version > 0);
-        if is_later { Err(ResponseCode::BADVERS) } else { Ok(()) }
+        match &self.edns {
+            Some(edns) if edns.version > 0 => Err(ResponseCode::BADVERS),
+            edns if self.question.is_none() && edns.as_ref().is_none_or(|edns| edns.cookie.is_none()) => {
+                Err(ResponseCode::FormErr)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn read_opt(&mut self, record: &RawRecord<'a>) -> Result<(), ResponseCode> {
@@ -147,6 +156,9 @@ impl<'a> Edns<'a> {
                 OPTION_SUBNET => self.subnet = Some(Subnet::parse(value).ok()?),
                 OPTION_NSID => self.nsid = true,
                 OPTION_KEEPALIVE => self.keepalive = true,
+                // Of several the first counts (RFC 7873 section 5.2).
+                OPTION_COOKIE if self.cookie.is_some() => {}
+                OPTION_COOKIE => self.cookie = Some(Cookie::parse(value)?),
                 // RFC 6891 section 6.1.2: unknown options are ignored.
                 _ => {}
             }

@@ -6,6 +6,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use meridian_types::{DomainName, RegionName};
 
+use crate::cookie::Issued;
 use crate::zone::{Rrset, Soa, Stored};
 
 /// An answer that borrows from the snapshot and from the question.
@@ -20,6 +21,8 @@ pub(crate) struct Response<'s> {
     /// Prefix length of the client network that the answer holds for, if a subnet was asked for (RFC 7871).
     pub(crate) scope: u8,
     pub(crate) extended_error: Option<ExtendedError>,
+    /// For clients that sent one (RFC 7873).
+    pub(crate) cookie: Option<Issued>,
     /// For metrics.
     pub(crate) zone: Option<&'s DomainName>,
     /// The region answered first, for metrics.

@@ -6,13 +6,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use meridian_host::{Datagram, Listen};
+use meridian_host::{Datagram, Host, Listen};
 use meridian_lifecycle::Shutdown;
 use meridian_types::{CommitId, Configuration, Plan, PlanId, RegionName};
 use prometheus_client::registry::Registry;
 
+use crate::cookie::CookieSecrets;
 use crate::explain::explain;
 use crate::geo::GeoDatabase;
+use crate::guard::Guard;
+use crate::limit::RateLimit;
 use crate::metrics::Metrics;
 use crate::snapshot::{Inputs, Snapshot};
 use crate::{tcp, udp};
@@ -27,6 +30,13 @@ pub struct Options {
     pub geo: Option<GeoDatabase>,
     /// Named in NSID answers.
     pub node: String,
+    /// Time of day and randomness, for cookies.
+    pub host: Host,
+    /// What cookies are made with: the same for all authorities of a fleet, or else each makes its own and clients
+    /// start anew with each.
+    pub cookies: Option<CookieSecrets>,
+    /// How much clients are sent that have no cookie; `None`: no limit.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// An authority; serves while [`Service::run`] runs.
@@ -49,6 +59,7 @@ pub struct Handle {
 pub(crate) struct Shared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) metrics: Metrics,
+    pub(crate) guard: Guard,
 }
 
 impl Service {
@@ -59,7 +70,8 @@ impl Service {
         let geo = options.geo.map(Arc::new);
         let inputs = Inputs { geo, node: options.node.into(), ..Inputs::default() };
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::compile(inputs, None)));
-        let handle = Handle { shared: Shared { snapshot, metrics }, changes: Arc::default() };
+        let guard = Guard::new(&options.host, options.cookies, options.rate_limit, metrics.clone());
+        let handle = Handle { shared: Shared { snapshot, metrics, guard }, changes: Arc::default() };
         Self { udp: options.udp, tcp: options.tcp, handle }
     }
 

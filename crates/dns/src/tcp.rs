@@ -9,7 +9,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::answer::respond;
 use crate::encode::Transport;
 use crate::service::Shared;
 
@@ -73,9 +72,7 @@ async fn answer_all(connection: &mut Connection, shared: &Shared, shutdown: &Shu
         }
         let is_answered = {
             let snapshot = shared.snapshot.load();
-            let facts = respond(&snapshot, &query, connection.peer.ip(), Transport::Tcp, &mut answer);
-            shared.metrics.record(facts, Transport::Tcp);
-            facts.is_some()
+            shared.guard.reply(&snapshot, &query, connection.peer.ip(), Transport::Tcp, &mut answer)
         };
         if !is_answered {
             // Whoever sends responses or half headers here does not speak DNS.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use meridian_host::Datagram;
 use meridian_lifecycle::Shutdown;
 
-use crate::answer::respond;
 use crate::encode::Transport;
 use crate::service::Shared;
 
@@ -42,9 +41,7 @@ pub(crate) async fn serve(socket: Box<dyn Datagram>, shared: &Shared, shutdown: 
         let is_answered = {
             let snapshot = shared.snapshot.load();
             let packet = query.get(..length).unwrap_or_default();
-            let facts = respond(&snapshot, packet, source.ip(), Transport::Udp, &mut answer);
-            shared.metrics.record(facts, Transport::Udp);
-            facts.is_some()
+            shared.guard.reply(&snapshot, packet, source.ip(), Transport::Udp, &mut answer)
         };
         if is_answered && let Err(error) = socket.send_to(&answer, source).await {
             // The client asks again; a full send buffer must not hold up the others.

@@ -68,6 +68,15 @@ async fn node(region: &str, seed: u64, disk: MemoryFiles) -> turmoil::Result {
     let tcp = host.net.listen(any(DNS_PORT)).await?;
     let udp = host.net.datagram(any(DNS_PORT)).await?;
     let name = format!("{region}-1");
+    let dns = meridian_dns::Options {
+        udp,
+        tcp,
+        geo: None,
+        node: name.clone(),
+        host: host.clone(),
+        cookies: None,
+        rate_limit: Some(meridian_dns::RateLimit::default()),
+    };
     let options = meridian_node::Options {
         name: NodeName::new(&name)?,
         region: RegionName::new(region)?,
@@ -77,7 +86,7 @@ async fn node(region: &str, seed: u64, disk: MemoryFiles) -> turmoil::Result {
         http: Some(http),
         tls: None,
         limits: meridian_ingress::Limits::default(),
-        dns: Some(meridian_dns::Options { udp, tcp, geo: None, node: name }),
+        dns: Some(dns),
         control: Some(meridian_node::Control { endpoints: vec![format!("control:{CONTROL_PORT}")], tls: None }),
         state_dir: "/state".into(),
         max_in_flight: MAX_IN_FLIGHT,

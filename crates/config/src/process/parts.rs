@@ -41,6 +41,8 @@ pub struct DnsListen {
     pub listen: SocketAddr,
     /// MaxMind-format database of where addresses are; `None`: the zones' `networks`.
     pub geo_database: Option<PathBuf>,
+    /// Secrets of DNS cookies, the same file for every authority of the fleet; `None`: each makes its own.
+    pub cookie_secrets: Option<PathBuf>,
 }
 
 pub(super) const SOCKET_ADDRESS: &str = "an address and a port, such as 127.0.0.1:8080 or [::1]:8080";
@@ -77,8 +79,9 @@ pub(super) fn public_tls(section: &mut Section<'_>) -> Option<PublicTls> {
 pub(super) fn dns(section: &mut Section<'_>) -> Option<DnsListen> {
     let listen = section.list("listen", SOCKET_ADDRESS, |text| text.parse().ok());
     let geo_database = section.path("geo_database");
+    let cookie_secrets = section.path("cookie_secrets");
     match listen.as_slice() {
-        [listen] => return Some(DnsListen { listen: *listen, geo_database }),
+        [listen] => return Some(DnsListen { listen: *listen, geo_database, cookie_secrets }),
         [] => section.missing("listen", &format!("a list with one entry: {SOCKET_ADDRESS}")),
         _ => section.refuse("listen", "one address is allowed; [::]:53 answers on every address of both families"),
     }

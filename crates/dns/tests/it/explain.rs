@@ -17,6 +17,9 @@ async fn handle(plan: Option<Plan>) -> Handle {
         tcp: host.net.listen(loopback).await.unwrap(),
         geo: None,
         node: "node-1".to_owned(),
+        host,
+        cookies: None,
+        rate_limit: None,
     };
     let handle = Service::new(options, &mut Registry::default()).handle();
     handle.update(CommitId(3), Arc::new(configuration(zone())), plan.map(Arc::new));

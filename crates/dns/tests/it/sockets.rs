@@ -37,6 +37,9 @@ async fn start() -> Running {
         tcp: host.net.listen(loopback).await.unwrap(),
         geo: None,
         node: "node-1".to_owned(),
+        host: host.clone(),
+        cookies: None,
+        rate_limit: None,
     };
     let mut registry = Registry::default();
     let service = Service::new(options, &mut registry);
@@ -187,8 +190,10 @@ async fn an_idle_connection_is_closed_when_its_time_is_over() {
     let (mut client, server) = tokio::io::duplex(1024);
     let address = SocketAddr::from(([127, 0, 0, 1], 53));
     let connection = meridian_host::Connection { io: Box::new(server), peer: address, local: address };
-    let udp = Host::real().net.datagram("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let options = Options { udp, tcp: Box::new(One(Some(connection))), geo: None, node: String::new() };
+    let host = Host::real();
+    let udp = host.net.datagram("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let tcp = Box::new(One(Some(connection)));
+    let options = Options { udp, tcp, geo: None, node: String::new(), host, cookies: None, rate_limit: None };
     let service = Service::new(options, &mut Registry::default());
     let (_trigger, seen) = shutdown();
     let _task = tokio::spawn(service.run(seen));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use meridian_config::process::{ControlPlane, DnsListen};
-use meridian_dns::GeoDatabase;
+use meridian_dns::{CookieSecrets, GeoDatabase, RateLimit};
 use meridian_host::Host;
 use meridian_identity::{ClientTls, PemFiles, Role, ServerTls};
 use meridian_node::Control;
@@ -36,8 +36,16 @@ pub(crate) async fn dns(dns: &DnsListen, node: &str, host: &Host) -> anyhow::Res
         }
         None => None,
     };
+    let cookies = match &dns.cookie_secrets {
+        Some(path) => {
+            let loaded = CookieSecrets::load(&*host.files, path).await;
+            Some(loaded.with_context(|| format!("load {}", path.display()))?)
+        }
+        None => None,
+    };
     tracing::info!(address = %real, geo_database = geo.is_some(), "answers DNS");
-    Ok(meridian_dns::Options { udp, tcp, geo, node: node.to_owned() })
+    let rate_limit = Some(RateLimit::default());
+    Ok(meridian_dns::Options { udp, tcp, geo, node: node.to_owned(), host: host.clone(), cookies, rate_limit })
 }
 
 /// TLS of a public listener.
