@@ -18,6 +18,7 @@ PROVIDERS = """\
 kind: Provider
 name: frail-openai
 codec: openai_compatible
+jurisdiction: US
 base_url: http://127.0.0.1:{sim}/v1
 credential: {{env: MERIDIAN_SIM_KEY}}
 deadlines: {{connect: 1s, response_headers: 1s, first_token: 1s, idle: 1s, total: 30s}}
@@ -25,6 +26,7 @@ deadlines: {{connect: 1s, response_headers: 1s, first_token: 1s, idle: 1s, total
 kind: Provider
 name: frail-anthropic
 codec: anthropic
+jurisdiction: US
 base_url: http://127.0.0.1:{sim}/v1
 credential: {{env: MERIDIAN_SIM_KEY}}
 deadlines: {{connect: 1s, response_headers: 1s, first_token: 1s, idle: 1s, total: 30s}}
@@ -32,6 +34,7 @@ deadlines: {{connect: 1s, response_headers: 1s, first_token: 1s, idle: 1s, total
 kind: Provider
 name: dead
 codec: openai_compatible
+jurisdiction: US
 base_url: http://127.0.0.1:{closed}/v1
 credential: {{env: MERIDIAN_SIM_KEY}}
 ---

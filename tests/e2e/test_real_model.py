@@ -17,6 +17,7 @@ RESOURCES = """\
 kind: Provider
 name: llama
 codec: openai_compatible
+jurisdiction: US
 base_url: http://127.0.0.1:{port}/v1
 credential: {{env: MERIDIAN_SIM_KEY}}
 ---

@@ -17,6 +17,7 @@ RESOURCES = """\
 kind: Provider
 name: roomy
 codec: openai_compatible
+jurisdiction: US
 base_url: http://127.0.0.1:{sim}/v1
 credential: {{env: MERIDIAN_SIM_KEY}}
 max_in_flight: 5000

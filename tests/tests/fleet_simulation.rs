@@ -1,5 +1,7 @@
 //! The simulated fleet keeps its promises, and one seed gives one history: in two processes, byte for byte.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test: it fails by panicking, and its output is kept")]
+
 use std::process::Command;
 
 /// Runs one process and returns the line with the hash.

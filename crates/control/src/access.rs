@@ -8,7 +8,7 @@ use tonic::{Request, Status};
 /// The rules of one listener.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Access {
-    /// Plain text is served to anyone.
+    /// Nodes elsewhere are served in plain text. Operators never are.
     pub(crate) insecure: bool,
 }
 
@@ -21,10 +21,11 @@ impl Access {
             Some(identity) => Err(Status::permission_denied(format!(
                 "{identity} is no operator; an operator's certificate is needed"
             ))),
-            None => {
-                self.plain(peer)?;
-                Ok(format!("anonymous@{}", peer.address.ip()))
-            }
+            None if is_loopback(peer) => Ok(format!("anonymous@{}", peer.address.ip())),
+            None => Err(Status::permission_denied(format!(
+                "{} came without a certificate; operators without one are served on loopback only",
+                peer.address.ip()
+            ))),
         }
     }
 
@@ -36,19 +37,17 @@ impl Access {
                 "{identity} may not speak for node {} of region {}",
                 claimed.node, claimed.region
             ))),
-            None => self.plain(peer),
+            None if self.insecure || is_loopback(peer) => Ok(()),
+            None => Err(Status::permission_denied(format!(
+                "{} came without a certificate; plain text is served on loopback only",
+                peer.address.ip()
+            ))),
         }
     }
+}
 
-    fn plain(self, peer: &Peer<Identity>) -> Result<(), Status> {
-        if self.insecure || peer.address.ip().to_canonical().is_loopback() {
-            return Ok(());
-        }
-        Err(Status::permission_denied(format!(
-            "{} came without a certificate; plain text is served on loopback only",
-            peer.address.ip()
-        )))
-    }
+fn is_loopback(peer: &Peer<Identity>) -> bool {
+    peer.address.ip().to_canonical().is_loopback()
 }
 
 /// Who is at the other end.
@@ -79,7 +78,7 @@ mod tests {
         check(false, "127.0.0.1:9", None, Some("anonymous@127.0.0.1"));
         check(false, "[::ffff:127.0.0.1]:9", None, Some("anonymous@::ffff:127.0.0.1"));
         check(false, "192.0.2.1:9", None, None);
-        check(true, "192.0.2.1:9", None, Some("anonymous@192.0.2.1"));
+        check(true, "192.0.2.1:9", None, None);
         check(false, "192.0.2.1:9", alice, Some("alice"));
         check(false, "127.0.0.1:9", node, None);
         check(true, "192.0.2.1:9", node, None);
@@ -88,15 +87,17 @@ mod tests {
     #[test]
     fn a_node_speaks_for_itself_only() {
         let claimed = NodeIdentity { node: "n1".to_owned(), region: "eu-west".to_owned(), ..NodeIdentity::default() };
-        let check = |address: &str, identity: Option<&str>, expected: bool| {
+        let check = |insecure, address: &str, identity: Option<&str>, expected: bool| {
             let request = request(address, identity);
-            let allowed = Access { insecure: false }.node(peer(&request).unwrap(), &claimed).is_ok();
+            let allowed = Access { insecure }.node(peer(&request).unwrap(), &claimed).is_ok();
             assert_eq!(allowed, expected, "{address} {identity:?}");
         };
-        check("192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n1"), true);
-        check("192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n2"), false);
-        check("192.0.2.1:9", Some("spiffe://meridian/operator/-/alice"), false);
-        check("192.0.2.1:9", None, false);
-        check("127.0.0.1:9", None, true);
+        check(false, "192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n1"), true);
+        check(false, "192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n2"), false);
+        check(false, "192.0.2.1:9", Some("spiffe://meridian/operator/-/alice"), false);
+        check(false, "192.0.2.1:9", None, false);
+        check(false, "127.0.0.1:9", None, true);
+        check(true, "192.0.2.1:9", None, true);
+        check(true, "192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n2"), false);
     }
 }

@@ -20,9 +20,9 @@ pub struct Options {
     pub host: Host,
     /// Where both services listen; bound before anything starts.
     pub listener: Box<dyn Listen>,
-    /// Mutual TLS. `None`: plain text, and then only loopback peers are served, unless [`Options::insecure`].
+    /// Mutual TLS. `None`: plain text, and then only loopback peers are served; nodes elsewhere with [`Options::insecure`].
     pub tls: Option<ServerTls>,
-    /// Serve plain text to anyone. The operator said so.
+    /// Serve nodes in plain text wherever they are; operators without certificates stay on loopback.
     pub insecure: bool,
     /// Names of the provider codecs that nodes have; a provider with another one is refused.
     pub codecs: Vec<String>,

@@ -99,7 +99,7 @@ mod tests {
         DiskFiles.replace(&path, b"one").await.unwrap();
         DiskFiles.replace(&path, b"two").await.unwrap();
         assert_eq!(DiskFiles.read(&path).await.unwrap(), b"two");
-        assert_eq!(DiskFiles.list(path.parent().unwrap()).await.unwrap(), [path.clone()]);
+        assert_eq!(DiskFiles.list(path.parent().unwrap()).await.unwrap(), std::slice::from_ref(&path));
         DiskFiles.remove(&path).await.unwrap();
         DiskFiles.remove(&path).await.unwrap();
         assert!(DiskFiles.list(&dir.path().join("none")).await.unwrap().is_empty());

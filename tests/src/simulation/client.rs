@@ -54,6 +54,6 @@ pub(super) async fn resolve(host: &Host, to: &str, name: &str) -> anyhow::Result
     // Every A record is a name (compressed to two bytes), type, class, TTL, length 4 and the address.
     let count = usize::from(u16::from_be_bytes([buffer[6], buffer[7]]));
     let records = answer.chunks_exact(16).take(count);
-    let address = |record: &[u8]| <[u8; 4]>::try_from(record.get(12..16)?).ok().map(|octets| IpAddr::from(octets));
+    let address = |record: &[u8]| <[u8; 4]>::try_from(record.get(12..16)?).ok().map(IpAddr::from);
     records.map(|record| address(record).context("a record that is no A record")).collect()
 }

@@ -69,7 +69,8 @@ pub(crate) struct ControlArgs {
     /// Its key.
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// Serve plain text to anyone who reaches the address: something else protects it.
+    /// Serve nodes in plain text off loopback: something else protects the address. Operators elsewhere still need
+    /// certificates.
     #[arg(long)]
     insecure: bool,
 }
