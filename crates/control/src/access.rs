@@ -5,11 +5,12 @@ use meridian_proto::node::v1::NodeIdentity;
 use meridian_proto::transport::Peer;
 use tonic::{Request, Status};
 
+use crate::options::Plaintext;
+
 /// The rules of one listener.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Access {
-    /// Nodes elsewhere are served in plain text. Operators never are.
-    pub(crate) insecure: bool,
+    pub(crate) plaintext: Plaintext,
 }
 
 impl Access {
@@ -21,7 +22,9 @@ impl Access {
             Some(identity) => Err(Status::permission_denied(format!(
                 "{identity} is no operator; an operator's certificate is needed"
             ))),
-            None if is_loopback(peer) => Ok(format!("anonymous@{}", peer.address.ip())),
+            None if self.plaintext == Plaintext::Anyone || is_loopback(peer) => {
+                Ok(format!("anonymous@{}", peer.address.ip()))
+            }
             None => Err(Status::permission_denied(format!(
                 "{} came without a certificate; operators without one are served on loopback only",
                 peer.address.ip()
@@ -37,7 +40,7 @@ impl Access {
                 "{identity} may not speak for node {} of region {}",
                 claimed.node, claimed.region
             ))),
-            None if self.insecure || is_loopback(peer) => Ok(()),
+            None if self.plaintext != Plaintext::Loopback || is_loopback(peer) => Ok(()),
             None => Err(Status::permission_denied(format!(
                 "{} came without a certificate; plain text is served on loopback only",
                 peer.address.ip()
@@ -69,35 +72,36 @@ mod tests {
 
     #[test]
     fn operators_need_a_certificate_or_the_loopback() {
-        let check = |insecure, address: &str, identity: Option<&str>, expected: Option<&str>| {
-            let author = Access { insecure }.operator(&request(address, identity)).ok();
+        let check = |plaintext, address: &str, identity: Option<&str>, expected: Option<&str>| {
+            let author = Access { plaintext }.operator(&request(address, identity)).ok();
             assert_eq!(author.as_deref(), expected, "{address} {identity:?}");
         };
         let alice = Some("spiffe://meridian/operator/-/alice");
         let node = Some("spiffe://meridian/node/eu-west/n1");
-        check(false, "127.0.0.1:9", None, Some("anonymous@127.0.0.1"));
-        check(false, "[::ffff:127.0.0.1]:9", None, Some("anonymous@::ffff:127.0.0.1"));
-        check(false, "192.0.2.1:9", None, None);
-        check(true, "192.0.2.1:9", None, None);
-        check(false, "192.0.2.1:9", alice, Some("alice"));
-        check(false, "127.0.0.1:9", node, None);
-        check(true, "192.0.2.1:9", node, None);
+        check(Plaintext::Loopback, "127.0.0.1:9", None, Some("anonymous@127.0.0.1"));
+        check(Plaintext::Loopback, "[::ffff:127.0.0.1]:9", None, Some("anonymous@::ffff:127.0.0.1"));
+        check(Plaintext::Loopback, "192.0.2.1:9", None, None);
+        check(Plaintext::Nodes, "192.0.2.1:9", None, None);
+        check(Plaintext::Anyone, "192.0.2.1:9", None, Some("anonymous@192.0.2.1"));
+        check(Plaintext::Loopback, "192.0.2.1:9", alice, Some("alice"));
+        check(Plaintext::Loopback, "127.0.0.1:9", node, None);
+        check(Plaintext::Nodes, "192.0.2.1:9", node, None);
     }
 
     #[test]
     fn a_node_speaks_for_itself_only() {
         let claimed = NodeIdentity { node: "n1".to_owned(), region: "eu-west".to_owned(), ..NodeIdentity::default() };
-        let check = |insecure, address: &str, identity: Option<&str>, expected: bool| {
+        let check = |plaintext, address: &str, identity: Option<&str>, expected: bool| {
             let request = request(address, identity);
-            let allowed = Access { insecure }.node(peer(&request).unwrap(), &claimed).is_ok();
+            let allowed = Access { plaintext }.node(peer(&request).unwrap(), &claimed).is_ok();
             assert_eq!(allowed, expected, "{address} {identity:?}");
         };
-        check(false, "192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n1"), true);
-        check(false, "192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n2"), false);
-        check(false, "192.0.2.1:9", Some("spiffe://meridian/operator/-/alice"), false);
-        check(false, "192.0.2.1:9", None, false);
-        check(false, "127.0.0.1:9", None, true);
-        check(true, "192.0.2.1:9", None, true);
-        check(true, "192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n2"), false);
+        check(Plaintext::Loopback, "192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n1"), true);
+        check(Plaintext::Loopback, "192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n2"), false);
+        check(Plaintext::Loopback, "192.0.2.1:9", Some("spiffe://meridian/operator/-/alice"), false);
+        check(Plaintext::Loopback, "192.0.2.1:9", None, false);
+        check(Plaintext::Loopback, "127.0.0.1:9", None, true);
+        check(Plaintext::Nodes, "192.0.2.1:9", None, true);
+        check(Plaintext::Nodes, "192.0.2.1:9", Some("spiffe://meridian/node/eu-west/n2"), false);
     }
 }

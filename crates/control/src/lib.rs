@@ -23,5 +23,5 @@ mod store;
 mod tests;
 mod view;
 
-pub use options::Options;
+pub use options::{Options, Plaintext};
 pub use service::{Error, Handle, Service};

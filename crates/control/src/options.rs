@@ -20,10 +20,21 @@ pub struct Options {
     pub host: Host,
     /// Where both services listen; bound before anything starts.
     pub listener: Box<dyn Listen>,
-    /// Mutual TLS. `None`: plain text, and then only loopback peers are served; nodes elsewhere with [`Options::insecure`].
+    /// Mutual TLS. `None`: plain text, and then [`Options::plaintext`] says who is served.
     pub tls: Option<ServerTls>,
-    /// Serve nodes in plain text wherever they are; operators without certificates stay on loopback.
-    pub insecure: bool,
+    /// Who is served without a certificate.
+    pub plaintext: Plaintext,
     /// Names of the provider codecs that nodes have; a provider with another one is refused.
     pub codecs: Vec<String>,
+}
+
+/// Who is served without a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plaintext {
+    /// Whoever is on this machine.
+    Loopback,
+    /// Nodes wherever they are, operators on this machine only.
+    Nodes,
+    /// Anyone. For simulated networks, which have neither loopback nor certificates; no flag leads here.
+    Anyone,
 }

@@ -103,7 +103,7 @@ impl Service {
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
         let (trigger, shutdown) = shutdown.child();
         let tasks = Tasks::new(trigger.clone(), shutdown.clone());
-        let Options { replica, address, cluster, store, host, listener, tls, insecure, codecs } = self.options;
+        let Options { replica, address, cluster, store, host, listener, tls, plaintext, codecs } = self.options;
         let layout = Layout::new(&cluster);
         let store: Arc<dyn Store> = store;
         let (mirror, feed) = Mirror::new(store.clone(), layout.clone(), host.clone(), self.metrics.clone());
@@ -117,7 +117,7 @@ impl Service {
             mirror,
             fleet: Fleet::new(),
             roster: Roster::default(),
-            access: Access { insecure },
+            access: Access { plaintext },
             metrics: self.metrics,
             readiness: self.handle.readiness,
             shutdown: shutdown.clone(),

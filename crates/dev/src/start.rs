@@ -83,7 +83,7 @@ pub async fn start(
         host: host.clone(),
         listener: sockets.admin,
         tls: None,
-        insecure: false,
+        plaintext: meridian_control::Plaintext::Loopback,
         codecs: meridian_providers::names().into_iter().map(str::to_owned).collect(),
     };
     let control = meridian_control::Service::new(control, &mut registry).map_err(Error::part("the control plane"))?;

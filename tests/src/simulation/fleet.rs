@@ -42,8 +42,7 @@ pub(super) fn add(sim: &mut Sim<'_>, seed: u64) {
                 host,
                 listener,
                 tls: None,
-                // Simulated hosts have no loopback and no certificates.
-                insecure: true,
+                plaintext: meridian_control::Plaintext::Anyone,
                 codecs: meridian_providers::names().into_iter().map(str::to_owned).collect(),
             };
             let service = meridian_control::Service::new(options, &mut meridian_telemetry::registry("0", "control"))?;

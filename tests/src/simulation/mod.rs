@@ -40,5 +40,5 @@ pub fn run(seed: u64, log: &EventLog) -> anyhow::Result<()> {
     fleet::add(&mut sim, seed);
     let events = log.clone();
     sim.client("operator", async move { history::play(seed, &events).await.map_err(Into::into) });
-    sim.run().map_err(|error| anyhow::anyhow!("seed {seed}: {error}"))
+    sim.run().map_err(|error| anyhow::anyhow!("seed {seed}: {error:?}"))
 }

@@ -1,3 +1,5 @@
+//! Tests of the planner; `scripts` are golden stories, `properties` hold for random fleets.
+
 mod properties;
 mod scripts;
 

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::{Error, Handle, Options, Service};
+use crate::{Error, Handle, Options, Plaintext, Service};
 
 /// Every wait of a test; far more than anything needs.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
@@ -45,7 +45,7 @@ impl Replica {
             host,
             listener,
             tls: None,
-            insecure: false,
+            plaintext: Plaintext::Loopback,
             codecs: vec!["openai_compatible".to_owned(), "anthropic".to_owned()],
         };
         let service = Service::new(options, &mut Registry::default()).unwrap();

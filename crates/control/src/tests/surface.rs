@@ -18,7 +18,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 
 use super::node::{Syncing, hello, identity};
 use super::sandbox::{LIMIT, Replica, channel};
-use crate::{Options, Service};
+use crate::{Options, Plaintext, Service};
 
 #[tokio::test]
 async fn tools_find_health_and_both_reflections() {
@@ -72,7 +72,7 @@ async fn certificates_say_who_may_do_what() {
         host: host.clone(),
         listener,
         tls: Some(ServerTls::from_pem(&pem("spiffe://meridian/control/-/cp-1")).unwrap()),
-        insecure: false,
+        plaintext: Plaintext::Loopback,
         codecs: Vec::new(),
     };
     let service = Service::new(options, &mut Registry::default()).unwrap();

@@ -1,3 +1,5 @@
+//! Tests of the judge.
+
 use proptest::prelude::*;
 
 use super::*;

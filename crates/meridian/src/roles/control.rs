@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use meridian_control::{Options, Service};
+use meridian_control::{Options, Plaintext, Service};
 use meridian_host::Host;
 use meridian_identity::{PemFiles, ServerTls};
 use meridian_store::Store;
@@ -102,7 +102,7 @@ pub(crate) async fn run(args: ControlArgs, process: Process) -> anyhow::Result<(
         host: host.clone(),
         listener,
         tls,
-        insecure: args.insecure,
+        plaintext: if args.insecure { Plaintext::Nodes } else { Plaintext::Loopback },
         codecs: meridian_providers::names().into_iter().map(str::to_owned).collect(),
     };
     let service = Service::new(options, &mut registry).context("prepare the control plane")?;
