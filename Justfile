@@ -22,7 +22,7 @@ ci:
 
 # The Rust tests alone, of some packages or of all: `just unit -p meridian-dns`.
 unit *args:
-    cargo test --release {{ if args == "" { "--workspace" } else { args } }}
+    cargo test --profile ci {{ if args == "" { "--workspace" } else { args } }}
 
 # The tests against real processes; arguments go to pytest: `just e2e -k dns`.
 e2e *args:

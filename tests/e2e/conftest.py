@@ -14,7 +14,7 @@ from harness.local import RUNNING, Local, deployment
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     if not BIN.exists():
-        pytest.exit(f"{BIN} is not there: cargo build --release, or set MERIDIAN_BIN", returncode=3)
+        pytest.exit(f"{BIN} is not there: tests/run build, or set MERIDIAN_BIN", returncode=3)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-BIN = Path(os.environ.get("MERIDIAN_BIN", REPOSITORY / "target/release/meridian")).resolve()
+BIN = Path(os.environ.get("MERIDIAN_BIN", REPOSITORY / "target/ci/meridian")).resolve()
 
 # A command that takes longer hangs.
 LIMIT_S = 30
