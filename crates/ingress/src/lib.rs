@@ -1,10 +1,11 @@
-//! The HTTP surface: listens, keeps clients within limits, gives every request an id and a trace, and speaks OpenAI's
-//! paths and error bodies. What a request means is behind [`Surface`]; this crate knows no models and no keys.
+//! The HTTP surface: listens, keeps clients within limits, gives every request an id and a trace, and speaks the paths and
+//! error bodies of OpenAI and of Anthropic. What a request means is behind [`Surface`]; this crate knows no models and no keys.
 
 mod budget;
 mod guard;
 mod limits;
 mod metrics;
+mod models;
 mod reply;
 mod request_id;
 mod routes;
@@ -15,7 +16,7 @@ mod upload;
 
 pub use budget::{Budget, Share};
 pub use limits::Limits;
-pub use reply::{Body, Refused, Reply, Retry};
+pub use reply::{Audience, Body, Refused, Reply, Retry};
 pub use request_id::RequestId;
 pub use server::{Options, Service};
 pub use surface::{Call, ModelCard, Surface};

@@ -8,8 +8,10 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use meridian_llm::{ClientError, ErrorReply};
+use meridian_llm::{ClientError, Dialect, ErrorReply};
 use meridian_types::ErrorCode;
+
+use crate::RequestId;
 
 /// An answer's body. An error in it breaks the connection off: only for a process that is forced to stop.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -19,6 +21,23 @@ pub type Reply = Response<Body>;
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
+/// To whom errors are told: their shape follows what the client called, whatever the upstream spoke.
+#[derive(Debug, Clone)]
+pub struct Audience {
+    /// The client's dialect.
+    pub dialect: Dialect,
+    /// The request, which Anthropic's shape names.
+    pub id: RequestId,
+}
+
+impl Audience {
+    /// `error` as the last event of a stream.
+    #[must_use]
+    pub fn event(&self, error: &ClientError) -> Bytes {
+        error.event(self.dialect, self.id.as_str())
+    }
+}
 
 /// What the client is told about trying again. The OpenAI and Anthropic SDKs obey `x-should-retry` before anything
 /// else.
@@ -57,13 +76,16 @@ impl Refused {
         self
     }
 
-    /// As an answer with an OpenAI error body.
+    /// As an answer to that client.
     #[must_use]
-    pub fn into_reply(self) -> Reply {
+    pub fn into_reply(self, to: &Audience) -> Reply {
         let Self { error, retry, reply } = self;
         let (status, body) = match reply {
-            Some(reply) => (StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_REQUEST), reply.body),
-            None => (error.status(), error.openai_body()),
+            Some(reply) => {
+                let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_REQUEST);
+                (status, reply.body_in(to.dialect, &error, to.id.as_str()))
+            }
+            None => (error.status_in(to.dialect), error.body(to.dialect, to.id.as_str())),
         };
         let mut reply = json(status, body);
         retry.write(reply.headers_mut());
@@ -114,12 +136,18 @@ fn whole(body: Bytes) -> Body {
 mod tests {
     use super::*;
 
+    fn audience(dialect: Dialect) -> Audience {
+        Audience { dialect, id: RequestId::of(&HeaderMap::new(), "eu-west", "n1", &meridian_host::OsEntropy) }
+    }
+
     #[track_caller]
     fn check(retry: Retry, expected: [Option<&str>; 3]) {
-        let reply = Refused::new(ErrorCode::Overloaded, "full").retry(retry).into_reply();
-        assert_eq!(reply.status(), 503);
-        let got = ["x-should-retry", "retry-after", "retry-after-ms"];
-        assert_eq!(got.map(|name| reply.headers().get(name).map(|v| v.to_str().unwrap())), expected);
+        for (dialect, status) in [(Dialect::OpenAi, 503), (Dialect::Anthropic, 529)] {
+            let reply = Refused::new(ErrorCode::Overloaded, "full").retry(retry).into_reply(&audience(dialect));
+            assert_eq!(reply.status(), status);
+            let got = ["x-should-retry", "retry-after", "retry-after-ms"];
+            assert_eq!(got.map(|name| reply.headers().get(name).map(|v| v.to_str().unwrap())), expected);
+        }
     }
 
     #[test]

@@ -2,26 +2,30 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{MatchedPath, Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use meridian_host::Entropy;
+use meridian_llm::{Dialect, Endpoint};
 use meridian_types::ErrorCode;
-use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use crate::metrics::{Answered, Metrics};
-use crate::reply::{json, with_type};
-use crate::{Budget, Call, Limits, ModelCard, Refused, Reply, RequestId, Surface, TraceContext, Upload, request_id};
+use crate::reply::with_type;
+use crate::{
+    Audience, Budget, Call, Limits, Refused, Reply, RequestId, Surface, TraceContext, Upload, models, request_id,
+};
 
 const REGION: HeaderName = HeaderName::from_static("x-meridian-region");
 const NODE: HeaderName = HeaderName::from_static("x-meridian-node");
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// The content type of OpenMetrics text, which Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -40,23 +44,33 @@ pub(crate) struct Shared {
 /// What a request was given on arrival.
 #[derive(Clone)]
 struct Arrival {
-    id: RequestId,
+    from: Audience,
     trace: TraceContext,
     started: Instant,
 }
 
+impl Arrival {
+    fn refuse(&self, refused: Refused) -> Response {
+        into_response(refused.into_reply(&self.from))
+    }
+}
+
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(chat_completions))
-        .route("/v1/models", get(models))
+        .route("/v1/chat/completions", asking(Endpoint::ChatCompletions))
+        .route("/v1/messages", asking(Endpoint::Messages))
+        .route("/v1/messages/count_tokens", asking(Endpoint::CountTokens))
+        .route("/v1/models", get(all_models))
         // Names of models may hold slashes.
-        .route("/v1/models/{*id}", get(model))
+        .route("/v1/models/{*id}", get(one_model))
         .route("/healthz", get(|| async { text(StatusCode::OK, "ok\n".to_owned()) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .fallback(|| async { answer(Refused::new(ErrorCode::NotFound, "there is no such path")) })
-        .method_not_allowed_fallback(|| async {
-            answer(Refused::new(ErrorCode::MethodNotAllowed, "the path does not take this method"))
+        .fallback(|Extension(arrival): Extension<Arrival>| async move {
+            arrival.refuse(Refused::new(ErrorCode::NotFound, "there is no such path"))
+        })
+        .method_not_allowed_fallback(|Extension(arrival): Extension<Arrival>| async move {
+            arrival.refuse(Refused::new(ErrorCode::MethodNotAllowed, "the path does not take this method"))
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), arrive))
         .with_state(shared)
@@ -67,17 +81,23 @@ async fn arrive(State(shared): State<Arc<Shared>>, mut request: Request, next: N
     let entropy = shared.entropy.as_ref();
     let id = RequestId::of(request.headers(), as_text(&shared.region), as_text(&shared.node), entropy);
     let trace = TraceContext::of(request.headers(), entropy);
+    let dialect = dialect_of(&request);
     let route = route_of(&request);
     let span = span(route, &id, request.method());
     trace.adopt(&span);
     let version = request.version();
-    request.extensions_mut().insert(Arrival { id: id.clone(), trace, started: Instant::now() });
+    let from = Audience { dialect, id: id.clone() };
+    request.extensions_mut().insert(Arrival { from, trace, started: Instant::now() });
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     span.record("http.response.status_code", status);
     shared.metrics.responses.get_or_create(&Answered { route, status }).inc();
     let headers = response.headers_mut();
     headers.insert(request_id::HEADER, id.value().clone());
+    if dialect == Dialect::Anthropic {
+        // Its SDKs look for the id there.
+        headers.insert(REQUEST_ID, id.value().clone());
+    }
     headers.insert(REGION, shared.region.clone());
     headers.insert(NODE, shared.node.clone());
     if version < Version::HTTP_2 && shared.surface.is_draining() {
@@ -103,7 +123,15 @@ fn span(route: &'static str, id: &RequestId, method: &Method) -> Span {
 
 /// The route's pattern, from a closed set.
 fn route_of(request: &Request) -> &'static str {
-    const ROUTES: [&str; 5] = ["/v1/chat/completions", "/v1/models", "/healthz", "/readyz", "/metrics"];
+    const ROUTES: [&str; 7] = [
+        "/v1/chat/completions",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/v1/models",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    ];
     match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
         Some(path) if path.starts_with("/v1/models/") => "/v1/models/{id}",
         Some(path) => ROUTES.into_iter().find(|route| *route == path).unwrap_or("other"),
@@ -111,59 +139,58 @@ fn route_of(request: &Request) -> &'static str {
     }
 }
 
-async fn chat_completions(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (mut head, body) = request.into_parts();
-    let Some(Arrival { id, trace, started }) = head.extensions.remove() else {
-        return answer(Refused::new(ErrorCode::Internal, "the request was not accepted"));
-    };
+/// Which dialect the client speaks: by the path where it is of one dialect only, else by the header that every Anthropic
+/// client sends.
+fn dialect_of(request: &Request) -> Dialect {
+    let path = request.uri().path();
+    let is_below =
+        |parent: &str| path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if is_below("/v1/messages") {
+        Dialect::Anthropic
+    } else if is_below("/v1/chat") || !request.headers().contains_key(ANTHROPIC_VERSION) {
+        Dialect::OpenAi
+    } else {
+        Dialect::Anthropic
+    }
+}
+
+/// A route to a path that asks a model.
+fn asking(endpoint: Endpoint) -> MethodRouter<Arc<Shared>> {
+    post(move |State(shared): State<Arc<Shared>>, Extension(arrival): Extension<Arrival>, request: Request| {
+        ask(shared, arrival, endpoint, request)
+    })
+}
+
+async fn ask(shared: Arc<Shared>, arrival: Arrival, endpoint: Endpoint, request: Request) -> Response {
+    let (head, body) = request.into_parts();
     let upload = Upload::new(&head.headers, body, shared.limits, shared.budget.clone());
     match upload.check_declared() {
         Ok(body) => {
-            let call = Call { id, trace, span: Span::current(), started, headers: head.headers, body };
-            shared.surface.chat_completions(call).await.map(axum::body::Body::new)
+            let Arrival { from: Audience { id, .. }, trace, started } = arrival;
+            let call = Call { endpoint, id, trace, span: Span::current(), started, headers: head.headers, body };
+            into_response(shared.surface.ask(call).await)
         }
-        Err(refused) => answer(refused),
+        Err(refused) => arrival.refuse(refused),
     }
 }
 
-#[derive(Serialize)]
-struct Card<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: i64,
-    owned_by: &'static str,
+async fn all_models(
+    State(shared): State<Arc<Shared>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+) -> Response {
+    let listed = shared.surface.models(&headers).and_then(|cards| models::list(arrival.from.dialect, &cards));
+    listed.map_or_else(|refused| arrival.refuse(refused), into_response)
 }
 
-#[derive(Serialize)]
-struct Cards<'a> {
-    object: &'static str,
-    data: Vec<Card<'a>>,
-}
-
-impl<'a> From<&'a ModelCard> for Card<'a> {
-    fn from(card: &'a ModelCard) -> Self {
-        Self { id: &card.id, object: "model", created: card.created, owned_by: "meridian" }
-    }
-}
-
-async fn models(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    match shared.surface.models(&headers) {
-        Ok(cards) => body_of(&Cards { object: "list", data: cards.iter().map(Card::from).collect() }),
-        Err(refused) => answer(refused),
-    }
-}
-
-async fn model(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    match shared.surface.models(&headers) {
-        Ok(cards) => match cards.iter().find(|card| card.id == id) {
-            Some(card) => body_of(&Card::from(card)),
-            None => answer(Refused::new(
-                ErrorCode::ModelNotFound,
-                "the model does not exist or you do not have access to it",
-            )),
-        },
-        Err(refused) => answer(refused),
-    }
+async fn one_model(
+    State(shared): State<Arc<Shared>>,
+    Extension(arrival): Extension<Arrival>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let found = shared.surface.models(&headers).and_then(|cards| models::one(arrival.from.dialect, &cards, &id));
+    found.map_or_else(|refused| arrival.refuse(refused), into_response)
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
@@ -175,17 +202,6 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     into_response(with_type(StatusCode::OK, OPEN_METRICS, shared.surface.metrics().into()))
-}
-
-fn body_of<T: Serialize>(value: &T) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => into_response(json(StatusCode::OK, body.into())),
-        Err(_) => answer(Refused::new(ErrorCode::Internal, "the answer cannot be written")),
-    }
-}
-
-fn answer(refused: Refused) -> Response {
-    into_response(refused.into_reply())
 }
 
 fn text(status: StatusCode, text: String) -> Response {

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use http::HeaderMap;
+use meridian_llm::Endpoint;
 use tokio::time::Instant;
 use tracing::Span;
 
@@ -10,6 +11,8 @@ use crate::{Refused, Reply, RequestId, TraceContext, Upload};
 /// A request as it was accepted.
 #[derive(Debug)]
 pub struct Call {
+    /// What was called.
+    pub endpoint: Endpoint,
     /// Its id.
     pub id: RequestId,
     /// Its place in its trace.
@@ -36,8 +39,8 @@ pub struct ModelCard {
 /// What serves requests. Dropping a returned future or an answer's body means that the client is gone.
 #[async_trait]
 pub trait Surface: Send + Sync + 'static {
-    /// `POST /v1/chat/completions`.
-    async fn chat_completions(&self, call: Call) -> Reply;
+    /// `POST` to one of the paths that ask a model.
+    async fn ask(&self, call: Call) -> Reply;
 
     /// `GET /v1/models`: those that the caller may use, sorted.
     ///

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meridian_types::ErrorCode;
+use serde::Deserialize;
 
-use crate::ClientError;
+use crate::{ClientError, Dialect};
 
 /// The class of an upstream failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,7 +98,7 @@ pub struct Failure {
     pub message: &'static str,
     /// What the client is told if this failure ends its request and there is no `reply`.
     pub client_code: ErrorCode,
-    /// The answer to give if this failure goes back to the client: only for [`FailureClass::Client`],
+    /// What the upstream said, if this failure goes back to the client: only for [`FailureClass::Client`],
     /// [`FailureClass::Refusal`] and [`FailureClass::ContextLength`]. It may quote the request, so it is not for logs.
     pub reply: Option<ErrorReply>,
 }
@@ -138,13 +139,43 @@ impl Failure {
     }
 }
 
-/// An error answer in the client's dialect (OpenAI).
+/// An upstream's error that is about the client's own request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ErrorReply {
     /// HTTP status, 400 to 499.
     pub status: u16,
-    /// JSON body.
+    /// The upstream's dialect.
+    pub dialect: Dialect,
+    /// JSON body in that dialect, as the upstream wrote it: agents match on the wording.
     pub body: Bytes,
+}
+
+impl ErrorReply {
+    /// The body of the answer in the client's dialect: as the upstream wrote it if that is its dialect too, else its words
+    /// under `error`'s code. `request_id` is ours; an upstream's own body keeps the upstream's.
+    #[must_use]
+    pub fn body_in(&self, dialect: Dialect, error: &ClientError, request_id: &str) -> Bytes {
+        #[derive(Deserialize)]
+        struct Body {
+            error: Inner,
+        }
+        #[derive(Deserialize)]
+        struct Inner {
+            message: String,
+            #[serde(default)]
+            param: Option<String>,
+        }
+        if dialect == self.dialect {
+            return self.body.clone();
+        }
+        let told = match serde_json::from_slice::<Body>(&self.body) {
+            Ok(Body { error: Inner { message, param } }) => {
+                ClientError { code: error.code, message: message.into(), param }
+            }
+            Err(_) => error.clone(),
+        };
+        told.body(dialect, request_id)
+    }
 }
 
 /// The body may quote the request.
@@ -183,9 +214,31 @@ mod tests {
         assert_eq!(names.len(), FailureClass::ALL.len());
     }
 
+    fn reply(dialect: Dialect, body: &'static str) -> ErrorReply {
+        ErrorReply { status: 400, dialect, body: Bytes::from_static(body.as_bytes()) }
+    }
+
+    #[test]
+    fn an_upstreams_words_reach_clients_of_both_dialects() {
+        let error = ClientError::new(ErrorCode::ContextLengthExceeded, "ours");
+        let anthropic = r#"{"type":"error", "error":{"type":"invalid_request_error","message":"too long"},"x":1}"#;
+        let theirs = reply(Dialect::Anthropic, anthropic);
+        assert_eq!(theirs.body_in(Dialect::Anthropic, &error, "r"), anthropic);
+        assert_eq!(
+            theirs.body_in(Dialect::OpenAi, &error, "r"),
+            r#"{"error":{"message":"too long","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}"#
+        );
+        let openai = r#"{"error":{"message":"bad","type":"invalid_request_error","param":"temperature","code":null}}"#;
+        assert_eq!(
+            reply(Dialect::OpenAi, openai).body_in(Dialect::Anthropic, &error, "r"),
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"temperature: bad"},"request_id":"r"}"#
+        );
+        let odd = reply(Dialect::OpenAi, r#"{"error":"text"}"#).body_in(Dialect::Anthropic, &error, "r");
+        assert_eq!(odd, error.body(Dialect::Anthropic, "r"));
+    }
+
     #[test]
     fn debug_output_never_shows_a_reply() {
-        let reply = ErrorReply { status: 400, body: Bytes::from_static(b"secret") };
-        assert!(!format!("{reply:?}").contains("secret"));
+        assert!(!format!("{:?}", reply(Dialect::OpenAi, "secret")).contains("secret"));
     }
 }

@@ -1,12 +1,17 @@
 //! Canonical chat requests, responses and stream events, and the client dialects; no IO.
 //!
-//! Two ways lead through this crate. Same dialect in and out: [`openai::RequestHead`] reads the few fields that the
-//! gateway needs, rewrites two of them in place, and [`openai::ChunkFacts`] judges each stream chunk in one scan; all
-//! other bytes pass untouched. Another dialect: [`openai::parse_request`] gives a canonical [`ChatRequest`], and
-//! [`openai::ChunkWriter`] writes canonical [`StreamEvent`]s as chunks.
+//! A [`ClientRequest`] is a body in the dialect of the path that was called. Two ways lead from it. Same dialect upstream:
+//! the few fields that the gateway needs are read, one or two are rewritten in place, and each event of the answer is judged
+//! in one scan ([`openai::inspect_chunk`], [`anthropic::inspect_event`]); all other bytes pass untouched. Another dialect:
+//! [`ClientRequest::canonical`] gives a [`ChatRequest`], and [`openai::ChunkWriter`] or [`anthropic::EventWriter`] writes
+//! canonical [`StreamEvent`]s as the client expects them.
 
+pub mod anthropic;
+mod client;
+mod dialect;
 pub mod error;
 pub mod failure;
+mod head;
 pub mod json;
 mod message;
 pub mod openai;
@@ -14,9 +19,13 @@ mod request;
 mod response;
 mod stream;
 mod usage;
+mod wire;
 
+pub use client::ClientRequest;
+pub use dialect::{Dialect, Endpoint};
 pub use error::ClientError;
 pub use failure::{ErrorReply, Failure, FailureClass};
+pub use head::RequestHead;
 pub use meridian_types::ErrorCode;
 pub use message::{AssistantPart, Message, Part, ToolCall};
 pub use request::{ChatRequest, ResponseFormat, Sampling, Tool, ToolChoice};

@@ -28,6 +28,17 @@ impl FinishReason {
             Self::ContentFilter => "content_filter",
         }
     }
+
+    /// Anthropic's `stop_reason`. Which stop text ended an answer is not known here, so that none is named.
+    #[must_use]
+    pub const fn as_anthropic(self) -> &'static str {
+        match self {
+            Self::Stop => "end_turn",
+            Self::Length => "max_tokens",
+            Self::ToolCalls => "tool_use",
+            Self::ContentFilter => "refusal",
+        }
+    }
 }
 
 /// A whole answer with one choice.

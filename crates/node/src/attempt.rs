@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use meridian_ingress::TraceContext;
-use meridian_llm::openai::ChatRequestBody;
-use meridian_llm::{ClientError, Failure, FailureClass};
+use meridian_llm::{ClientError, ClientRequest, Failure, FailureClass};
 use meridian_providers::{CallContext, UpstreamRequest};
 use meridian_resilience::{MAX_ATTEMPTS, Next, Timeline, after_failure};
 use meridian_routing::Candidate;
@@ -27,7 +26,7 @@ const MAX_HELD_BYTES: usize = 256 * 1024;
 pub(crate) struct Attempts<'a> {
     pub(crate) node: &'a Arc<Node>,
     pub(crate) snapshot: &'a Snapshot,
-    pub(crate) request: &'a ChatRequestBody,
+    pub(crate) request: &'a ClientRequest,
     pub(crate) trace: &'a TraceContext,
 }
 
@@ -157,6 +156,7 @@ impl Attempts<'_> {
             return Err(codec.classify(answer.status, &answer.headers, &body));
         }
         let context = CallContext {
+            endpoint: self.request.endpoint(),
             upstream_model: target.id.model.to_string(),
             include_usage: head.include_usage,
             created: u64::try_from(self.node.now_unix_ms() / 1000).unwrap_or_default(),

@@ -11,6 +11,7 @@ use meridian_routing::Constraints;
 use meridian_types::{ErrorCode, Jurisdiction, KeyHash, Tenant};
 
 const DATA_REGION: &str = "x-data-region";
+const API_KEY: &str = "x-api-key";
 
 /// The tenant whose key the request carries.
 ///
@@ -21,10 +22,10 @@ pub(crate) fn authenticate<'a>(
     accounts: &'a Accounts,
     now_unix_ms: i64,
 ) -> Result<&'a Tenant, Refused> {
-    let Some(key) = bearer(headers) else {
+    let Some(key) = bearer(headers).or_else(|| api_key(headers)) else {
         return Err(Refused::new(
             ErrorCode::InvalidApiKey,
-            "no API key was given; send it in the header Authorization: Bearer KEY",
+            "no API key was given; send it in the header Authorization: Bearer KEY, or X-Api-Key: KEY",
         )
         .retry(Retry::Never));
     };
@@ -38,6 +39,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let key = key.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
+}
+
+/// As Anthropic's clients send it. A bearer token goes first: who sets one for a gateway may still have a key of the
+/// provider's own in the environment, and the SDK sends both.
+fn api_key(headers: &HeaderMap) -> Option<&str> {
+    let key = headers.get(API_KEY)?.to_str().ok()?.trim();
+    (!key.is_empty()).then_some(key)
 }
 
 /// The tenant's constraints, narrowed by `X-Data-Region`: jurisdictions separated by commas.
@@ -89,11 +97,16 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(header: Option<&str>, opens: bool) {
-        let headers = header.map(|text| (AUTHORIZATION, HeaderValue::from_str(text).unwrap()));
+    fn check(bearer: Option<&str>, api_key: Option<&str>, opens: bool) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("authorization", bearer), ("x-api-key", api_key)] {
+            if let Some(value) = value {
+                headers.insert(name, HeaderValue::from_str(value).unwrap());
+            }
+        }
         let accounts = accounts();
-        let outcome = authenticate(&headers.into_iter().collect(), &accounts, 1000);
-        assert_eq!(outcome.is_ok(), opens, "{header:?}");
+        let outcome = authenticate(&headers, &accounts, 1000);
+        assert_eq!(outcome.is_ok(), opens, "{bearer:?} {api_key:?}");
         if let Err(refused) = outcome {
             assert_eq!(refused.error.status(), 401);
         }
@@ -101,13 +114,19 @@ mod tests {
 
     #[test]
     fn only_a_valid_key_of_a_known_tenant_opens() {
-        check(Some("Bearer good"), true);
-        check(Some("bearer  good "), true);
+        check(Some("Bearer good"), None, true);
+        check(Some("bearer  good "), None, true);
+        check(None, Some("good"), true);
+        check(Some("Bearer good"), Some("bad"), true);
+        check(Some("Bearer bad"), Some("good"), false);
         for bad in ["Bearer bad", "Bearer expired", "Bearer revoked", "Bearer orphan", "Bearer ", "Basic good", "good"]
         {
-            check(Some(bad), false);
+            check(Some(bad), None, false);
         }
-        check(None, false);
+        for bad in ["bad", "expired", "revoked", "orphan", " "] {
+            check(None, Some(bad), false);
+        }
+        check(None, None, false);
     }
 
     #[track_caller]

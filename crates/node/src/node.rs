@@ -6,7 +6,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use http::HeaderMap;
 use meridian_host::Host;
-use meridian_ingress::{Call, ModelCard, Refused, Reply, Retry, Surface};
+use meridian_ingress::{Audience, Call, ModelCard, Refused, Reply, Retry, Surface};
 use meridian_lifecycle::Shutdown;
 use meridian_proto::accounts::Accounts;
 use meridian_types::{ErrorCode, NodeName, Plan};
@@ -69,8 +69,9 @@ pub(crate) struct Front(pub(crate) Arc<Node>);
 
 #[async_trait]
 impl Surface for Front {
-    async fn chat_completions(&self, call: Call) -> Reply {
-        stack::serve(&self.0, call).await.unwrap_or_else(Refused::into_reply)
+    async fn ask(&self, call: Call) -> Reply {
+        let to = Audience { dialect: call.endpoint.dialect(), id: call.id.clone() };
+        stack::serve(&self.0, call, &to).await.unwrap_or_else(|refused| refused.into_reply(&to))
     }
 
     fn models(&self, headers: &HeaderMap) -> Result<Vec<ModelCard>, Refused> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use meridian_ingress::Body;
+use meridian_ingress::{Audience, Body};
 use meridian_llm::{ClientError, Failure};
 use meridian_types::ErrorCode;
 
@@ -21,11 +21,12 @@ pub(crate) struct Relay {
     source: Option<Box<Source>>,
     lease: Option<Lease>,
     ledger: Ledger,
+    to: Audience,
 }
 
 impl Relay {
-    pub(crate) fn new(held: Bytes, source: Option<Box<Source>>, lease: Lease, ledger: Ledger) -> Self {
-        Self { held, source, lease: Some(lease), ledger }
+    pub(crate) fn new(held: Bytes, source: Option<Box<Source>>, lease: Lease, ledger: Ledger, to: Audience) -> Self {
+        Self { held, source, lease: Some(lease), ledger, to }
     }
 
     /// As a body. Each event is a frame of its own, so that nothing waits for company.
@@ -80,7 +81,7 @@ impl Relay {
         self.ledger.end(End::Answered);
     }
 
-    /// Ends with an error event in the client's dialect and without `[DONE]`: a stream that just ends passes for a whole
+    /// Ends with an error event in the client's dialect and without its end mark: a stream that just ends passes for a whole
     /// answer.
     fn fail(&mut self, failure: &Failure) -> Bytes {
         self.source = None;
@@ -95,13 +96,13 @@ impl Relay {
             }
         }
         self.ledger.end(End::Failed(failure.client_code, Some(failure.class)));
-        failure.client_error().openai_event()
+        self.to.event(&failure.client_error())
     }
 
     fn leave(&mut self) -> Bytes {
         self.source = None;
         self.lease = None;
         self.ledger.end(End::Failed(ErrorCode::Draining, None));
-        ClientError::new(ErrorCode::Draining, "the node stops; the answer is incomplete").openai_event()
+        self.to.event(&ClientError::new(ErrorCode::Draining, "the node stops; the answer is incomplete"))
     }
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::{BodyExt, Full};
-use meridian_ingress::{Body, Call, Refused, Reply, Retry};
-use meridian_llm::ClientError;
-use meridian_llm::openai::ChatRequestBody;
+use meridian_ingress::{Audience, Body, Call, Refused, Reply, Retry};
+use meridian_llm::{ClientError, ClientRequest};
 use meridian_routing::{Availability, Refusal, TargetId};
 use meridian_types::ErrorCode;
 
@@ -19,13 +18,13 @@ use crate::relay::Relay;
 use crate::rescue::rescue;
 use crate::snapshot::Snapshot;
 
-/// Serves one chat request.
+/// Serves one request that asks a model.
 ///
 /// # Errors
 /// When it is not served; the refusal is the answer.
-pub(crate) async fn serve(node: &Arc<Node>, call: Call) -> Result<Reply, Refused> {
+pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result<Reply, Refused> {
     // accept, in `ingress`: first, because an id, a trace and limits are due to every request, also to bad ones.
-    let Call { trace, span, started, headers, body, .. } = call;
+    let Call { endpoint, trace, span, started, headers, body, .. } = call;
     // one snapshot: taken once, so that a configuration swapped meanwhile cannot mix with this one.
     let snapshot = node.current()?;
     let constraints = {
@@ -41,7 +40,8 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call) -> Result<Reply, Refused
     let outcome = async {
         // read: within the size limit and the byte budget of all requests; the share is given back when content comes.
         let upload = body.read().await.map_err(refused)?;
-        let request = ChatRequestBody::parse(upload.bytes).map_err(|error| refused(error.into()))?;
+        let request = ClientRequest::parse(endpoint, &headers, upload.bytes);
+        let request = request.map_err(|error| refused(error.into()))?;
         // plan: one ordered list, made of what is allowed and of what is healthy now.
         let candidates = plan(node, &snapshot, &constraints, &request).map_err(refused)?;
         // attempt loop: translate, send, classify, next; it ends with the first content, after which there is no other.
@@ -59,13 +59,16 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call) -> Result<Reply, Refused
         Ok(served) => served,
         Err((refused, end, tried)) => {
             ledger.end(end);
-            let mut reply = refused.into_reply();
+            let mut reply = refused.into_reply(to);
             reply.headers_mut().insert(ATTEMPTS, HeaderValue::from(tried));
             return Ok(reply);
         }
     };
     // stream out: last, because from here on every byte is final.
-    Ok(stream_out(served, streamed, ledger))
+    if endpoint.generates() {
+        ledger.first_content();
+    }
+    Ok(stream_out(served, streamed, ledger, to))
 }
 
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-meridian-attempts");
@@ -86,7 +89,7 @@ fn plan(
     node: &Node,
     snapshot: &Snapshot,
     constraints: &meridian_routing::Constraints,
-    request: &ChatRequestBody,
+    request: &ClientRequest,
 ) -> Result<Vec<meridian_routing::Candidate>, Refused> {
     let availability =
         |id: &TargetId| snapshot.targets.get(id).map_or(Availability::Available, |target| target.availability());
@@ -103,15 +106,16 @@ fn plan(
 }
 
 /// The answer with what is to be known about it.
-fn stream_out(served: Served, streamed: bool, mut ledger: Ledger) -> Reply {
-    ledger.first_content();
+fn stream_out(served: Served, streamed: bool, mut ledger: Ledger, to: &Audience) -> Reply {
     let facts = facts(&served);
     let mut reply = match served.answer {
         Answer::Whole(body) => {
             ledger.end(End::Answered);
             Response::new(whole(body))
         }
-        Answer::Stream(held, source) => Response::new(Relay::new(held, source, served.lease, ledger).into_body()),
+        Answer::Stream(held, source) => {
+            Response::new(Relay::new(held, source, served.lease, ledger, to.clone()).into_body())
+        }
     };
     let headers = reply.headers_mut();
     *headers = facts;

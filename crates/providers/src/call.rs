@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use meridian_llm::Usage;
+use meridian_llm::{Endpoint, Usage};
 
 /// A request to an upstream, without its credential.
 #[derive(Clone)]
@@ -49,6 +49,8 @@ impl std::fmt::Debug for UpstreamRequest {
 /// What an answer's translation needs to know of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallContext {
+    /// What the client called: in its dialect answers are given.
+    pub endpoint: Endpoint,
     /// The model name sent upstream.
     pub upstream_model: String,
     /// Whether the client asked for the usage chunk.

@@ -13,5 +13,6 @@ mod retry_after;
 mod status;
 
 pub use call::{CallContext, ClientAnswer, Step, UpstreamRequest};
-pub use provider::{AuthError, Capabilities, Dialect, Provider, StreamTranslator};
+pub use meridian_llm::Dialect;
+pub use provider::{AuthError, Capabilities, Provider, StreamTranslator};
 pub use registry::{find, names, registry};

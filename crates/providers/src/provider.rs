@@ -2,28 +2,17 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use meridian_llm::openai::ChatRequestBody;
-use meridian_llm::{ClientError, Failure};
+use meridian_llm::{ClientError, ClientRequest, Dialect, Failure};
 use meridian_sse::Event;
 
 use crate::{CallContext, ClientAnswer, Step, UpstreamRequest};
 
-/// The wire dialect of an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// OpenAI chat completions.
-    OpenAi,
-    /// Anthropic messages.
-    Anthropic,
-}
-
 /// What a provider's dialect can carry. Single models may do less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// What it speaks.
+    /// What it speaks. The bytes of clients that speak the same pass through, so that parameters unknown to the gateway
+    /// arrive; for the others requests, answers and streams are translated.
     pub dialect: Dialect,
-    /// A client's bytes pass through (same dialect in and out), so that parameters unknown to the gateway arrive.
-    pub pass_through: bool,
     /// More than one answer a request (`n`).
     pub many_choices: bool,
     /// Log probabilities.
@@ -59,12 +48,12 @@ pub trait Provider: Send + Sync + 'static {
         UpstreamRequest::get("/models")
     }
 
-    /// The request to send for a client's chat request.
+    /// The request to send for a client's, whichever dialect that speaks.
     ///
     /// # Errors
     /// When this upstream cannot honour the request: the client's fault, or (with
     /// [`meridian_llm::ErrorCode::UnsupportedParameter`]) one that a target of another kind may not have.
-    fn chat_request(&self, request: &ChatRequestBody, upstream_model: &str) -> Result<UpstreamRequest, ClientError>;
+    fn chat_request(&self, request: &ClientRequest, upstream_model: &str) -> Result<UpstreamRequest, ClientError>;
 
     /// Adds the credential. Header values are marked sensitive.
     ///

@@ -26,6 +26,11 @@ impl JsonError {
     pub(super) const fn new(offset: usize, what: &'static str) -> Self {
         Self { offset, what }
     }
+
+    /// The text is JSON, but lacks something that it must have.
+    pub(crate) const fn missing(what: &'static str) -> Self {
+        Self::new(0, what)
+    }
 }
 
 /// A reading position. Every method skips white space before it reads.

@@ -8,7 +8,7 @@
 mod cursor;
 mod text;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
 pub use cursor::{Cursor, JsonError, MAX_DEPTH, Span};
@@ -21,4 +21,23 @@ pub use text::Text;
 #[must_use]
 pub fn to_bytes(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).map(Bytes::from).unwrap_or_default()
+}
+
+/// Replaces parts of a text and leaves every other byte as it is. The spans must lie apart.
+#[must_use]
+pub fn splice(text: &Bytes, mut edits: Vec<(Span, String)>) -> Bytes {
+    if edits.is_empty() {
+        return text.clone();
+    }
+    edits.sort_by_key(|(span, _)| span.start);
+    let added: usize = edits.iter().map(|(_, new)| new.len()).sum();
+    let mut out = BytesMut::with_capacity(text.len() + added);
+    let mut from = 0;
+    for (span, new) in edits {
+        out.extend_from_slice(text.get(from..span.start).unwrap_or_default());
+        out.extend_from_slice(new.as_bytes());
+        from = span.end;
+    }
+    out.extend_from_slice(text.get(from..).unwrap_or_default());
+    out.freeze()
 }

@@ -15,5 +15,5 @@ mod write;
 pub use answer::{AnswerFacts, inspect_answer};
 pub use chunk::{ChunkData, ChunkFacts, inspect_chunk};
 pub use parse::parse_request;
-pub use request::{ChatRequestBody, RequestHead};
+pub use request::ChatRequestBody;
 pub use write::{ChunkWriter, response_body};

@@ -5,13 +5,12 @@
 
 use std::borrow::Cow;
 
-use serde::de::Deserialize;
 use serde_json::value::RawValue;
 
-use super::wire::{self, OneOrMany, Str};
+use super::wire;
+use crate::wire::{OneOrMany, Str, note_rest, read_body};
 use crate::{
     AssistantPart, ChatRequest, ClientError, Message, Part, ResponseFormat, Sampling, Tool, ToolCall, ToolChoice,
-    failure,
 };
 
 /// Reads `body`.
@@ -19,25 +18,7 @@ use crate::{
 /// # Errors
 /// A 400 that names the field at fault.
 pub fn parse_request(body: &[u8]) -> Result<ChatRequest<'_>, ClientError> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let request: wire::Request<'_> = read_with_path(&mut json)?;
-    convert(request)
-}
-
-fn read_with_path<'a>(
-    json: &mut serde_json::Deserializer<serde_json::de::SliceRead<'a>>,
-) -> Result<wire::Request<'a>, ClientError> {
-    let mut track = serde_path_to_error::Track::new();
-    wire::Request::deserialize(serde_path_to_error::Deserializer::new(json, &mut track)).map_err(|_| {
-        // serde's own text quotes values of the request, so only the place is told.
-        let path = track.path().to_string();
-        match path.as_str() {
-            "." => {
-                ClientError::new(crate::ErrorCode::InvalidRequest, "a required field is missing or has the wrong type")
-            }
-            _ => ClientError::invalid(path, "is missing a required field or has the wrong type"),
-        }
-    })
+    convert(read_body(body)?)
 }
 
 fn convert(request: wire::Request<'_>) -> Result<ChatRequest<'_>, ClientError> {
@@ -54,10 +35,10 @@ fn convert(request: wire::Request<'_>) -> Result<ChatRequest<'_>, ClientError> {
         return Err(ClientError::unsupported("functions", "use tools"));
     }
     let mut unknown = Vec::new();
-    note_unknown(&mut unknown, "", &request.rest);
+    note_rest(&mut unknown, "", &request.rest);
     let mut messages = Vec::with_capacity(request.messages.len());
     for (at, message) in request.messages.into_iter().enumerate() {
-        note_unknown(&mut unknown, "messages.", &message.rest);
+        note_rest(&mut unknown, "messages.", &message.rest);
         messages.push(convert_message(message, at)?);
     }
     Ok(ChatRequest {
@@ -80,18 +61,6 @@ fn convert(request: wire::Request<'_>) -> Result<ChatRequest<'_>, ClientError> {
         stream: request.stream.unwrap_or(false),
         unknown,
     })
-}
-
-/// Most names that are noted: they end up in a response header.
-const MAX_UNKNOWN: usize = 32;
-
-fn note_unknown(unknown: &mut Vec<String>, prefix: &str, rest: &wire::Rest) {
-    for name in rest.keys().filter_map(|name| failure::identifier(name)) {
-        let name = format!("{prefix}{name}");
-        if unknown.len() < MAX_UNKNOWN && !unknown.contains(&name) {
-            unknown.push(name);
-        }
-    }
 }
 
 fn convert_message(message: wire::Message<'_>, at: usize) -> Result<Message<'_>, ClientError> {

@@ -3,32 +3,10 @@
 use bytes::Bytes;
 
 use crate::ClientError;
-use crate::json::{Cursor, JsonError, Span};
-
-/// Longest model name accepted, in bytes. Real ones stay under 128; it appears in headers, logs and metrics.
-const MAX_MODEL_BYTES: usize = 256;
-
-/// What the gateway reads of a chat request; everything else is the provider's business.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestHead {
-    /// The model the client named.
-    pub model: String,
-    /// Whether the answer is to be streamed.
-    pub stream: bool,
-    /// Whether the client asked for the extra usage chunk (`stream_options.include_usage`).
-    pub include_usage: bool,
-    /// `max_completion_tokens`, else `max_tokens`: an upper bound for token reservation.
-    pub max_tokens: Option<u64>,
-    /// `n`: how many answers are wanted.
-    pub choices: u64,
-    /// Whether the request offers tools.
-    pub has_tools: bool,
-}
+use crate::head::{RequestHead, Stop, no_model, read_boolean, read_fields, read_model};
+use crate::json::{Cursor, Span};
 
 /// A request body as it was received, and what was read of it.
-///
-/// A body that repeats a field which the gateway acts on is refused: whether the first or the last one counts differs
-/// between parsers, and what was authorized must be what is sent.
 #[derive(Clone)]
 pub struct ChatRequestBody {
     pub(super) bytes: Bytes,
@@ -65,21 +43,11 @@ impl ChatRequestBody {
     /// A 400 that names the field at fault.
     pub fn parse(bytes: Bytes) -> Result<Self, ClientError> {
         let mut reader = Reader::default();
-        let outcome = read(&bytes, &mut reader);
-        match outcome {
-            Ok(()) => {}
-            Err(Stop::Json(error)) => {
-                return Err(ClientError::new(
-                    crate::ErrorCode::InvalidRequest,
-                    format!("the body is not a valid JSON object: {error}"),
-                ));
-            }
-            Err(Stop::Client(error)) => return Err(error),
-        }
+        read(&bytes, &mut reader)?;
         let Reader {
             model, stream, include_usage, max_tokens, max_completion_tokens, choices, has_tools, spans, ..
         } = reader;
-        let model = model.ok_or_else(|| ClientError::invalid("model", "you must provide a model parameter"))?;
+        let model = model.ok_or_else(no_model)?;
         let head = RequestHead {
             model,
             stream,
@@ -111,29 +79,11 @@ impl std::fmt::Debug for ChatRequestBody {
     }
 }
 
-enum Stop {
-    Json(JsonError),
-    Client(ClientError),
-}
-
-impl From<JsonError> for Stop {
-    fn from(error: JsonError) -> Self {
-        Self::Json(error)
-    }
-}
-
-impl From<ClientError> for Stop {
-    fn from(error: ClientError) -> Self {
-        Self::Client(error)
-    }
-}
-
-/// The fields that are read, in the order of the bits of `Reader::seen`.
+/// The fields that are read.
 const FIELDS: [&str; 7] = ["model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools"];
 
 #[derive(Default)]
 struct Reader {
-    seen: u8,
     model: Option<String>,
     stream: bool,
     include_usage: bool,
@@ -145,20 +95,14 @@ struct Reader {
 }
 
 fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
-    let mut cursor = Cursor::new(bytes)?;
-    cursor.object::<Stop>(|cursor, key| {
-        let Some((bit, name)) = FIELDS.iter().enumerate().find(|(_, name)| key.is(name)) else {
-            cursor.skip()?;
-            return Ok(());
-        };
-        let bit = 1_u8 << bit;
-        if reader.seen & bit != 0 {
-            return Err(ClientError::invalid(*name, "must not be given twice").into());
-        }
-        reader.seen |= bit;
-        match *name {
-            "model" => reader.model(cursor)?,
-            "stream" => reader.stream = boolean(cursor, "stream")?,
+    read_fields(bytes, &FIELDS, |cursor, name| {
+        match name {
+            "model" => {
+                let (model, span) = read_model(cursor)?;
+                reader.model = Some(model);
+                reader.spans.model = span;
+            }
+            "stream" => reader.stream = read_boolean(cursor, "stream")?,
             "stream_options" => reader.stream_options(cursor)?,
             "max_tokens" => reader.max_tokens = cursor.whole_number()?,
             "max_completion_tokens" => reader.max_completion_tokens = cursor.whole_number()?,
@@ -166,28 +110,10 @@ fn read(bytes: &[u8], reader: &mut Reader) -> Result<(), Stop> {
             _ => reader.has_tools = cursor.carries()?,
         }
         Ok(())
-    })?;
-    cursor.end()?;
-    Ok(())
+    })
 }
 
 impl Reader {
-    fn model(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
-        if cursor.peek() != Some(b'"') {
-            return Err(ClientError::invalid("model", "must be a string").into());
-        }
-        let start = cursor.offset();
-        let model = cursor.string()?;
-        let name = model.decode().map_err(|_| ClientError::invalid("model", "must be valid Unicode"))?;
-        if name.is_empty() || name.len() > MAX_MODEL_BYTES || name.chars().any(char::is_control) {
-            let message = format!("must have 1 to {MAX_MODEL_BYTES} bytes and no control characters");
-            return Err(ClientError::invalid("model", message).into());
-        }
-        self.model = Some(name.into_owned());
-        self.spans.model = start..cursor.offset();
-        Ok(())
-    }
-
     fn stream_options(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Stop> {
         match cursor.peek() {
             Some(b'n') => {
@@ -211,20 +137,12 @@ impl Reader {
             }
             cursor.peek();
             let start = cursor.offset();
-            self.include_usage = boolean(cursor, "stream_options.include_usage")?;
+            self.include_usage = read_boolean(cursor, "stream_options.include_usage")?;
             span = Some(start..cursor.offset());
             Ok(())
         })?;
         self.spans.stream_options = Some(StreamOptions { object: start..cursor.offset(), include_usage: span, empty });
         Ok(())
-    }
-}
-
-/// A boolean; `null` counts as false.
-fn boolean(cursor: &mut Cursor<'_>, param: &'static str) -> Result<bool, Stop> {
-    match cursor.peek() {
-        Some(b't' | b'f' | b'n') => Ok(cursor.boolean()?.unwrap_or(false)),
-        _ => Err(ClientError::invalid(param, "must be a boolean").into()),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Changes `model` and `stream_options` in place and leaves every other byte as the client sent it.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::ChatRequestBody;
-use crate::json::Span;
+use crate::json::{self, Span};
 
 const FORCE_USAGE: &str = "\"include_usage\":true";
 
@@ -30,28 +30,11 @@ impl ChatRequestBody {
             }
         }
         if self.head().model != upstream_model || !after_model.is_empty() {
-            let name = crate::json::to_bytes(&upstream_model);
+            let name = json::to_bytes(&upstream_model);
             edits.push((self.spans.model.clone(), format!("{}{after_model}", String::from_utf8_lossy(&name))));
         }
-        apply(&self.bytes, edits)
+        json::splice(&self.bytes, edits)
     }
-}
-
-fn apply(body: &Bytes, mut edits: Vec<(Span, String)>) -> Bytes {
-    if edits.is_empty() {
-        return body.clone();
-    }
-    edits.sort_by_key(|(span, _)| span.start);
-    let added: usize = edits.iter().map(|(_, text)| text.len()).sum();
-    let mut out = BytesMut::with_capacity(body.len() + added);
-    let mut from = 0;
-    for (span, text) in edits {
-        out.extend_from_slice(body.get(from..span.start).unwrap_or_default());
-        out.extend_from_slice(text.as_bytes());
-        from = span.end;
-    }
-    out.extend_from_slice(body.get(from..).unwrap_or_default());
-    out.freeze()
 }
 
 #[cfg(test)]

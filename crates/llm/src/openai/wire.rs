@@ -1,20 +1,14 @@
 //! OpenAI's request as it stands on the wire: what translation reads of it, and the rest by name.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, Visitor};
 use serde_json::value::RawValue;
 
-/// A string borrowed from the body unless it has escapes (a bare `Option<Cow<str>>` always copies).
-#[derive(Deserialize, Debug, Clone)]
-#[serde(transparent)]
-pub(super) struct Str<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
-
-pub(super) type Rest = BTreeMap<String, IgnoredAny>;
+use crate::wire::{OneOrMany, Rest, Str};
 
 #[derive(Deserialize)]
 pub(super) struct Request<'a> {
@@ -168,38 +162,6 @@ pub(super) struct ResponseFormat<'a> {
 pub(super) struct JsonSchema<'a> {
     #[serde(borrow, default)]
     pub(super) schema: Option<&'a RawValue>,
-}
-
-/// A plain string, or a list. Written by hand: serde's untagged enums buffer, which copies and loses raw values.
-pub(super) enum OneOrMany<'a, T> {
-    One(Cow<'a, str>),
-    Many(Vec<T>),
-}
-
-impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<'a, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either<'a, T>(PhantomData<(&'a str, T)>);
-        impl<'de: 'a, 'a, T: Deserialize<'de>> Visitor<'de> for Either<'a, T> {
-            type Value = OneOrMany<'a, T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or an array")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(OneOrMany::One(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(OneOrMany::One(Cow::Owned(text.to_owned())))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut all = Vec::new();
-                while let Some(item) = items.next_element()? {
-                    all.push(item);
-                }
-                Ok(OneOrMany::Many(all))
-            }
-        }
-        deserializer.deserialize_any(Either(PhantomData))
-    }
 }
 
 /// `"auto"` and its like, or an object that names a function.

@@ -3,10 +3,10 @@
 //! Source: "Errors", <https://platform.claude.com/docs/en/api/errors>. `error.details.error_code` and `error.type`
 //! decide, then the status.
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use meridian_llm::error::openai_error_body;
 use meridian_llm::failure::identifier;
-use meridian_llm::{ErrorCode, ErrorReply, Failure, FailureClass};
+use meridian_llm::{Dialect, ErrorReply, Failure, FailureClass};
 
 use super::wire::{ErrorBody, ErrorInner};
 use crate::retry_after::retry_after;
@@ -15,7 +15,7 @@ use crate::status;
 pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
     let parsed = serde_json::from_slice::<ErrorBody<'_>>(body).ok();
     let mut failure = match &parsed {
-        Some(body) => of_error(&body.error, Some(status)),
+        Some(parsed) => of_error(&parsed.error, Some(status), body),
         None => plain(status::judge(status)),
     };
     failure.status = Some(status.as_u16());
@@ -25,10 +25,10 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
 
 /// An `error` inside a 200: a stream event or a whole body. `None` when `data` is no error.
 pub(super) fn in_band(data: &[u8]) -> Option<Failure> {
-    serde_json::from_slice::<ErrorBody<'_>>(data).ok().map(|body| of_error(&body.error, None))
+    serde_json::from_slice::<ErrorBody<'_>>(data).ok().map(|parsed| of_error(&parsed.error, None, data))
 }
 
-fn of_error(error: &ErrorInner<'_>, status: Option<StatusCode>) -> Failure {
+fn of_error(error: &ErrorInner<'_>, status: Option<StatusCode>, body: &[u8]) -> Failure {
     let detail = error.details.as_ref().and_then(|details| details.error_code.as_ref()).map(|code| &*code.0);
     // A 5xx is never the client's mistake, whatever its body says.
     let failed = status.is_some_and(|status| status.is_server_error());
@@ -40,7 +40,7 @@ fn of_error(error: &ErrorInner<'_>, status: Option<StatusCode>) -> Failure {
         .or_else(|| status.map(status::judge));
     let mut failure = plain(judged.unwrap_or((FailureClass::Provider, "the upstream sent an unknown error")));
     failure.code = detail.or(Some(&error.kind.0)).and_then(identifier);
-    failure.reply = reply(failure.class, error, status);
+    failure.reply = reply(failure.class, status, body);
     failure
 }
 
@@ -48,16 +48,12 @@ const fn plain((class, message): (FailureClass, &'static str)) -> Failure {
     Failure::new(class, message)
 }
 
-/// Only what concerns the client's own request goes back, in the client's dialect.
-fn reply(class: FailureClass, error: &ErrorInner<'_>, status: Option<StatusCode>) -> Option<ErrorReply> {
-    let code = match class {
-        FailureClass::Client => ErrorCode::InvalidRequest,
-        FailureClass::ContextLength => ErrorCode::ContextLengthExceeded,
-        FailureClass::Refusal => ErrorCode::ContentRefused,
-        _ => return None,
-    };
-    let body = openai_error_body(&error.message.0, code.row().openai_type, None, Some(code.as_str()));
-    Some(ErrorReply { status: status::for_client(status), body })
+/// Only what concerns the client's own request goes back.
+fn reply(class: FailureClass, status: Option<StatusCode>, body: &[u8]) -> Option<ErrorReply> {
+    use FailureClass::{Client, ContextLength, Refusal};
+    let concerns = matches!(class, Client | ContextLength | Refusal);
+    let body = concerns.then(|| Bytes::copy_from_slice(body))?;
+    Some(ErrorReply { status: status::for_client(status), dialect: Dialect::Anthropic, body })
 }
 
 fn by_detail(code: &str) -> Option<(FailureClass, &'static str)> {

@@ -1,10 +1,12 @@
-//! Anthropic's Messages API, translated both ways from OpenAI chat completions.
+//! Anthropic's Messages API. Clients that speak it have their bytes passed through; for those that speak OpenAI's chat
+//! completions requests, answers and streams are translated.
 //!
 //! Source: Anthropic API reference, "Messages" and "Streaming messages", <https://platform.claude.com/docs/en/api/messages>,
 //! and the types of anthropic-python 2.12.
 
 mod auth;
 mod error;
+mod pass_through;
 mod request;
 mod response;
 mod stream;
@@ -13,8 +15,7 @@ mod wire;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use meridian_llm::openai::ChatRequestBody;
-use meridian_llm::{ClientError, Failure};
+use meridian_llm::{ClientError, ClientRequest, Failure};
 
 use crate::fused::Fused;
 use crate::{AuthError, CallContext, Capabilities, ClientAnswer, Dialect, Provider, StreamTranslator, UpstreamRequest};
@@ -30,7 +31,6 @@ impl Provider for Anthropic {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             dialect: Dialect::Anthropic,
-            pass_through: false,
             many_choices: false,
             log_probabilities: false,
             json_object: false,
@@ -42,7 +42,7 @@ impl Provider for Anthropic {
         UpstreamRequest { headers: request::headers(false), ..UpstreamRequest::get("/models") }
     }
 
-    fn chat_request(&self, request: &ChatRequestBody, upstream_model: &str) -> Result<UpstreamRequest, ClientError> {
+    fn chat_request(&self, request: &ClientRequest, upstream_model: &str) -> Result<UpstreamRequest, ClientError> {
         request::build(request, upstream_model)
     }
 
@@ -51,11 +51,17 @@ impl Provider for Anthropic {
     }
 
     fn chat_response(&self, context: &CallContext, body: &Bytes) -> Result<ClientAnswer, Failure> {
-        response::translate(context, body)
+        match context.endpoint.dialect() {
+            Dialect::Anthropic => pass_through::answer(context.endpoint, body),
+            Dialect::OpenAi => response::translate(context, body),
+        }
     }
 
     fn stream(&self, context: CallContext) -> Box<dyn StreamTranslator> {
-        Box::new(Fused::new(stream::Translator::new(context)))
+        match context.endpoint.dialect() {
+            Dialect::Anthropic => Box::new(Fused::new(pass_through::Forwarder::default())),
+            Dialect::OpenAi => Box::new(Fused::new(stream::Translator::new(context))),
+        }
     }
 
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {

@@ -1,11 +1,12 @@
-//! From a chat completions request to a Messages request.
+//! A client's Messages request with another model name; or one made of a chat completions request.
 
 use std::borrow::Cow;
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
-use meridian_llm::openai::{ChatRequestBody, parse_request};
-use meridian_llm::{ChatRequest, ClientError, ResponseFormat, Sampling, Tool, ToolChoice, json};
+use meridian_llm::{
+    ChatRequest, ClientError, ClientRequest, Dialect, Endpoint, ResponseFormat, Sampling, Tool, ToolChoice, json,
+};
 use serde_json::value::RawValue;
 
 use super::{turns, wire};
@@ -18,8 +19,37 @@ const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 /// more than chat answers use; who wants more says so.
 const DEFAULT_MAX_TOKENS: u64 = 8192;
 
-pub(super) fn build(request: &ChatRequestBody, upstream_model: &str) -> Result<UpstreamRequest, ClientError> {
-    let mut chat = parse_request(request.bytes())?;
+pub(super) fn build(request: &ClientRequest, upstream_model: &str) -> Result<UpstreamRequest, ClientError> {
+    match request.dialect() {
+        Dialect::Anthropic => Ok(passed_on(request, upstream_model)),
+        Dialect::OpenAi => translated(request, upstream_model),
+    }
+}
+
+/// The client's own bytes. Its betas and its version of the dialect go with them.
+fn passed_on(request: &ClientRequest, upstream_model: &str) -> UpstreamRequest {
+    let path = match request.endpoint() {
+        Endpoint::CountTokens => "/messages/count_tokens",
+        Endpoint::Messages | Endpoint::ChatCompletions => "/messages",
+    };
+    let mut headers = headers(request.head().stream);
+    for name in request.headers().keys() {
+        headers.remove(name);
+        for value in request.headers().get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    UpstreamRequest {
+        method: Method::POST,
+        path_and_query: path.to_owned(),
+        headers,
+        body: request.rewritten(upstream_model),
+        adjusted: Vec::new(),
+    }
+}
+
+fn translated(request: &ClientRequest, upstream_model: &str) -> Result<UpstreamRequest, ClientError> {
+    let mut chat = request.canonical()?;
     let mut adjusted = std::mem::take(&mut chat.unknown);
     let stream = chat.stream;
     let body = translate(chat, upstream_model, &mut adjusted)?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::BytesMut;
+use meridian_llm::anthropic::Counts;
 use meridian_llm::openai::ChunkWriter;
 use meridian_llm::{Failure, FinishReason, StreamEvent};
 use meridian_sse::Event;
@@ -20,7 +21,7 @@ pub(super) struct Translator {
     context: CallContext,
     /// Set by `message_start`: id and model come from there.
     writer: Option<ChunkWriter>,
-    counts: wire::Counts,
+    counts: Counts,
     /// Calls whose block is open, by block index.
     open_calls: BTreeMap<u64, OpenCall>,
     calls: u32,
@@ -72,14 +73,7 @@ impl StreamTranslator for Translator {
 
 impl Translator {
     pub(super) fn new(context: CallContext) -> Self {
-        Self {
-            context,
-            writer: None,
-            counts: wire::Counts::default(),
-            open_calls: BTreeMap::new(),
-            calls: 0,
-            finish: None,
-        }
+        Self { context, writer: None, counts: Counts::default(), open_calls: BTreeMap::new(), calls: 0, finish: None }
     }
 
     fn message_start(&mut self, message: wire::Message<'_>) -> Result<Step, Failure> {
@@ -145,7 +139,7 @@ impl Translator {
         }
     }
 
-    fn message_delta(&mut self, delta: Option<wire::Delta<'_>>, counts: Option<wire::Counts>) -> Result<Step, Failure> {
+    fn message_delta(&mut self, delta: Option<wire::Delta<'_>>, counts: Option<Counts>) -> Result<Step, Failure> {
         self.counts.update(counts.unwrap_or_default());
         let reason = delta.and_then(|delta| delta.stop_reason).map(|reason| wire::finish_reason(&reason.0));
         let mut step = match reason {

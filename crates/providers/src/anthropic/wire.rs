@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use meridian_llm::{FinishReason, Usage};
+use meridian_llm::FinishReason;
+use meridian_llm::anthropic::Counts;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -231,50 +232,6 @@ pub(super) struct ErrorInner<'a> {
 pub(super) struct ErrorDetails<'a> {
     #[serde(borrow, default)]
     pub(super) error_code: Option<Str<'a>>,
-}
-
-/// Token counts. In a stream, each that is present replaces what was known: they are cumulative.
-#[derive(Deserialize, Default, Clone, Copy)]
-pub(super) struct Counts {
-    #[serde(default)]
-    input_tokens: Option<u64>,
-    #[serde(default)]
-    cache_creation_input_tokens: Option<u64>,
-    #[serde(default)]
-    cache_read_input_tokens: Option<u64>,
-    #[serde(default)]
-    output_tokens: Option<u64>,
-    #[serde(default)]
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Deserialize, Default, Clone, Copy)]
-struct OutputDetails {
-    #[serde(default)]
-    thinking_tokens: Option<u64>,
-}
-
-impl Counts {
-    pub(super) fn update(&mut self, newer: Self) {
-        self.input_tokens = newer.input_tokens.or(self.input_tokens);
-        self.cache_creation_input_tokens = newer.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
-        self.cache_read_input_tokens = newer.cache_read_input_tokens.or(self.cache_read_input_tokens);
-        self.output_tokens = newer.output_tokens.or(self.output_tokens);
-        self.output_tokens_details = newer.output_tokens_details.or(self.output_tokens_details);
-    }
-
-    /// The API's `input_tokens` leaves cached ones out; ours include them.
-    pub(super) fn usage(&self) -> Usage {
-        let written = self.cache_creation_input_tokens.unwrap_or(0);
-        let read = self.cache_read_input_tokens.unwrap_or(0);
-        Usage {
-            prompt_tokens: self.input_tokens.unwrap_or(0).saturating_add(written).saturating_add(read),
-            completion_tokens: self.output_tokens.unwrap_or(0),
-            cached_tokens: read,
-            cache_write_tokens: written,
-            reasoning_tokens: self.output_tokens_details.and_then(|d| d.thinking_tokens).unwrap_or(0),
-        }
-    }
 }
 
 /// `stop_reason` in canonical form. `pause_turn` comes with server tools only, which translation never asks for.

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use meridian_llm::failure::identifier;
-use meridian_llm::{ErrorReply, Failure, FailureClass};
+use meridian_llm::{Dialect, ErrorReply, Failure, FailureClass};
 
 use super::wire::{ErrorBody, ErrorInner};
 use crate::retry_after::retry_after;
@@ -41,7 +41,7 @@ pub(super) fn in_band(data: &[u8]) -> Failure {
 fn reply(class: FailureClass, status: Option<StatusCode>, body: Option<Bytes>) -> Option<ErrorReply> {
     use FailureClass::{Client, ContextLength, Refusal};
     let body = body.filter(|_| matches!(class, Client | ContextLength | Refusal))?;
-    Some(ErrorReply { status: status::for_client(status), body })
+    Some(ErrorReply { status: status::for_client(status), dialect: Dialect::OpenAi, body })
 }
 
 fn code_of(error: &ErrorInner<'_>) -> Option<String> {

@@ -1,19 +1,20 @@
 //! Any upstream that speaks OpenAI's chat completions: OpenAI itself, vLLM, Ollama, DeepSeek, and many more.
 //!
-//! Bytes pass through both ways. Only the model name, `stream_options` and the credential change; each answer and each
-//! stream event is judged in one scan and forwarded as it came.
+//! Bytes of clients that speak the same pass through both ways. Only the model name, `stream_options` and the credential
+//! change; each answer and each stream event is judged in one scan and forwarded as it came. For clients that speak
+//! Anthropic's Messages, `translate` turns requests, answers and streams.
 
 mod auth;
 mod error;
 mod request;
 mod response;
 mod stream;
+mod translate;
 mod wire;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use meridian_llm::openai::ChatRequestBody;
-use meridian_llm::{ClientError, Failure};
+use meridian_llm::{ClientError, ClientRequest, Failure};
 
 use crate::fused::Fused;
 use crate::{AuthError, CallContext, Capabilities, ClientAnswer, Dialect, Provider, StreamTranslator, UpstreamRequest};
@@ -29,7 +30,6 @@ impl Provider for OpenAiCompatible {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             dialect: Dialect::OpenAi,
-            pass_through: true,
             many_choices: true,
             log_probabilities: true,
             json_object: true,
@@ -37,20 +37,26 @@ impl Provider for OpenAiCompatible {
         }
     }
 
-    fn chat_request(&self, request: &ChatRequestBody, upstream_model: &str) -> Result<UpstreamRequest, ClientError> {
-        Ok(request::build(request, upstream_model))
+    fn chat_request(&self, request: &ClientRequest, upstream_model: &str) -> Result<UpstreamRequest, ClientError> {
+        request::build(request, upstream_model)
     }
 
     fn authorize(&self, headers: &mut HeaderMap, secret: &str) -> Result<(), AuthError> {
         auth::authorize(headers, secret)
     }
 
-    fn chat_response(&self, _: &CallContext, body: &Bytes) -> Result<ClientAnswer, Failure> {
-        response::translate(body)
+    fn chat_response(&self, context: &CallContext, body: &Bytes) -> Result<ClientAnswer, Failure> {
+        match context.endpoint.dialect() {
+            Dialect::OpenAi => response::pass_on(body),
+            Dialect::Anthropic => translate::answer(context, body),
+        }
     }
 
     fn stream(&self, context: CallContext) -> Box<dyn StreamTranslator> {
-        Box::new(Fused::new(stream::Translator::new(context.include_usage)))
+        match context.endpoint.dialect() {
+            Dialect::OpenAi => Box::new(Fused::new(stream::Translator::new(context.include_usage))),
+            Dialect::Anthropic => Box::new(Fused::new(translate::Translator::new(context))),
+        }
     }
 
     fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {

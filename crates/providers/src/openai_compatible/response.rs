@@ -2,12 +2,18 @@
 
 use bytes::Bytes;
 use meridian_llm::Failure;
-use meridian_llm::openai::inspect_answer;
+use meridian_llm::openai::{AnswerFacts, inspect_answer};
 
 use super::error;
 use crate::ClientAnswer;
 
-pub(super) fn translate(body: &Bytes) -> Result<ClientAnswer, Failure> {
+pub(super) fn pass_on(body: &Bytes) -> Result<ClientAnswer, Failure> {
+    let facts = judge(body)?;
+    Ok(ClientAnswer { body: body.clone(), usage: facts.usage })
+}
+
+/// What a body holds, once it is known to be an answer.
+pub(super) fn judge(body: &[u8]) -> Result<AnswerFacts, Failure> {
     let facts = inspect_answer(body).map_err(|_| Failure::malformed("the answer is not a JSON object"))?;
     if facts.error {
         return Err(error::in_band(body));
@@ -15,5 +21,5 @@ pub(super) fn translate(body: &Bytes) -> Result<ClientAnswer, Failure> {
     if !facts.has_choices {
         return Err(Failure::malformed("the answer has no choices"));
     }
-    Ok(ClientAnswer { body: body.clone(), usage: facts.usage })
+    Ok(facts)
 }

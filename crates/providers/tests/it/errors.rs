@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use meridian_llm::FailureClass as F;
+use meridian_llm::{Dialect, FailureClass as F};
 
 use crate::support::provider;
 
@@ -75,8 +75,13 @@ fn openai_errors_by_code_then_by_status() {
 fn a_client_error_of_the_same_dialect_goes_back_as_it_came() {
     let body = r#"{"error": {"message": "Invalid 'temperature'", "type": "invalid_request_error", "param": "temperature", "code": "decimal_above_max_value"}}"#;
     let failure = provider("openai_compatible").classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes());
+    let error = failure.client_error();
     let reply = failure.reply.unwrap();
-    assert_eq!((reply.status, &*reply.body), (400, body.as_bytes()));
+    assert_eq!((reply.status, &*reply.body_in(Dialect::OpenAi, &error, "r")), (400, body.as_bytes()));
+    assert_eq!(
+        reply.body_in(Dialect::Anthropic, &error, "r"),
+        r#"{"type":"error","error":{"type":"invalid_request_error","message":"temperature: Invalid 'temperature'"},"request_id":"r"}"#
+    );
 }
 
 #[test]
@@ -140,12 +145,14 @@ fn an_anthropic_spend_limit_is_about_the_account_though_it_comes_as_429() {
 }
 
 #[test]
-fn an_anthropic_refusal_of_the_request_reaches_the_client_in_openai_shape() {
-    let body = r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 2 tokens > 1 maximum"}}"#;
-    let reply =
-        provider("anthropic").classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes()).reply.unwrap();
+fn an_anthropic_refusal_of_the_request_reaches_clients_of_both_dialects() {
+    let body = r#"{"type":"error", "error":{"type":"invalid_request_error","message":"prompt is too long: 2 tokens > 1 maximum"},"request_id":"req_1"}"#;
+    let failure = provider("anthropic").classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes());
+    let error = failure.client_error();
+    let reply = failure.reply.unwrap();
     assert_eq!(
-        reply.body,
+        reply.body_in(Dialect::OpenAi, &error, "r"),
         r#"{"error":{"message":"prompt is too long: 2 tokens > 1 maximum","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}"#
     );
+    assert_eq!(reply.body_in(Dialect::Anthropic, &error, "r"), body, "agents match on the wording");
 }

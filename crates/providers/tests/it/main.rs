@@ -7,5 +7,7 @@ mod anthropic_requests;
 mod anthropic_streams;
 mod battery;
 mod errors;
+mod messages_pass_through;
+mod messages_translated;
 mod openai_compatible;
 mod support;

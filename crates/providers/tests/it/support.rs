@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use meridian_llm::openai::ChatRequestBody;
-use meridian_llm::{Failure, Usage};
+use http::HeaderMap;
+use meridian_llm::{ClientRequest, Endpoint, Failure, Usage};
 use meridian_providers::{CallContext, Provider, find};
 use meridian_sse::Framer;
 
@@ -39,11 +39,19 @@ pub(crate) fn golden(name: &str, actual: &str) {
 }
 
 pub(crate) fn context(include_usage: bool) -> CallContext {
-    CallContext { upstream_model: "upstream-model".into(), include_usage, created: CREATED }
+    context_of(Endpoint::ChatCompletions, include_usage)
 }
 
-pub(crate) fn request(body: &str) -> ChatRequestBody {
-    ChatRequestBody::parse(Bytes::copy_from_slice(body.as_bytes())).unwrap()
+pub(crate) fn context_of(endpoint: Endpoint, include_usage: bool) -> CallContext {
+    CallContext { endpoint, upstream_model: "upstream-model".into(), include_usage, created: CREATED }
+}
+
+pub(crate) fn request(body: &str) -> ClientRequest {
+    request_to(Endpoint::ChatCompletions, body)
+}
+
+pub(crate) fn request_to(endpoint: Endpoint, body: &str) -> ClientRequest {
+    ClientRequest::parse(endpoint, &HeaderMap::new(), Bytes::copy_from_slice(body.as_bytes())).unwrap()
 }
 
 /// What a client saw of a stream, and how it ended.
@@ -58,8 +66,8 @@ pub(crate) struct Outcome {
 }
 
 /// Runs a stream that arrives in `chunks` and then ends cleanly.
-pub(crate) fn run<'a>(name: &str, include_usage: bool, chunks: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
-    let mut translator = provider(name).stream(context(include_usage));
+pub(crate) fn run<'a>(name: &str, context: CallContext, chunks: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    let mut translator = provider(name).stream(context);
     let mut framer = Framer::default();
     let mut outcome = Outcome::default();
     let mut steps = Vec::new();
@@ -96,5 +104,10 @@ pub(crate) fn run<'a>(name: &str, include_usage: bool, chunks: impl IntoIterator
 
 /// The whole stream in one piece.
 pub(crate) fn run_whole(name: &str, include_usage: bool, stream: &str) -> Outcome {
-    run(name, include_usage, [stream.as_bytes()])
+    run(name, context(include_usage), [stream.as_bytes()])
+}
+
+/// The whole stream in one piece, for a client that called `/v1/messages`.
+pub(crate) fn run_messages(name: &str, stream: &str) -> Outcome {
+    run(name, context_of(Endpoint::Messages, true), [stream.as_bytes()])
 }
