@@ -4,6 +4,7 @@ use futures::future::join_all;
 use http_body_util::BodyExt;
 use meridian_sim::{Match, Rule};
 
+use crate::messages;
 use crate::support::{Sandbox, Setup, ask, ask_streamed, events, eventually, metric, start};
 
 const REQUESTS: usize = 240;
@@ -29,9 +30,10 @@ fn disturb(sandbox: &Sandbox) {
     }
 }
 
-/// One request as one kind of client: patient and whole, patient and streamed, or gone after the first frame.
+/// One request as one kind of client: patient and whole, patient and streamed, or gone after the first frame; and the same of
+/// the other dialect.
 async fn client(sandbox: &Sandbox, number: usize) {
-    match number % 3 {
+    match number % 6 {
         0 => {
             let answer = sandbox.chat(ask("chat")).await;
             let status = answer.status.as_u16();
@@ -48,13 +50,30 @@ async fn client(sandbox: &Sandbox, number: usize) {
                 assert!(answer.json()["error"].is_object());
             }
         }
-        _ => drop(sandbox.stream(ask_streamed("chat")).await.into_body().frame().await),
+        2 => drop(sandbox.stream(ask_streamed("chat")).await.into_body().frame().await),
+        3 => {
+            let answer = messages::send(sandbox, messages::ask("chat")).await;
+            let status = answer.status.as_u16();
+            assert!(matches!(status, 200 | 429 | 502 | 503), "{status}: {:?}", answer.body);
+            assert_eq!(answer.json()["type"], if status == 200 { "message" } else { "error" });
+        }
+        4 => {
+            let answer = messages::send(sandbox, messages::ask_streamed("chat")).await;
+            if answer.status == 200 {
+                let (last, _) = messages::events(&answer.body).pop().unwrap();
+                assert!(last == "message_stop" || last == "error", "never a silent end: {last}");
+            } else {
+                assert_eq!(answer.json()["type"], "error");
+            }
+        }
+        _ => drop(messages::stream(sandbox, messages::ask_streamed("chat")).await.into_body().frame().await),
     }
 }
 
 #[tokio::test]
 async fn every_request_ends_exactly_once() {
-    let sandbox = start(Setup { max_in_flight: 1000, ..Setup::default() }).await;
+    let codecs = ["openai_compatible", "anthropic"];
+    let sandbox = start(Setup { codecs, max_in_flight: 1000, ..Setup::default() }).await;
     disturb(&sandbox);
     for batch in 0..REQUESTS / 40 {
         join_all((0..40).map(|i| client(&sandbox, batch * 40 + i))).await;

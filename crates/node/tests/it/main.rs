@@ -8,6 +8,7 @@ mod failover;
 mod fleet;
 mod lifecycle;
 mod limits;
+mod messages;
 mod pass_through;
 mod streams;
 mod support;
