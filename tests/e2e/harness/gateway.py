@@ -1,10 +1,11 @@
-"""A node's HTTP, by the openai SDK and by hand."""
+"""A node's HTTP, by the openai and anthropic SDKs and by hand."""
 
 import http.client
 import json
 import time
 from dataclasses import dataclass, field
 
+import anthropic
 import openai
 
 
@@ -23,6 +24,10 @@ class Gateway:
     def openai(self, **options: object) -> openai.OpenAI:
         defaults: dict = {"base_url": f"{self.base}/v1", "api_key": self.key, "max_retries": 0, "timeout": 30}
         return openai.OpenAI(**{**defaults, **options})
+
+    def anthropic(self, **options: object) -> anthropic.Anthropic:
+        defaults: dict = {"base_url": self.base, "api_key": self.key, "max_retries": 0, "timeout": 30}
+        return anthropic.Anthropic(**{**defaults, **options})
 
     def get(self, path: str, timeout: float = 2.0) -> tuple[int, str]:
         """Status and body."""

@@ -1,7 +1,9 @@
 //! Anthropic's Messages dialect: the second one that clients speak to the gateway.
 //!
 //! Source: Anthropic API reference, "Messages", "Streaming messages" and "Errors",
-//! <https://platform.claude.com/docs/en/api/messages>, and the types of anthropic-python 2.12.
+//! <https://platform.claude.com/docs/en/api/messages>, and the types of anthropic-python 2.12. Versions 2023-06-01 and
+//! 2026-10-21 (<https://platform.claude.com/docs/en/api/versioning>) differ in what requests may hold, which is left to the
+//! upstream to judge; answers, streams and errors have one form in both.
 
 mod answer;
 mod event;
