@@ -19,4 +19,4 @@ pub use event::{EventFacts, EventKind, inspect_event};
 pub use parse::parse_request;
 pub use request::MessagesRequestBody;
 pub use usage::Counts;
-pub use write::{EventWriter, OutOfOrder, message_stop, response_body};
+pub use write::{EventWriter, OutOfOrder, message_stop, response_body, tool_id};

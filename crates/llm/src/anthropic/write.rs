@@ -2,6 +2,8 @@
 
 mod wire;
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
 
@@ -71,6 +73,7 @@ impl EventWriter {
                 self.delta(out, Delta::ThinkingDelta { thinking });
             }
             StreamEvent::ToolCallStart { index, id, name } => {
+                let id = &tool_id(id);
                 self.switch(out, Open::Call(*index), Block::ToolUse { id, name, input: wire::no_input() });
             }
             StreamEvent::ToolCallArguments { index, fragment } => {
@@ -136,11 +139,22 @@ pub fn response_body(response: &ChatResponse<'_>) -> Result<Bytes, serde_json::E
     if let Some(text) = response.text.as_deref().filter(|text| !text.is_empty()) {
         content.push(Block::Text { text });
     }
-    for (id, name, arguments) in &response.tool_calls {
+    let calls: Vec<_> =
+        response.tool_calls.iter().map(|(id, name, arguments)| (tool_id(id), name, arguments)).collect();
+    for (id, name, arguments) in &calls {
         content.push(Block::ToolUse { id, name, input: input(arguments)? });
     }
     let stop_reason = Some(response.finish.as_anthropic());
     Ok(json::to_bytes(&Message::new(&response.id, &response.model, content, stop_reason, &response.usage)))
+}
+
+/// Ids of tool calls in this dialect have letters, digits, `_` and `-` only. Other providers' (Kimi's `functions.f:0`) are
+/// mapped, the same way in calls and in results, so that they still match and so that a conversation that began elsewhere
+/// may go on at Anthropic.
+#[must_use]
+pub fn tool_id(id: &str) -> Cow<'_, str> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if id.chars().all(fits) { id.into() } else { id.chars().map(|c| if fits(c) { c } else { '_' }).collect() }
 }
 
 /// The arguments of a call as written; none at all stand for no arguments.

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use meridian_llm::{AssistantPart, ClientError, Message, Part};
+use meridian_llm::{AssistantPart, ClientError, Message, Part, anthropic};
 
 use super::wire::{Block, Source, Turn};
 
@@ -105,9 +105,10 @@ fn split_data(url: &str) -> Option<(&str, &str)> {
     Some((media_type, data))
 }
 
-/// Ids there have letters, digits, `_` and `-` only. Other providers' ids (a conversation may have begun elsewhere)
-/// are mapped the same way in calls and in results, so that they still match.
+/// As the API takes it; one that fits already is not copied.
 fn tool_id(id: Cow<'_, str>) -> Cow<'_, str> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if id.chars().all(fits) { id } else { id.chars().map(|c| if fits(c) { c } else { '_' }).collect::<String>().into() }
+    match anthropic::tool_id(&id) {
+        Cow::Borrowed(_) => id,
+        Cow::Owned(mapped) => mapped.into(),
+    }
 }

@@ -48,7 +48,7 @@ fn blocks_open_and_close_as_kinds_change_and_the_end_says_why_and_how_much() {
         StreamEvent::Text("b".into()),
         StreamEvent::ToolCallStart { index: 0, id: "c0".into(), name: "f".into() },
         StreamEvent::ToolCallArguments { index: 0, fragment: "{\"a".into() },
-        StreamEvent::ToolCallStart { index: 1, id: "c1".into(), name: "g".into() },
+        StreamEvent::ToolCallStart { index: 1, id: "functions.g:1".into(), name: "g".into() },
         StreamEvent::Finish(FinishReason::ToolCalls),
         StreamEvent::Usage(usage),
     ]);
@@ -66,7 +66,7 @@ fn blocks_open_and_close_as_kinds_change_and_the_end_says_why_and_how_much() {
             r#"{content_block_start,"index":2,"content_block":{"type":"tool_use","id":"c0","name":"f","input":{}}}"#,
             r#"{content_block_delta,"index":2,"delta":{"type":"input_json_delta","partial_json":"{\"a"}}"#,
             r#"{content_block_stop,"index":2}"#,
-            r#"{content_block_start,"index":3,"content_block":{"type":"tool_use","id":"c1","name":"g","input":{}}}"#,
+            r#"{content_block_start,"index":3,"content_block":{"type":"tool_use","id":"functions_g_1","name":"g","input":{}}}"#,
             r#"{content_block_stop,"index":3}"#,
             r#"{message_delta,"delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"input_tokens":6,"cache_creation_input_tokens":0,"cache_read_input_tokens":4,"output_tokens":7}}"#,
             "{message_stop}",
@@ -97,10 +97,10 @@ fn answer<'a>(calls: Vec<(&'a str, &'a str, &'a str)>) -> ChatResponse<'a> {
 
 #[test]
 fn a_whole_answer_has_its_blocks_in_order() {
-    let body = response_body(&answer(vec![("c", "f", "{\"a\": 1.50}"), ("d", "g", "")])).unwrap();
+    let body = response_body(&answer(vec![("c", "f", "{\"a\": 1.50}"), ("d.1", "g", "")])).unwrap();
     assert_eq!(
         body,
-        r#"{"id":"m1","type":"message","role":"assistant","model":"up","content":[{"type":"thinking","thinking":"hm","signature":""},{"type":"text","text":"hi"},{"type":"tool_use","id":"c","name":"f","input":{"a": 1.50}},{"type":"tool_use","id":"d","name":"g","input":{}}],"stop_reason":"max_tokens","stop_sequence":null,"usage":{"input_tokens":3,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":4}}"#
+        r#"{"id":"m1","type":"message","role":"assistant","model":"up","content":[{"type":"thinking","thinking":"hm","signature":""},{"type":"text","text":"hi"},{"type":"tool_use","id":"c","name":"f","input":{"a": 1.50}},{"type":"tool_use","id":"d_1","name":"g","input":{}}],"stop_reason":"max_tokens","stop_sequence":null,"usage":{"input_tokens":3,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":4}}"#
     );
 }
 
