@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from harness import real_model
+from harness.gateway import Gateway
 from harness.local import Local
 from harness.ports import free_ports
 from harness.process import Process
@@ -31,7 +32,7 @@ ASK = [{"role": "user", "content": "What is the capital of France? Answer with o
 
 
 @pytest.fixture(scope="module")
-def client(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
+def gateway(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     port = free_ports(1)
     log = tmp_path_factory.mktemp("model") / "server.log"
     server = Process("model", [sys.executable, str(Path(real_model.__file__)), str(port)], log)
@@ -40,9 +41,14 @@ def client(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[o
         local.operator.apply(RESOURCES.format(port=port))
         served = lambda: local.gateway("us-west").chat(model="smollm2", max_tokens=1, timeout=30).status == 200
         eventually("the model answers", served, 60)
-        yield local.gateway("us-west").openai(timeout=60)
+        yield local.gateway("us-west")
     finally:
         server.kill()
+
+
+@pytest.fixture
+def client(gateway: Gateway) -> openai.OpenAI:
+    return gateway.openai(timeout=60)
 
 
 def test_a_real_model_answers(client: openai.OpenAI) -> None:
@@ -68,3 +74,15 @@ def test_what_only_this_server_knows_passes_through(client: openai.OpenAI) -> No
     )
     assert len(answer.choices[0].logprobs.content[0].top_logprobs) == 2
     assert "timings" in answer.model_extra, "fields that OpenAI does not have are kept"
+
+
+def test_a_real_model_answers_clients_of_anthropics_dialect(gateway: Gateway) -> None:
+    client = gateway.anthropic(timeout=60)
+    same = {"model": "smollm2", "max_tokens": 12, "messages": ASK, "system": "You talk a lot."}
+    whole = client.messages.create(**same, extra_body={"temperature": 0})
+    assert whole.content[0].text.strip() and 1 <= whole.usage.output_tokens <= 12 and whole.usage.input_tokens > 10
+    with client.messages.stream(**same, extra_body={"temperature": 0}) as stream:
+        text = "".join(stream.text_stream)
+        final = stream.get_final_message()
+    assert text == whole.content[0].text == final.content[0].text
+    assert (final.stop_reason, final.usage.output_tokens) == (whole.stop_reason, whole.usage.output_tokens)
