@@ -215,3 +215,34 @@ fn into_response(reply: Reply) -> Response {
 fn as_text(value: &HeaderValue) -> &str {
     value.to_str().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, has_version: bool, expected: Dialect) {
+        let mut request = Request::new(axum::body::Body::empty());
+        *request.uri_mut() = path.parse().unwrap();
+        if has_version {
+            request.headers_mut().insert(ANTHROPIC_VERSION, HeaderValue::from_static("2023-06-01"));
+        }
+        assert_eq!(dialect_of(&request), expected, "{path} {has_version}");
+    }
+
+    #[test]
+    fn the_path_says_which_dialect_is_spoken_and_the_version_header_where_it_does_not() {
+        use Dialect::{Anthropic, OpenAi};
+        for has_version in [false, true] {
+            for path in ["/v1/messages", "/v1/messages?beta=true", "/v1/messages/count_tokens", "/v1/messages/batches"]
+            {
+                check(path, has_version, Anthropic);
+            }
+            check("/v1/chat/completions", has_version, OpenAi);
+        }
+        for path in ["/v1/models", "/v1/models/v1/messages", "/v1/messagesque", "/nothing"] {
+            check(path, false, OpenAi);
+            check(path, true, Anthropic);
+        }
+    }
+}
