@@ -10,13 +10,14 @@ use meridian_resilience::{MAX_ATTEMPTS, Next, Timeline, after_failure};
 use meridian_routing::Candidate;
 use meridian_types::{ErrorCode, ModelName};
 use meridian_upstream::SendError;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, Span};
 
+use crate::account::Account;
 use crate::node::Node;
-use crate::snapshot::{Account, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::source::{self, Source};
-use crate::target::{Target, Ticket};
+use crate::target::Target;
+use crate::ticket::Ticket;
 
 /// Start-up events held back while no content has come. Providers send a handful; more is commitment enough.
 const MAX_HELD_EVENTS: usize = 64;
@@ -33,19 +34,14 @@ pub(crate) struct Attempts<'a> {
 /// A target that has begun to answer.
 pub(crate) struct Served {
     pub(crate) answer: Answer,
-    pub(crate) lease: Lease,
+    /// What holds places at the target while its answer goes on.
+    pub(crate) ticket: Ticket,
     /// Which public model it is: the one asked for, or a fallback.
     pub(crate) model: ModelName,
     /// Targets asked, this one included.
     pub(crate) attempts: usize,
     /// Parameters that were dropped or clamped.
     pub(crate) adjusted: Vec<String>,
-}
-
-/// What holds places at a target while its answer goes on.
-pub(crate) struct Lease {
-    pub(crate) ticket: Ticket,
-    _slot: OwnedSemaphorePermit,
 }
 
 /// The beginning of an answer.
@@ -93,16 +89,16 @@ impl Attempts<'_> {
                     if elsewhere { continue } else { break }
                 }
             };
-            let Some(mut lease) = lease(account, target, candidate.last_resort) else { continue };
+            let Some(mut ticket) = Ticket::begin(account, target, candidate.last_resort) else { continue };
             lost.attempts += 1;
             let adjusted = translated.adjusted.clone();
             match self.ask(account, target, translated).await {
                 Ok((answer, first_token)) => {
-                    self.settle(&mut lease, Ok(first_token));
-                    return Ok(Served { answer, lease, model: candidate.model, attempts: lost.attempts, adjusted });
+                    self.settle(&mut ticket, Ok(first_token));
+                    return Ok(Served { answer, ticket, model: candidate.model, attempts: lost.attempts, adjusted });
                 }
                 Err(failure) => {
-                    self.settle(&mut lease, Err(&failure));
+                    self.settle(&mut ticket, Err(&failure));
                     let next = after_failure(failure.class);
                     lost.failures.push(failure);
                     match next {
@@ -171,28 +167,20 @@ impl Attempts<'_> {
         }
     }
 
-    fn settle(&self, lease: &mut Lease, outcome: Result<std::time::Duration, &Failure>) {
+    fn settle(&self, ticket: &mut Ticket, outcome: Result<std::time::Duration, &Failure>) {
         let unit = self.node.host.entropy.unit();
-        let (result, change) = match outcome {
-            Ok(first_token) => ("ok", lease.ticket.answered(first_token, unit)),
-            Err(failure) => (failure.class.as_str(), lease.ticket.failed(failure, unit)),
+        let (result, changes) = match outcome {
+            Ok(first_token) => ("ok", ticket.answered(first_token, unit)),
+            Err(failure) => (failure.class.as_str(), ticket.failed(failure, unit)),
         };
-        let id = &lease.ticket.target().id;
+        let id = &ticket.target().id;
         self.node.metrics.attempted(id, result);
         if let Err(failure) = outcome {
             let (status, code) = (failure.status, failure.code.as_deref());
             tracing::debug!(target = %id, class = result, status, code, "{}", failure.message);
         }
-        if let Some(change) = change {
-            self.node.metrics.changed(id, change);
-        }
+        self.node.metrics.changed(id, changes);
     }
-}
-
-/// Places at the provider and at the target, if there are any.
-fn lease(account: &Account, target: &Arc<Target>, last_resort: bool) -> Option<Lease> {
-    let slot = Arc::clone(&account.slots).try_acquire_owned().ok()?;
-    Some(Lease { ticket: target.begin(last_resort)?, _slot: slot })
 }
 
 /// Reads until the first content, and holds back what comes before it.

@@ -3,6 +3,7 @@
 //! [`Service`] puts the parts together: the HTTP surface (`ingress`), providers (`upstream`), configuration and plans
 //! (`control-client`), probes of other nodes. The order of a request's layers stands in one place, `stack.rs`.
 
+mod account;
 mod admission;
 mod attempt;
 mod caller;
@@ -22,6 +23,7 @@ mod snapshot;
 mod source;
 mod stack;
 mod target;
+mod ticket;
 mod window;
 
 pub use handle::Handle;

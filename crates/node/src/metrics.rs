@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::ticket::Changes;
+
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Ended {
@@ -36,6 +38,14 @@ pub(crate) struct Changed {
     pub(crate) to: &'static str,
 }
 
+/// A credential was refused, or is taken again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct CredentialChanged {
+    pub(crate) provider: String,
+    /// `opened`: it is left alone. `closed`: it is used again.
+    pub(crate) to: &'static str,
+}
+
 /// The node's metrics.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -45,6 +55,7 @@ pub(crate) struct Metrics {
     pub(crate) duration: Histogram,
     pub(crate) attempts: Family<Attempted, Counter>,
     pub(crate) breakers: Family<Changed, Counter>,
+    pub(crate) credentials: Family<CredentialChanged, Counter>,
 }
 
 impl Metrics {
@@ -57,6 +68,7 @@ impl Metrics {
             duration: Histogram::new(exponential_buckets(0.01, 2.0, 17)),
             attempts: Family::default(),
             breakers: Family::default(),
+            credentials: Family::default(),
         };
         let registry = registry.sub_registry_with_prefix("meridian_node");
         registry.register("requests_in_flight", "Requests admitted and not ended", metrics.in_flight.clone());
@@ -75,6 +87,11 @@ impl Metrics {
         );
         registry.register("attempts", "Attempts by target and result", metrics.attempts.clone());
         registry.register("breaker_changes", "State changes of breakers by target", metrics.breakers.clone());
+        registry.register(
+            "credential_changes",
+            "Refusals of providers' credentials, and returns to their use",
+            metrics.credentials.clone(),
+        );
         metrics
     }
 
@@ -83,14 +100,26 @@ impl Metrics {
         self.attempts.get_or_create(&Attempted { provider, model, result }).inc();
     }
 
-    pub(crate) fn changed(&self, target: &TargetId, change: Change) {
-        let (to, wait) = match change {
-            Change::Opened(wait) => ("opened", Some(wait)),
-            Change::Rests(wait) => ("rests", Some(wait)),
-            Change::Closed => ("closed", None),
-        };
-        tracing::info!(%target, to, wait_ms = wait.map(|wait| wait.as_millis()), "breaker changed");
-        let (provider, model) = (target.provider.to_string(), target.model.to_string());
-        self.breakers.get_or_create(&Changed { provider, model, to }).inc();
+    /// State changes of a target's breaker and of its credential's.
+    pub(crate) fn changed(&self, target: &TargetId, changes: Changes) {
+        if let Some((to, wait_ms)) = changes.target.map(described) {
+            tracing::info!(%target, to, wait_ms, "breaker changed");
+            let (provider, model) = (target.provider.to_string(), target.model.to_string());
+            self.breakers.get_or_create(&Changed { provider, model, to }).inc();
+        }
+        if let Some((to, wait_ms)) = changes.credential.map(described) {
+            // A person has to act, so that this is louder.
+            tracing::warn!(provider = %target.provider, to, wait_ms, "use of the credential changed");
+            self.credentials.get_or_create(&CredentialChanged { provider: target.provider.to_string(), to }).inc();
+        }
+    }
+}
+
+/// The name of a state, and for how many milliseconds it lasts.
+fn described(change: Change) -> (&'static str, Option<u128>) {
+    match change {
+        Change::Opened(wait) => ("opened", Some(wait.as_millis())),
+        Change::Rests(wait) => ("rests", Some(wait.as_millis())),
+        Change::Closed => ("closed", None),
     }
 }

@@ -10,23 +10,23 @@ use meridian_ingress::{Audience, Body};
 use meridian_llm::{ClientError, Failure};
 use meridian_types::ErrorCode;
 
-use crate::attempt::Lease;
 use crate::ledger::{End, Ledger};
 use crate::source::Source;
+use crate::ticket::Ticket;
 
 /// A stream on its way to the client. Dropping it means that the client is gone: the upstream's body is dropped with
 /// it, which cancels the call there.
 pub(crate) struct Relay {
     held: Bytes,
     source: Option<Box<Source>>,
-    lease: Option<Lease>,
+    ticket: Option<Ticket>,
     ledger: Ledger,
     to: Audience,
 }
 
 impl Relay {
-    pub(crate) fn new(held: Bytes, source: Option<Box<Source>>, lease: Lease, ledger: Ledger, to: Audience) -> Self {
-        Self { held, source, lease: Some(lease), ledger, to }
+    pub(crate) fn new(held: Bytes, source: Option<Box<Source>>, ticket: Ticket, ledger: Ledger, to: Audience) -> Self {
+        Self { held, source, ticket: Some(ticket), ledger, to }
     }
 
     /// As a body. Each event is a frame of its own, so that nothing waits for company.
@@ -77,7 +77,7 @@ impl Relay {
         if let Some(source) = self.source.take() {
             source.finish();
         }
-        self.lease = None;
+        self.ticket = None;
         self.ledger.end(End::Answered);
     }
 
@@ -85,15 +85,13 @@ impl Relay {
     /// answer.
     fn fail(&mut self, failure: &Failure) -> Bytes {
         self.source = None;
-        if let Some(mut lease) = self.lease.take() {
+        if let Some(mut ticket) = self.ticket.take() {
             let node = self.ledger.node();
-            let change = lease.ticket.failed(failure, node.host.entropy.unit());
-            let id = &lease.ticket.target().id;
+            let changes = ticket.failed(failure, node.host.entropy.unit());
+            let id = &ticket.target().id;
             node.metrics.attempted(id, "interrupted");
             tracing::debug!(parent: self.ledger.span(), target = %id, class = failure.class.as_str(), "stream interrupted: {}", failure.message);
-            if let Some(change) = change {
-                node.metrics.changed(id, change);
-            }
+            node.metrics.changed(id, changes);
         }
         self.ledger.end(End::Failed(failure.client_code, Some(failure.class)));
         self.to.event(&failure.client_error())
@@ -101,7 +99,7 @@ impl Relay {
 
     fn leave(&mut self) -> Bytes {
         self.source = None;
-        self.lease = None;
+        self.ticket = None;
         self.ledger.end(End::Failed(ErrorCode::Draining, None));
         self.to.event(&ClientError::new(ErrorCode::Draining, "the node stops; the answer is incomplete"))
     }

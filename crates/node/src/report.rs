@@ -1,9 +1,12 @@
 //! What the node tells the control plane about itself.
 
+use std::sync::Arc;
+
 use meridian_control_client::{Served, Vitals};
 use meridian_proto::node::v1;
 
 use crate::node::Node;
+use crate::target::Target;
 use crate::window::Window;
 
 /// The light part, four times a second.
@@ -28,7 +31,8 @@ pub(crate) fn vitals(node: &Node) -> Vitals {
 pub(crate) fn report(node: &Node) -> v1::Report {
     let window = std::mem::replace(&mut *node.window(), Window::new());
     let targets = node.snapshot.load().as_ref().map(|snapshot| {
-        let reports = snapshot.targets.values().map(|target| target.report());
+        let account = |target: &Target| snapshot.providers.get(&target.id.provider).map(Arc::as_ref);
+        let reports = snapshot.targets.values().map(|target| target.report(account(target)));
         reports.collect()
     });
     v1::Report {

@@ -221,6 +221,7 @@ async fn follow_credentials(node: Arc<Node>) {
         let Some(snapshot) = node.snapshot.load_full() else { continue };
         for (name, account) in &snapshot.providers {
             if account.upstream.refresh_credential().await {
+                account.credential_changed();
                 tracing::info!(provider = %name, usable = account.upstream.credential().is_ok(), "credential read anew");
             }
         }

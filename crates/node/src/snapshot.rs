@@ -8,16 +8,9 @@ use meridian_providers as providers;
 use meridian_routing::{Table, TargetId};
 use meridian_types::{ErrorCode, Kind, Mistake, Provider, ProviderName};
 use meridian_upstream::{Transport, Upstream};
-use tokio::sync::Semaphore;
 
+use crate::account::Account;
 use crate::target::Target;
-
-/// One provider on this node.
-pub(crate) struct Account {
-    pub(crate) upstream: Upstream,
-    /// Places for requests in flight.
-    pub(crate) slots: Arc<Semaphore>,
-}
 
 /// One compiled configuration.
 pub(crate) struct Snapshot {
@@ -58,13 +51,25 @@ impl Snapshot {
             .targets()
             .into_iter()
             .map(|id| {
-                let before = previous.and_then(|snapshot| snapshot.targets.get(&id));
+                let before = previous.and_then(|snapshot| {
+                    let same = same_upstream(snapshot.providers.get(&id.provider)?, accounts.get(&id.provider)?);
+                    snapshot.targets.get(&id).filter(|_| same)
+                });
                 let target = before.map_or_else(|| Arc::new(Target::new(id.clone())), Arc::clone);
                 (id, target)
             })
             .collect();
         Ok(Self { table, providers: accounts, targets, loaded_at: now_unix_ms / 1000, published })
     }
+}
+
+/// What was learned of a target holds for one address and one credential.
+fn same_upstream(before: &Account, now: &Account) -> bool {
+    let key = |account: &Account| {
+        let Provider { codec, base_url, credential, .. } = account.upstream.provider().clone();
+        (codec, base_url, credential)
+    };
+    key(before) == key(now)
 }
 
 fn account(provider: &Provider, before: Option<&Arc<Account>>, transport: &Transport) -> Result<Arc<Account>, Mistake> {
@@ -83,8 +88,7 @@ fn account(provider: &Provider, before: Option<&Arc<Account>>, transport: &Trans
         let text = format!("there is no codec {:?}; there are: {known}", provider.codec);
         mistake("codec", ErrorCode::UnknownReference, text)
     })?;
-    let slots = Arc::new(Semaphore::new(provider.max_in_flight as usize));
     Upstream::new(transport, provider.clone(), codec)
-        .map(|upstream| Arc::new(Account { upstream, slots }))
+        .map(|upstream| Arc::new(Account::new(upstream)))
         .map_err(|error| mistake("baseUrl", ErrorCode::InvalidField, error.to_string()))
 }

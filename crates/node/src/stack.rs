@@ -91,8 +91,10 @@ fn plan(
     constraints: &meridian_routing::Constraints,
     request: &ClientRequest,
 ) -> Result<Vec<meridian_routing::Candidate>, Refused> {
-    let availability =
-        |id: &TargetId| snapshot.targets.get(id).map_or(Availability::Available, |target| target.availability());
+    let availability = |id: &TargetId| match (snapshot.targets.get(id), snapshot.providers.get(&id.provider)) {
+        (Some(target), Some(account)) => target.availability(account),
+        _ => Availability::Available,
+    };
     let mut random = || node.host.entropy.unit();
     let plan = snapshot.table.plan(&request.head().model, constraints, &availability, &mut random);
     plan.map_err(|refusal| {
@@ -114,7 +116,7 @@ fn stream_out(served: Served, streamed: bool, mut ledger: Ledger, to: &Audience)
             Response::new(whole(body))
         }
         Answer::Stream(held, source) => {
-            Response::new(Relay::new(held, source, served.lease, ledger, to.clone()).into_body())
+            Response::new(Relay::new(held, source, served.ticket, ledger, to.clone()).into_body())
         }
     };
     let headers = reply.headers_mut();
@@ -131,7 +133,7 @@ fn stream_out(served: Served, streamed: bool, mut ledger: Ledger, to: &Audience)
 
 /// Who served, in headers.
 fn facts(served: &Served) -> HeaderMap {
-    let id = &served.lease.ticket.target().id;
+    let id = &served.ticket.target().id;
     let mut facts = HeaderMap::new();
     // Names are printable ASCII, so that each makes a header.
     let mut add = |name, text: &str| {

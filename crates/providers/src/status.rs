@@ -15,7 +15,10 @@ pub(crate) const fn judge(status: StatusCode) -> (FailureClass, &'static str) {
         // Paths and model names are the gateway's own.
         404 | 405 => (FailureClass::Provider, "the upstream has no such path or model"),
         408 | 409 | 425 => (FailureClass::Provider, "the upstream could not take the request now"),
-        429 | 503 | 529 => (FailureClass::Saturation, "the upstream is under pressure"),
+        // 498 is Groq's "flex capacity exceeded", 529 Anthropic's "overloaded".
+        429 | 498 | 503 | 529 => (FailureClass::Saturation, "the upstream is under pressure"),
+        // A proxy on the way speaks of itself (RFC 9110, section 15.5): another way may be open.
+        407 | 421 | 424 => (FailureClass::Provider, "the way to the upstream is closed"),
         400..=499 => (FailureClass::Client, "the upstream refused the request"),
         500..=599 => (FailureClass::Provider, "the upstream failed"),
         _ => (FailureClass::Provider, "the upstream answered with an unexpected status"),

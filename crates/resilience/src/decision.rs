@@ -1,6 +1,8 @@
-//! What a failure means for the request, as long as nothing semantic has reached the client.
+//! What a failure means: for the request, as long as nothing semantic has reached the client, and for the target.
 
-use meridian_llm::FailureClass;
+use meridian_llm::{Failure, FailureClass};
+
+use crate::Outcome;
 
 /// Targets that one request may ask. Each costs money and time, and the client has a patience: with the default
 /// deadlines four silent targets are given up within two minutes.
@@ -31,8 +33,44 @@ pub const fn after_failure(class: FailureClass) -> Next {
     }
 }
 
+/// What a failure says of the target, and of the credential that it was asked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blame {
+    /// For the target's breaker.
+    pub target: Outcome,
+    /// For the breaker of the credential, which all targets of the provider share.
+    pub credential: Outcome,
+}
+
+impl Blame {
+    /// What an answer says.
+    pub const ANSWERED: Self = Self { target: Outcome::Answered, credential: Outcome::Answered };
+
+    /// What a failure says.
+    #[must_use]
+    pub fn of(failure: &Failure) -> Self {
+        let (target, credential) = match failure.class {
+            // It answered, and said that the request is at fault.
+            FailureClass::Client | FailureClass::Refusal | FailureClass::ContextLength => {
+                (Outcome::Answered, Outcome::Answered)
+            }
+            // The key is good, but not for this model: OpenAI's and Anthropic's 403.
+            FailureClass::Credential if failure.status == Some(403) => (Outcome::Barred, Outcome::Unknown),
+            // The target itself may be well, and is so for the next credential.
+            FailureClass::Credential => (Outcome::Unknown, Outcome::Barred),
+            // Rate limits are counted by account, but for each model apart.
+            FailureClass::Saturation => (Outcome::Pressed(failure.retry_after), Outcome::Answered),
+            FailureClass::Provider | FailureClass::Transport => (Outcome::Failed, Outcome::Unknown),
+            FailureClass::Cancelled => (Outcome::Unknown, Outcome::Unknown),
+        };
+        Self { target, credential }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -40,5 +78,32 @@ mod tests {
         for class in FailureClass::ALL {
             assert_eq!(after_failure(class) == Next::Target, class.elsewhere_may_serve(), "{}", class.as_str());
         }
+    }
+
+    #[track_caller]
+    fn check(class: FailureClass, status: Option<u16>, target: Outcome, credential: Outcome) {
+        let wait = Some(Duration::from_secs(3));
+        let failure = Failure { status, retry_after: wait, ..Failure::new(class, "test") };
+        assert_eq!(Blame::of(&failure), Blame { target, credential }, "{} {status:?}", class.as_str());
+    }
+
+    #[test]
+    fn each_class_blames_whom_it_speaks_of_and_nobody_else() {
+        use FailureClass::{Cancelled, Client, ContextLength, Credential, Provider, Refusal, Saturation, Transport};
+        use Outcome::{Answered, Barred, Failed, Pressed, Unknown};
+        for class in [Client, Refusal, ContextLength] {
+            check(class, Some(400), Answered, Answered);
+        }
+        check(Credential, Some(401), Unknown, Barred);
+        check(Credential, Some(402), Unknown, Barred);
+        check(Credential, Some(429), Unknown, Barred);
+        check(Credential, None, Unknown, Barred);
+        check(Credential, Some(403), Barred, Unknown);
+        for status in [429, 503, 529] {
+            check(Saturation, Some(status), Pressed(Some(Duration::from_secs(3))), Answered);
+        }
+        check(Provider, Some(500), Failed, Unknown);
+        check(Transport, None, Failed, Unknown);
+        check(Cancelled, None, Unknown, Unknown);
     }
 }

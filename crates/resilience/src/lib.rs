@@ -8,4 +8,4 @@ mod decision;
 
 pub use breaker::{Breaker, Change, Outcome, Pass, Policy, Status};
 pub use deadline::{Expired, Stage, Timeline, WHOLE_ANSWER_FACTOR, within};
-pub use decision::{MAX_ATTEMPTS, Next, after_failure};
+pub use decision::{Blame, MAX_ATTEMPTS, Next, after_failure};

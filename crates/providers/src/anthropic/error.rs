@@ -68,8 +68,8 @@ fn by_detail(code: &str) -> Option<(FailureClass, &'static str)> {
     }
 }
 
-/// The two errors that only their wording tells from other invalid requests: neither has a type or `error_code` of its
-/// own. The reference warns that wording changes; if it does, these become plain `client` errors, which is safe.
+/// The errors that only their wording tells from other invalid requests: none has a type or `error_code` of its own. The
+/// reference warns that wording changes; if it does, these become plain `client` errors, which is safe.
 fn by_wording(error: &ErrorInner<'_>) -> Option<(FailureClass, &'static str)> {
     if error.kind.0 != "invalid_request_error" {
         return None;
@@ -77,6 +77,9 @@ fn by_wording(error: &ErrorInner<'_>) -> Option<(FailureClass, &'static str)> {
     let message = &*error.message.0;
     if message.starts_with("prompt is too long") || message.contains("exceed context limit") {
         return Some((FailureClass::ContextLength, "the request exceeds the model's context"));
+    }
+    if message.contains("blocked by content filtering policy") {
+        return Some((FailureClass::Refusal, "the upstream's content filter refused the request"));
     }
     if message.starts_with("Your credit balance is too low") {
         return Some((FailureClass::Credential, "the gateway's upstream account may not spend"));

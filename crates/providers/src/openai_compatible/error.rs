@@ -1,10 +1,13 @@
 //! What an OpenAI-compatible upstream's errors mean.
 //!
 //! Source: OpenAI, "Error codes", <https://platform.openai.com/docs/guides/error-codes>; Azure OpenAI, "Content
-//! filtering". Typed fields (`error.code`, `error.type`) decide first, then the status; message texts never.
+//! filtering"; Alibaba Model Studio, <https://help.aliyun.com/en/model-studio/error-code>; Kimi,
+//! <https://platform.kimi.ai/docs>; vLLM's `ErrorResponse`. Typed fields (`error.code`, `error.type`) decide first, then
+//! the status; a message's text only where an imitation has no code for a prompt that is too long.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use meridian_llm::error::openai_error_body;
 use meridian_llm::failure::identifier;
 use meridian_llm::{Dialect, ErrorReply, Failure, FailureClass};
 
@@ -12,28 +15,45 @@ use super::wire::{ErrorBody, ErrorInner};
 use crate::retry_after::retry_after;
 use crate::status;
 
+type Verdict = (FailureClass, &'static str);
+
+const CONTEXT: Verdict = (FailureClass::ContextLength, "the request exceeds the model's context");
+const REFUSED: Verdict = (FailureClass::Refusal, "the upstream's content filter refused the request");
+const CREDENTIAL: Verdict = (FailureClass::Credential, "the upstream refused the gateway's credential");
+const UNPAID: Verdict = (FailureClass::Credential, "the gateway's upstream account may not spend");
+const PRESSED: Verdict = (FailureClass::Saturation, "the upstream is under pressure");
+const FAILED: Verdict = (FailureClass::Provider, "the upstream failed");
+/// The gateway chose this name, so it is not the client's mistake.
+const NO_MODEL: Verdict = (FailureClass::Provider, "the upstream has no such model");
+
 pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
-    let parsed = serde_json::from_slice::<ErrorBody<'_>>(body).ok();
-    let error = parsed.as_ref().map(|body| &body.error);
-    let (class, message) = error.and_then(by_code).unwrap_or_else(|| status::judge(status));
+    let parsed = ErrorBody::read(body);
+    let error = parsed.as_ref().map(|(error, _)| error);
+    let judged = error.and_then(|error| by_code(error).or_else(|| by_wording(error, status)));
+    let (class, message) = judged.unwrap_or_else(|| status::judge(status));
+    let body = parsed.as_ref().and_then(|(error, as_it_is)| match as_it_is {
+        true => Some(Bytes::copy_from_slice(body)),
+        false => in_shape(error, class),
+    });
     Failure {
         status: Some(status.as_u16()),
         retry_after: retry_after(headers),
         code: error.and_then(code_of),
-        reply: reply(class, Some(status), parsed.is_some().then(|| Bytes::copy_from_slice(body))),
+        reply: reply(class, Some(status), body),
         ..Failure::new(class, message)
     }
 }
 
 /// An error inside HTTP 200: in a stream event or a whole answer. `data` is a JSON object with an `error`.
 pub(super) fn in_band(data: &[u8]) -> Failure {
-    let parsed = serde_json::from_slice::<ErrorBody<'_>>(data).ok();
-    let inner = parsed.map(|body| body.error).unwrap_or_default();
+    let parsed = ErrorBody::read(data);
+    let (inner, as_it_is) = parsed.unwrap_or_default();
     let status = inner.numeric_code().and_then(|code| StatusCode::from_u16(code).ok());
     let by_number = status.filter(|s| s.is_client_error() || s.is_server_error()).map(status::judge);
     let (class, message) =
         by_code(&inner).or(by_number).unwrap_or((FailureClass::Provider, "the upstream sent an error inside a 200"));
-    let reply = reply(class, status, Some(Bytes::copy_from_slice(data)));
+    let body = if as_it_is { Some(Bytes::copy_from_slice(data)) } else { in_shape(&inner, class) };
+    let reply = reply(class, status, body);
     Failure { code: code_of(&inner), reply, ..Failure::new(class, message) }
 }
 
@@ -44,30 +64,60 @@ fn reply(class: FailureClass, status: Option<StatusCode>, body: Option<Bytes>) -
     Some(ErrorReply { status: status::for_client(status), dialect: Dialect::OpenAi, body })
 }
 
+/// An imitation's message in OpenAI's shape.
+fn in_shape(error: &ErrorInner<'_>, class: FailureClass) -> Option<Bytes> {
+    let row = class.client_code().row();
+    Some(openai_error_body(&error.message()?, row.openai_type, None, Some(row.text)))
+}
+
 fn code_of(error: &ErrorInner<'_>) -> Option<String> {
     error.code().or_else(|| error.kind()).and_then(|code| identifier(&code))
 }
 
-fn by_code(error: &ErrorInner<'_>) -> Option<(FailureClass, &'static str)> {
+fn by_code(error: &ErrorInner<'_>) -> Option<Verdict> {
     let known = [error.code(), error.inner_code(), error.kind()];
-    known.iter().flatten().find_map(|code| match &**code {
-        "context_length_exceeded" | "string_above_max_length" => {
-            Some((FailureClass::ContextLength, "the request exceeds the model's context"))
+    known.iter().flatten().find_map(|code| verdict(code))
+}
+
+/// The codes that say more than the status under which they come. Where they differ between providers, all are here: no
+/// two providers use one code for two things.
+fn verdict(code: &str) -> Option<Verdict> {
+    Some(match code {
+        "context_length_exceeded" | "string_above_max_length" => CONTEXT,
+        // OpenAI, Azure, Alibaba.
+        "content_filter"
+        | "content_policy_violation"
+        | "ResponsibleAIPolicyViolation"
+        | "data_inspection_failed"
+        | "DataInspectionFailed" => REFUSED,
+        // OpenAI; Kimi.
+        "invalid_api_key" | "account_deactivated" | "invalid_authentication_error" | "incorrect_api_key_error" => {
+            CREDENTIAL
         }
-        "content_filter" | "content_policy_violation" | "ResponsibleAIPolicyViolation" => {
-            Some((FailureClass::Refusal, "the upstream's content filter refused the request"))
-        }
-        "invalid_api_key"
-        | "account_deactivated"
-        | "insufficient_quota"
+        // OpenAI; Kimi; Alibaba. They come as 400 and 429 too.
+        "insufficient_quota"
         | "billing_hard_limit_reached"
-        | "billing_not_active" => Some((FailureClass::Credential, "the upstream refused the gateway's credential")),
-        "rate_limit_exceeded" | "overloaded_error" | "engine_overloaded" => {
-            Some((FailureClass::Saturation, "the upstream is under pressure"))
-        }
-        // The gateway chose this name, so it is not the client's mistake.
-        "model_not_found" | "DeploymentNotFound" => Some((FailureClass::Provider, "the upstream has no such model")),
-        "server_error" => Some((FailureClass::Provider, "the upstream failed")),
-        _ => None,
+        | "billing_not_active"
+        | "exceeded_current_quota_error"
+        | "Arrearage" => UNPAID,
+        // OpenAI, vLLM; Kimi; Alibaba.
+        "rate_limit_exceeded"
+        | "overloaded_error"
+        | "engine_overloaded"
+        | "engine_overloaded_error"
+        | "rate_limit_reached_error"
+        | "limit_requests"
+        | "limit_burst_rate" => PRESSED,
+        "model_not_found" | "DeploymentNotFound" => NO_MODEL,
+        "server_error" => FAILED,
+        _ => return None,
     })
+}
+
+/// vLLM, Kimi and Alibaba refuse a prompt that is too long as a plain 400, told from others by its text alone. If the
+/// wording changes, these become `client` errors, which is safe.
+fn by_wording(error: &ErrorInner<'_>, status: StatusCode) -> Option<Verdict> {
+    const TOO_LONG: [&str; 3] = ["maximum context length is", "exceeded model token limit", "Range of input length"];
+    let message = matches!(status.as_u16(), 400 | 413 | 422).then(|| error.message()).flatten()?;
+    TOO_LONG.iter().any(|words| message.contains(words)).then_some(CONTEXT)
 }

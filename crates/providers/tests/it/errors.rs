@@ -72,6 +72,49 @@ fn openai_errors_by_code_then_by_status() {
 }
 
 #[test]
+fn what_imitates_openai_is_understood_in_its_own_words() {
+    let check = |status, body: &str, class, code| check("openai_compatible", status, body, class, code);
+    // vLLM, now and before 0.10.
+    let long = "This model's maximum context length is 4096 tokens and your request has 5000 input tokens";
+    let now = format!(r#"{{"error":{{"message":"{long}","type":"BadRequestError","param":null,"code":400}}}}"#);
+    check(400, &now, F::ContextLength, Some("BadRequestError"));
+    let before = format!(r#"{{"object":"error","message":"{long}","type":"BadRequestError","code":400}}"#);
+    check(400, &before, F::ContextLength, Some("BadRequestError"));
+    // Kimi.
+    let kimi = |kind, message| format!(r#"{{"error":{{"message":"{message}","type":"{kind}"}}}}"#);
+    let long = "Invalid request: Your request exceeded model token limit: 262144 (requested: 269030)";
+    check(400, &kimi("invalid_request_error", long), F::ContextLength, Some("invalid_request_error"));
+    let kind = "exceeded_current_quota_error";
+    check(429, &kimi(kind, "Your account is not active"), F::Credential, Some(kind));
+    let kind = "engine_overloaded_error";
+    check(429, &kimi(kind, "The engine is currently overloaded"), F::Saturation, Some(kind));
+    // Alibaba: an unpaid bill is a 400 there.
+    let alibaba = |code| format!(r#"{{"error":{{"code":"{code}","param":null,"message":"m","type":"{code}"}}}}"#);
+    check(400, &alibaba("Arrearage"), F::Credential, Some("Arrearage"));
+    check(400, &alibaba("data_inspection_failed"), F::Refusal, Some("data_inspection_failed"));
+    // TGI, Ollama: a text in place of an object.
+    check(422, r#"{"error":"Input validation error","error_type":"validation"}"#, F::Client, None);
+    // The same words under a 500 do not make it the client's mistake.
+    let failed = format!(r#"{{"error":{{"message":"maximum context length is {}"}}}}"#, "?");
+    check(500, &failed, F::Provider, None);
+    // A proxy's or a provider's own statuses.
+    check(498, "", F::Saturation, None);
+    check(421, "", F::Provider, None);
+}
+
+#[test]
+fn an_imitations_words_reach_the_client_in_openais_shape() {
+    for body in [r#"{"object":"error","message":"bad n","code":400}"#, r#"{"error":"bad n"}"#] {
+        let failure =
+            provider("openai_compatible").classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes());
+        assert_eq!(
+            failure.reply.unwrap().body,
+            r#"{"error":{"message":"bad n","type":"invalid_request_error","param":null,"code":"invalid_request"}}"#
+        );
+    }
+}
+
+#[test]
 fn a_client_error_of_the_same_dialect_goes_back_as_it_came() {
     let body = r#"{"error": {"message": "Invalid 'temperature'", "type": "invalid_request_error", "param": "temperature", "code": "decimal_above_max_value"}}"#;
     let failure = provider("openai_compatible").classify(StatusCode::BAD_REQUEST, &HeaderMap::new(), body.as_bytes());
@@ -125,6 +168,13 @@ fn anthropic_errors_by_detail_type_then_status() {
         "invalid_request_error",
         "Your credit balance is too low to access the Anthropic API.",
         F::Credential,
+        Some("invalid_request_error"),
+    );
+    check(
+        400,
+        "invalid_request_error",
+        "Output blocked by content filtering policy",
+        F::Refusal,
         Some("invalid_request_error"),
     );
     check(401, "authentication_error", "invalid x-api-key", F::Credential, Some("authentication_error"));

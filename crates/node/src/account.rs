@@ -1,0 +1,69 @@
+//! One provider on this node: its pool, its places, and whether its credential is taken.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use meridian_resilience::{Breaker, Change, Outcome, Pass, Policy, Status};
+use meridian_upstream::Upstream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// When a refused credential is tried again by itself: the account may have been paid, and one request in that time is
+/// no burden. One that changes on this node is used at once.
+const CREDENTIAL_POLICY: fn() -> Policy = || Policy {
+    // Only a refusal says something about a credential.
+    consecutive: u32::MAX,
+    max_cool_down: Duration::from_secs(30),
+    successes: 1,
+    ..Policy::default()
+};
+
+/// One provider.
+pub(crate) struct Account {
+    pub(crate) upstream: Upstream,
+    /// Places for requests in flight.
+    slots: Arc<Semaphore>,
+    credential: Mutex<Breaker>,
+}
+
+impl Account {
+    pub(crate) fn new(upstream: Upstream) -> Self {
+        let slots = Arc::new(Semaphore::new(upstream.provider().max_in_flight as usize));
+        Self { upstream, slots, credential: Mutex::new(Breaker::new(CREDENTIAL_POLICY())) }
+    }
+
+    fn credential(&self) -> MutexGuard<'_, Breaker> {
+        // Nothing that is done under the lock panics half-way.
+        self.credential.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for one request, if there is one; give it back by dropping it.
+    pub(crate) fn take_slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
+    /// Whether the credential would be used now.
+    pub(crate) fn credential_status(&self) -> Status {
+        self.credential().status(Instant::now())
+    }
+
+    /// Leave to use the credential; `None` if it is left alone.
+    pub(crate) fn admit(&self) -> Option<Pass> {
+        self.credential().admit(Instant::now()).ok()
+    }
+
+    /// Leave to use the credential even if it is left alone.
+    pub(crate) fn admit_anyway(&self) -> Pass {
+        self.credential().admit_anyway(Instant::now())
+    }
+
+    /// What an attempt said of the credential. `unit` is random in `[0, 1)`.
+    pub(crate) fn record(&self, pass: Pass, outcome: Outcome, unit: f64) -> Option<Change> {
+        self.credential().record(pass, outcome, Instant::now(), unit)
+    }
+
+    /// The credential is another one now: what was known of the old one is void.
+    pub(crate) fn credential_changed(&self) {
+        *self.credential() = Breaker::new(CREDENTIAL_POLICY());
+    }
+}

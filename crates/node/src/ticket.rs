@@ -1,0 +1,101 @@
+//! One attempt under way: what it holds at its target, and what its outcome says of the target and of the credential.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use meridian_llm::Failure;
+use meridian_resilience::{Blame, Change, Outcome, Pass};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::account::Account;
+use crate::target::Target;
+
+/// Places at a provider and at a target. Dropped without an outcome, the attempt was cancelled, and nothing is learned
+/// from it.
+pub(crate) struct Ticket {
+    target: Arc<Target>,
+    account: Arc<Account>,
+    passes: Option<Passes>,
+    _slot: OwnedSemaphorePermit,
+}
+
+struct Passes {
+    target: Pass,
+    credential: Pass,
+}
+
+impl Passes {
+    fn of(account: &Account, target: &Target) -> Option<Self> {
+        let now = Instant::now();
+        let mut state = target.state();
+        let pass = state.breaker.admit(now).ok()?;
+        let Some(credential) = account.admit() else {
+            let _ = state.breaker.record(pass, Outcome::Unknown, now, 0.0);
+            return None;
+        };
+        Some(Self { target: pass, credential })
+    }
+
+    fn anyway(account: &Account, target: &Target) -> Self {
+        let target = target.state().breaker.admit_anyway(Instant::now());
+        Self { target, credential: account.admit_anyway() }
+    }
+}
+
+/// What changed by an outcome.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) target: Option<Change>,
+    pub(crate) credential: Option<Change>,
+}
+
+impl Ticket {
+    /// Begins an attempt; `None` if there is no place, or if a breaker says no by now. A `last_resort` passes breakers.
+    pub(crate) fn begin(account: &Arc<Account>, target: &Arc<Target>, last_resort: bool) -> Option<Self> {
+        let slot = account.take_slot()?;
+        let passes = match last_resort {
+            true => Passes::anyway(account, target),
+            false => Passes::of(account, target)?,
+        };
+        target.state().attempts += 1;
+        target.in_flight.fetch_add(1, Ordering::Relaxed);
+        let (target, account) = (Arc::clone(target), Arc::clone(account));
+        Some(Self { target, account, passes: Some(passes), _slot: slot })
+    }
+
+    pub(crate) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// Content came, `first_token` after the attempt began. `unit` is random in `[0, 1)`.
+    pub(crate) fn answered(&mut self, first_token: Duration, unit: f64) -> Changes {
+        self.target.state().sample(first_token);
+        self.record(Blame::ANSWERED, unit)
+    }
+
+    /// It failed; also after content had come.
+    pub(crate) fn failed(&mut self, failure: &Failure, unit: f64) -> Changes {
+        *self.target.state().failures.entry(failure.class).or_default() += 1;
+        // They were given back when content came: the failure is news.
+        self.passes.get_or_insert_with(|| Passes::anyway(&self.account, &self.target));
+        self.record(Blame::of(failure), unit)
+    }
+
+    fn record(&mut self, blame: Blame, unit: f64) -> Changes {
+        let Some(passes) = self.passes.take() else { return Changes::default() };
+        let target = self.target.state().breaker.record(passes.target, blame.target, Instant::now(), unit);
+        Changes { target, credential: self.account.record(passes.credential, blame.credential, unit) }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.target.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.record(Blame { target: Outcome::Unknown, credential: Outcome::Unknown }, 0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! What outcomes do to a target and to a credential, and what a report says of it.
+
+use meridian_host::Host;
+use meridian_llm::FailureClass;
+use meridian_proto::node::v1;
+use meridian_routing::{Availability, TargetId};
+use meridian_types::Provider;
+use meridian_types::provider::{DEFAULT_MAX_IN_FLIGHT, Deadlines};
+use meridian_upstream::{Options, Transport, Upstream};
+
+use super::*;
+
+struct Bench {
+    account: Arc<Account>,
+    target: Arc<Target>,
+    /// Another model of the same provider.
+    sibling: Arc<Target>,
+}
+
+async fn bench() -> Bench {
+    let options = Options { host: Host::real(), egress_address: None, extra_ca: None };
+    let transport = Transport::new(options).await.unwrap();
+    let provider = Provider {
+        name: "p".parse().unwrap(),
+        codec: "openai_compatible".into(),
+        base_url: "http://p.example/v1".into(),
+        credential: None,
+        jurisdiction: "US".parse().unwrap(),
+        max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+        deadlines: Deadlines::default(),
+    };
+    let codec = meridian_providers::find(&provider.codec).unwrap();
+    let target = |model: &str| {
+        Arc::new(Target::new(TargetId { provider: provider.name.clone(), model: model.parse().unwrap() }))
+    };
+    let (target, sibling) = (target("m"), target("n"));
+    Bench { account: Arc::new(Account::new(Upstream::new(&transport, provider, codec).unwrap())), target, sibling }
+}
+
+impl Bench {
+    fn begin(&self) -> Option<Ticket> {
+        Ticket::begin(&self.account, &self.target, false)
+    }
+
+    fn fail(&self, class: FailureClass, status: Option<u16>) -> Changes {
+        let failure = Failure { status, ..Failure::new(class, "test") };
+        self.begin().expect("available").failed(&failure, 0.5)
+    }
+
+    fn is_available(&self, target: &Target) -> bool {
+        target.availability(&self.account) == Availability::Available
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_that_are_the_requests_own_never_close_the_door() {
+    let bench = bench().await;
+    for class in [FailureClass::Client, FailureClass::Refusal, FailureClass::ContextLength, FailureClass::Cancelled] {
+        for _ in 0..10 {
+            bench.fail(class, Some(400));
+        }
+        assert!(bench.is_available(&bench.target), "{}", class.as_str());
+    }
+    for _ in 0..3 {
+        bench.fail(FailureClass::Transport, None);
+    }
+    assert!(!bench.is_available(&bench.target));
+    assert!(bench.is_available(&bench.sibling), "another model of the provider may be well");
+    assert!(bench.begin().is_none());
+    assert!(Ticket::begin(&bench.account, &bench.target, true).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_credential_bars_every_target_of_the_provider_until_it_changes() {
+    let bench = bench().await;
+    let changes = bench.fail(FailureClass::Credential, Some(401));
+    assert!(matches!(changes, Changes { target: None, credential: Some(Change::Opened(_)) }), "{changes:?}");
+    assert!(!bench.is_available(&bench.target) && !bench.is_available(&bench.sibling));
+    let reason = bench.sibling.report(Some(&bench.account)).reason;
+    assert!(reason.starts_with("credential refused"), "{reason}");
+    bench.account.credential_changed();
+    assert!(bench.is_available(&bench.target) && bench.is_available(&bench.sibling));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_is_tried_again_by_itself_with_one_request() {
+    let bench = bench().await;
+    bench.fail(FailureClass::Credential, Some(402));
+    tokio::time::advance(Duration::from_secs(30)).await;
+    let mut probe = bench.begin().expect("one may look");
+    assert!(Ticket::begin(&bench.account, &bench.sibling, false).is_none(), "one, not all");
+    assert_eq!(probe.answered(Duration::from_millis(80), 0.5).credential, Some(Change::Closed));
+    assert!(bench.is_available(&bench.sibling));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_the_credential_may_not_use_bars_that_target_only() {
+    let bench = bench().await;
+    bench.fail(FailureClass::Credential, Some(403));
+    assert!(!bench.is_available(&bench.target));
+    assert!(bench.is_available(&bench.sibling));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_counts_since_the_one_before() {
+    let bench = bench().await;
+    bench.fail(FailureClass::Provider, Some(500));
+    let mut ticket = bench.begin().unwrap();
+    let _ = ticket.answered(Duration::from_millis(80), 0.5);
+    let report = bench.target.report(Some(&bench.account));
+    assert_eq!((report.attempts, report.in_flight, report.available), (2, 1, true));
+    assert_eq!(report.failures, [v1::ClassCount { class: "provider".into(), count: 1 }]);
+    assert_eq!(report.first_token_ewma_ms, 80.0);
+    drop(ticket);
+    let report = bench.target.report(Some(&bench.account));
+    assert_eq!((report.attempts, report.in_flight, report.failures.len()), (0, 0, 0));
+}
