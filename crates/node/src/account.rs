@@ -1,9 +1,9 @@
-//! One provider on this node: its pool, its places, and whether its credential is taken.
+//! One provider on this node: its pool, its places, its retry budget, and whether its credential is taken.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use meridian_resilience::{Breaker, Change, Outcome, Pass, Policy, Status};
+use meridian_resilience::{Breaker, BudgetPolicy, Change, Outcome, Pass, Policy, RetryBudget, Status};
 use meridian_upstream::Upstream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -24,12 +24,28 @@ pub(crate) struct Account {
     /// Places for requests in flight.
     slots: Arc<Semaphore>,
     credential: Mutex<Breaker>,
+    budget: Mutex<RetryBudget>,
 }
 
 impl Account {
     pub(crate) fn new(upstream: Upstream) -> Self {
         let slots = Arc::new(Semaphore::new(upstream.provider().max_in_flight as usize));
-        Self { upstream, slots, credential: Mutex::new(Breaker::new(CREDENTIAL_POLICY())) }
+        let budget = RetryBudget::new(BudgetPolicy::default(), Instant::now());
+        Self { upstream, slots, credential: Mutex::new(Breaker::new(CREDENTIAL_POLICY())), budget: Mutex::new(budget) }
+    }
+
+    fn budget(&self) -> MutexGuard<'_, RetryBudget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Pays into the retry budget: a request was answered.
+    pub(crate) fn deposit(&self) {
+        self.budget().deposit();
+    }
+
+    /// Takes from the retry budget what one more attempt costs; `false` if it is spent.
+    pub(crate) fn withdraw(&self) -> bool {
+        self.budget().withdraw(Instant::now())
     }
 
     fn credential(&self) -> MutexGuard<'_, Breaker> {

@@ -6,12 +6,15 @@
 mod account;
 mod admission;
 mod attempt;
+mod attempts;
 mod caller;
 mod handle;
+mod itinerary;
 mod ledger;
 mod metrics;
 mod node;
 mod options;
+mod patience;
 mod peers;
 mod probe;
 mod relay;

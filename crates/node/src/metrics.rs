@@ -29,6 +29,12 @@ pub(crate) struct Attempted {
     pub(crate) result: &'static str,
 }
 
+/// A provider.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Of {
+    pub(crate) provider: String,
+}
+
 /// A breaker's state change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Changed {
@@ -54,6 +60,7 @@ pub(crate) struct Metrics {
     pub(crate) first_token: Histogram,
     pub(crate) duration: Histogram,
     pub(crate) attempts: Family<Attempted, Counter>,
+    pub(crate) retries_refused: Family<Of, Counter>,
     pub(crate) breakers: Family<Changed, Counter>,
     pub(crate) credentials: Family<CredentialChanged, Counter>,
 }
@@ -67,6 +74,7 @@ impl Metrics {
             first_token: Histogram::new(exponential_buckets(0.005, 2.0, 16)),
             duration: Histogram::new(exponential_buckets(0.01, 2.0, 17)),
             attempts: Family::default(),
+            retries_refused: Family::default(),
             breakers: Family::default(),
             credentials: Family::default(),
         };
@@ -86,6 +94,11 @@ impl Metrics {
             metrics.duration.clone(),
         );
         registry.register("attempts", "Attempts by target and result", metrics.attempts.clone());
+        registry.register(
+            "retries_refused",
+            "Attempts that were not made because their provider's retry budget was spent",
+            metrics.retries_refused.clone(),
+        );
         registry.register("breaker_changes", "State changes of breakers by target", metrics.breakers.clone());
         registry.register(
             "credential_changes",
@@ -98,6 +111,10 @@ impl Metrics {
     pub(crate) fn attempted(&self, target: &TargetId, result: &'static str) {
         let (provider, model) = (target.provider.to_string(), target.model.to_string());
         self.attempts.get_or_create(&Attempted { provider, model, result }).inc();
+    }
+
+    pub(crate) fn retry_refused(&self, target: &TargetId) {
+        self.retries_refused.get_or_create(&Of { provider: target.provider.to_string() }).inc();
     }
 
     /// State changes of a target's breaker and of its credential's.

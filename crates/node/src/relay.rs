@@ -87,7 +87,7 @@ impl Relay {
         self.source = None;
         if let Some(mut ticket) = self.ticket.take() {
             let node = self.ledger.node();
-            let changes = ticket.failed(failure, node.host.entropy.unit());
+            let changes = ticket.failed(failure, false, node.host.entropy.unit());
             let id = &ticket.target().id;
             node.metrics.attempted(id, "interrupted");
             tracing::debug!(parent: self.ledger.span(), target = %id, class = failure.class.as_str(), "stream interrupted: {}", failure.message);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use meridian_control_client::Published;
 use meridian_providers as providers;
-use meridian_routing::{Table, TargetId};
+use meridian_routing::{Availability, Table, TargetId};
 use meridian_types::{ErrorCode, Kind, Mistake, Provider, ProviderName};
 use meridian_upstream::{Transport, Upstream};
 
@@ -60,6 +60,16 @@ impl Snapshot {
             })
             .collect();
         Ok(Self { table, providers: accounts, targets, loaded_at: now_unix_ms / 1000, published })
+    }
+}
+
+impl Snapshot {
+    /// Whether the target would be asked now.
+    pub(crate) fn availability(&self, id: &TargetId) -> Availability {
+        match (self.targets.get(id), self.providers.get(&id.provider)) {
+            (Some(target), Some(account)) => target.availability(account),
+            _ => Availability::Available,
+        }
     }
 }
 

@@ -26,7 +26,9 @@ const TRAILER: Duration = Duration::from_secs(1);
 
 /// A deadline that passed, as a failure.
 pub(crate) fn late(Expired { stage }: Expired) -> Failure {
-    let mut failure = Failure::new(FailureClass::Transport, stage.message());
+    // A client in a hurry says nothing about the target.
+    let class = if stage == Stage::Client { FailureClass::Cancelled } else { FailureClass::Transport };
+    let mut failure = Failure::new(class, stage.message());
     failure.client_code = ErrorCode::UpstreamTimeout;
     failure
 }

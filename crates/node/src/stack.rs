@@ -1,6 +1,7 @@
 //! The life of a request: the whole order of its layers, in one function.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
@@ -10,13 +11,14 @@ use meridian_llm::{ClientError, ClientRequest};
 use meridian_routing::{Availability, Refusal, TargetId};
 use meridian_types::ErrorCode;
 
-use crate::attempt::{Answer, Attempts, Served};
-use crate::caller;
+use crate::attempt::Answer;
+use crate::attempts::{Attempts, Lost, Served, Tried};
 use crate::ledger::{End, Ledger};
 use crate::node::Node;
 use crate::relay::Relay;
 use crate::rescue::rescue;
 use crate::snapshot::Snapshot;
+use crate::{caller, patience};
 
 /// Serves one request that asks a model.
 ///
@@ -34,6 +36,8 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result
         // residency: before any candidate exists, so that no later layer can forget it.
         caller::constraints(tenant, &headers)?
     };
+    // patience: what the client gives us bounds everything that follows, our own retries included.
+    let patience = patience::of(&headers, started)?;
     // admit: before the body is read, so that a flood costs no memory; sheds at once, because waiting is worse.
     let place = node.admission.admit().inspect_err(|refused| Ledger::shed(node, refused.error.code))?;
     let mut ledger = Ledger::open(node, place, started, span);
@@ -45,10 +49,11 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result
         // plan: one ordered list, made of what is allowed and of what is healthy now.
         let candidates = plan(node, &snapshot, &constraints, &request).map_err(refused)?;
         // attempt loop: translate, send, classify, next; it ends with the first content, after which there is no other.
-        let attempts = Attempts { node, snapshot: &snapshot, request: &request, trace: &trace };
+        let attempts = Attempts { node, snapshot: &snapshot, request: &request, trace: &trace, patience };
         let served = attempts.run(candidates).await.map_err(|lost| {
-            let tried = lost.attempts;
-            let (refused, end) = rescue(lost);
+            let tried = lost.tried.len();
+            let free_in = free_in(&snapshot, &lost);
+            let (refused, end) = rescue(lost, free_in);
             (refused, end, tried)
         })?;
         Ok((served, request.head().stream))
@@ -91,10 +96,7 @@ fn plan(
     constraints: &meridian_routing::Constraints,
     request: &ClientRequest,
 ) -> Result<Vec<meridian_routing::Candidate>, Refused> {
-    let availability = |id: &TargetId| match (snapshot.targets.get(id), snapshot.providers.get(&id.provider)) {
-        (Some(target), Some(account)) => target.availability(account),
-        _ => Availability::Available,
-    };
+    let availability = |id: &TargetId| snapshot.availability(id);
     let mut random = || node.host.entropy.unit();
     let plan = snapshot.table.plan(&request.head().model, constraints, &availability, &mut random);
     plan.map_err(|refusal| {
@@ -105,6 +107,15 @@ fn plan(
         let error = ClientError { code, message: refusal.to_string().into(), param };
         Refused::from(error).retry(Retry::Never)
     })
+}
+
+/// When the first of the targets that were tried is asked again by itself; `None` if one of them is so now.
+fn free_in(snapshot: &Snapshot, lost: &Lost) -> Option<Duration> {
+    let left = |tried: &Tried| match snapshot.availability(&tried.target) {
+        Availability::Available => None,
+        Availability::Cooling(left) | Availability::Resting(left) => Some(left),
+    };
+    lost.tried.iter().map(left).min().flatten()
 }
 
 /// The answer with what is to be known about it.

@@ -55,7 +55,8 @@ impl Target {
     pub(crate) fn availability(&self, account: &Account) -> Availability {
         let own = left(self.state().breaker.status(Instant::now()));
         match own.max(left(account.credential_status())) {
-            Some(left) => Availability::Cooling(left),
+            Some((left, true)) => Availability::Resting(left),
+            Some((left, false)) => Availability::Cooling(left),
             None => Availability::Available,
         }
     }
@@ -69,7 +70,9 @@ impl Target {
             (Status::Closed, _) => (true, String::new()),
             (Status::Probing, _) => (true, "coming back: one probe at a time".to_owned()),
             (Status::Open(left), _) => (false, format!("failed repeatedly; left alone for {} ms", left.as_millis())),
-            (Status::Resting(left), _) => (false, format!("under pressure; left alone for {} ms", left.as_millis())),
+            (Status::Resting { left, .. }, _) => {
+                (false, format!("under pressure; left alone for {} ms", left.as_millis()))
+            }
         };
         let failures = std::mem::take(&mut state.failures);
         v1::TargetReport {
@@ -88,12 +91,13 @@ impl Target {
     }
 }
 
-/// How much longer it is left alone; `None` if it is not.
-fn left(status: Status) -> Option<Duration> {
+/// How much longer it is left alone, and whether it asked for that; `None` if it is not.
+fn left(status: Status) -> Option<(Duration, bool)> {
     match status {
         Status::Closed => None,
-        Status::Open(left) | Status::Resting(left) => Some(left),
+        Status::Open(left) => Some((left, false)),
+        Status::Resting { left, asked } => Some((left, asked)),
         // The probe under way decides within about a first token's time.
-        Status::Probing => Some(Duration::from_secs(1)),
+        Status::Probing => Some((Duration::from_secs(1), false)),
     }
 }

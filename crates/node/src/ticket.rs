@@ -72,15 +72,17 @@ impl Ticket {
     /// Content came, `first_token` after the attempt began. `unit` is random in `[0, 1)`.
     pub(crate) fn answered(&mut self, first_token: Duration, unit: f64) -> Changes {
         self.target.state().sample(first_token);
+        self.account.deposit();
         self.record(Blame::ANSWERED, unit)
     }
 
-    /// It failed; also after content had come.
-    pub(crate) fn failed(&mut self, failure: &Failure, unit: f64) -> Changes {
+    /// It failed; also after content had come. `again`: the target has failed this request before.
+    pub(crate) fn failed(&mut self, failure: &Failure, again: bool, unit: f64) -> Changes {
         *self.target.state().failures.entry(failure.class).or_default() += 1;
         // They were given back when content came: the failure is news.
         self.passes.get_or_insert_with(|| Passes::anyway(&self.account, &self.target));
-        self.record(Blame::of(failure), unit)
+        let blame = Blame::of(failure);
+        self.record(if again { blame.repeated() } else { blame }, unit)
     }
 
     fn record(&mut self, blame: Blame, unit: f64) -> Changes {

@@ -81,8 +81,13 @@ pub enum Status {
     Open(Duration),
     /// It cools down no more, but every probe is already under way.
     Probing,
-    /// It asked to be left alone for that much longer.
-    Resting(Duration),
+    /// It is under pressure, and left alone for that much longer.
+    Resting {
+        /// How much longer.
+        left: Duration,
+        /// It named the time itself: sooner it will not serve.
+        asked: bool,
+    },
 }
 
 /// A state change, for logs and metrics.
@@ -111,21 +116,28 @@ pub struct Breaker {
     generation: u64,
     /// Openings in a row without a closing in between: what makes cool-downs grow.
     openings: u32,
-    rests_until: Option<Instant>,
+    rest: Option<Rest>,
+}
+
+/// A rest under pressure.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    until: Instant,
+    asked: bool,
 }
 
 impl Breaker {
     /// A closed breaker.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { policy, state: State::Closed { failures: 0 }, generation: 0, openings: 0, rests_until: None }
+        Self { policy, state: State::Closed { failures: 0 }, generation: 0, openings: 0, rest: None }
     }
 
     /// Whether the target would be asked at `now`.
     #[must_use]
     pub fn status(&self, now: Instant) -> Status {
-        if let Some(until) = self.rests_until.filter(|until| *until > now) {
-            return Status::Resting(until - now);
+        if let Some(Rest { until, asked }) = self.rest.filter(|rest| rest.until > now) {
+            return Status::Resting { left: until - now, asked };
         }
         match self.state {
             State::Open { until } if until > now => Status::Open(until - now),
@@ -193,8 +205,8 @@ impl Breaker {
         let base = asked.unwrap_or(self.policy.rest).min(self.policy.max_rest);
         // Never sooner than asked, and not everyone at the same moment.
         let rest = base + (base / 10).mul_f64(unit);
-        let until = now + rest;
-        self.rests_until = Some(self.rests_until.map_or(until, |before| before.max(until)));
+        let new = Rest { until: now + rest, asked: asked.is_some() };
+        self.rest = Some(self.rest.filter(|before| before.until > new.until).unwrap_or(new));
         Change::Rests(rest)
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use meridian_types::provider::Deadlines;
 use tokio::time::Instant;
 
+use crate::Patience;
+
 /// An upstream sends the head of a whole (not streamed) answer only when it has generated all of it, so that silence
 /// says less: such an answer gets this many times the configured wait for a head.
 pub const WHOLE_ANSWER_FACTOR: u32 = 4;
@@ -24,6 +26,8 @@ pub enum Stage {
     Idle,
     /// The end of the whole attempt.
     Total,
+    /// Whatever it was, the client would not have waited for it any longer.
+    Client,
 }
 
 impl Stage {
@@ -36,6 +40,7 @@ impl Stage {
             Self::FirstToken => "first_token",
             Self::Idle => "idle",
             Self::Total => "total",
+            Self::Client => "client",
         }
     }
 
@@ -48,6 +53,7 @@ impl Stage {
             Self::FirstToken => "the upstream sent no content in time",
             Self::Idle => "the upstream fell silent",
             Self::Total => "the upstream did not finish its answer in time",
+            Self::Client => "no answer came within the time that the client gives it",
         }
     }
 }
@@ -73,15 +79,16 @@ pub struct Timeline {
     started: Instant,
     sent: Instant,
     deadlines: Deadlines,
+    patience: Patience,
     streamed: bool,
 }
 
 impl Timeline {
     /// An attempt that starts now. Until [`Timeline::connected`] is called, the request counts as sent at once.
     #[must_use]
-    pub fn start(deadlines: Deadlines, streamed: bool) -> Self {
+    pub fn start(deadlines: Deadlines, patience: Patience, streamed: bool) -> Self {
         let now = Instant::now();
-        Self { started: now, sent: now, deadlines, streamed }
+        Self { started: now, sent: now, deadlines, patience, streamed }
     }
 
     /// A connection is there, and the request goes out on it now.
@@ -98,20 +105,20 @@ impl Timeline {
     /// By when the connection has to be there.
     #[must_use]
     pub fn connect(&self) -> (Instant, Stage) {
-        self.bounded(self.started + self.deadlines.connect, Stage::Connect)
+        self.before_content(self.started + self.deadlines.connect, Stage::Connect)
     }
 
     /// By when the response's head has to be there.
     #[must_use]
     pub fn response_headers(&self) -> (Instant, Stage) {
         let factor = if self.streamed { 1 } else { WHOLE_ANSWER_FACTOR };
-        self.bounded(self.sent + self.deadlines.response_headers * factor, Stage::ResponseHeaders)
+        self.before_content(self.sent + self.deadlines.response_headers * factor, Stage::ResponseHeaders)
     }
 
     /// By when the next event has to be there, while no content has come.
     #[must_use]
     pub fn first_token(&self) -> (Instant, Stage) {
-        let first = self.bounded(self.sent + self.deadlines.first_token, Stage::FirstToken);
+        let first = self.before_content(self.sent + self.deadlines.first_token, Stage::FirstToken);
         let idle = self.idle();
         if idle.0 < first.0 { idle } else { first }
     }
@@ -119,12 +126,20 @@ impl Timeline {
     /// By when the next event, or the next part of a body, has to be there.
     #[must_use]
     pub fn idle(&self) -> (Instant, Stage) {
-        self.bounded(Instant::now() + self.deadlines.idle, Stage::Idle)
+        let idle = (Instant::now() + self.deadlines.idle, Stage::Idle);
+        // A whole answer has not begun for the client before all of it is here.
+        if self.streamed { self.bounded(idle, self.patience.end) } else { self.bounded(idle, self.patience.first()) }
     }
 
-    fn bounded(&self, deadline: Instant, stage: Stage) -> (Instant, Stage) {
-        let total = self.started + self.deadlines.total;
-        if total < deadline { (total, Stage::Total) } else { (deadline, stage) }
+    fn before_content(&self, deadline: Instant, stage: Stage) -> (Instant, Stage) {
+        self.bounded((deadline, stage), self.patience.first())
+    }
+
+    fn bounded(&self, deadline: (Instant, Stage), client: Option<Instant>) -> (Instant, Stage) {
+        let total = (self.started + self.deadlines.total, Stage::Total);
+        let client = client.map(|until| (until, Stage::Client));
+        // Of two at the same time the first one listed is to blame.
+        [Some(deadline), Some(total), client].into_iter().flatten().min_by_key(|(at, _)| *at).unwrap_or(deadline)
     }
 
     /// Time since the attempt began.
@@ -165,7 +180,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_step_counts_from_where_it_began_and_the_total_bounds_all() {
         let start = Instant::now();
-        let mut timeline = Timeline::start(deadlines(), true);
+        let mut timeline = Timeline::start(deadlines(), Patience::default(), true);
         check(timeline.connect(), start, 2, Stage::Connect);
         tokio::time::advance(Duration::from_secs(1)).await;
         timeline.connected();
@@ -181,13 +196,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_whole_answer_may_be_silent_for_longer() {
         let start = Instant::now();
-        let timeline = Timeline::start(deadlines(), false);
+        let timeline = Timeline::start(deadlines(), Patience::default(), false);
         check(timeline.response_headers(), start, 40, Stage::ResponseHeaders);
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_clients_patience_bounds_all_until_content_and_its_end_bounds_the_rest() {
+        let start = Instant::now();
+        let patience =
+            Patience { begin: Some(start + Duration::from_secs(5)), end: Some(start + Duration::from_secs(12)) };
+        let streamed = Timeline::start(deadlines(), patience, true);
+        check(streamed.connect(), start, 2, Stage::Connect);
+        check(streamed.response_headers(), start, 5, Stage::Client);
+        check(streamed.first_token(), start, 5, Stage::Client);
+        check(streamed.idle(), start, 12, Stage::Client);
+        check(Timeline::start(deadlines(), patience, false).idle(), start, 5, Stage::Client);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn work_that_is_late_is_dropped_and_says_at_which_step() {
-        let timeline = Timeline::start(deadlines(), true);
+        let timeline = Timeline::start(deadlines(), Patience::default(), true);
         let outcome = within(timeline.connect(), std::future::pending::<()>()).await;
         assert_eq!(outcome, Err(Expired { stage: Stage::Connect }));
         assert_eq!(timeline.elapsed(), Duration::from_secs(2));

@@ -1,12 +1,21 @@
 //! What a failure means: for the request, as long as nothing semantic has reached the client, and for the target.
 
-use meridian_llm::{Failure, FailureClass};
+use std::time::Duration;
+
+use meridian_llm::{ErrorCode, Failure, FailureClass};
 
 use crate::Outcome;
 
 /// Targets that one request may ask. Each costs money and time, and the client has a patience: with the default
 /// deadlines four silent targets are given up within two minutes.
 pub const MAX_ATTEMPTS: usize = 4;
+
+/// Times that one request may ask one target again.
+pub const MAX_REPEATS: u32 = 2;
+
+/// Longest wait before a target is asked again while its client waits. What asks for more is answered to the client with
+/// that wait: SDKs and schedulers know better what to do with the time.
+pub const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// What happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +39,19 @@ pub const fn after_failure(class: FailureClass) -> Next {
         FailureClass::ContextLength => Next::Model,
         // Asking elsewhere would answer a wrong request, or route around a refusal.
         FailureClass::Client | FailureClass::Refusal | FailureClass::Cancelled => Next::Answer,
+    }
+}
+
+/// Whether the same target may do better a moment later, when there is no other to ask. Silence is not repeated: it has
+/// cost the client a whole deadline already.
+#[must_use]
+pub fn may_repeat(failure: &Failure) -> bool {
+    match failure.class {
+        FailureClass::Saturation => true,
+        FailureClass::Transport => failure.client_code != ErrorCode::UpstreamTimeout,
+        // A missing model or path stays missing.
+        FailureClass::Provider => failure.status.is_none_or(|status| status >= 500),
+        _ => false,
     }
 }
 
@@ -65,13 +87,39 @@ impl Blame {
         };
         Self { target, credential }
     }
+
+    /// The same of a target that has failed the same request before: one request counts once, so that one that nobody
+    /// can serve does not open a breaker by itself. Pressure is pressure, whoever meets it.
+    #[must_use]
+    pub fn repeated(self) -> Self {
+        match self.target {
+            Outcome::Failed => Self { target: Outcome::Unknown, ..self },
+            _ => self,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    #[test]
+    fn what_may_pass_is_repeated_and_silence_is_not() {
+        let check = |class, status, code: Option<ErrorCode>, expected| {
+            let mut failure = Failure { status, ..Failure::new(class, "test") };
+            failure.client_code = code.unwrap_or(failure.client_code);
+            assert_eq!(may_repeat(&failure), expected, "{} {status:?}", class.as_str());
+        };
+        check(FailureClass::Saturation, Some(429), None, true);
+        check(FailureClass::Provider, Some(500), None, true);
+        check(FailureClass::Provider, None, Some(ErrorCode::UpstreamInterrupted), true);
+        check(FailureClass::Provider, Some(404), None, false);
+        check(FailureClass::Transport, None, None, true);
+        check(FailureClass::Transport, None, Some(ErrorCode::UpstreamTimeout), false);
+        check(FailureClass::Client, Some(400), None, false);
+        check(FailureClass::Credential, Some(401), None, false);
+        check(FailureClass::Cancelled, None, None, false);
+    }
 
     #[test]
     fn what_speaks_about_the_target_goes_elsewhere_and_what_speaks_about_the_request_does_not() {

@@ -2,10 +2,16 @@
 //!
 //! Everything here is a value that is told the time: no IO, no tasks, no randomness of its own.
 
+mod backoff;
 mod breaker;
+mod budget;
 mod deadline;
 mod decision;
+mod patience;
 
+pub use backoff::backoff;
 pub use breaker::{Breaker, Change, Outcome, Pass, Policy, Status};
+pub use budget::{BudgetPolicy, RetryBudget};
 pub use deadline::{Expired, Stage, Timeline, WHOLE_ANSWER_FACTOR, within};
-pub use decision::{Blame, MAX_ATTEMPTS, Next, after_failure};
+pub use decision::{Blame, MAX_ATTEMPTS, MAX_REPEATS, MAX_WAIT, Next, after_failure, may_repeat};
+pub use patience::Patience;

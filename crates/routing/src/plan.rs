@@ -13,8 +13,10 @@ use crate::{Constraints, Table, TargetId, choice};
 pub enum Availability {
     /// It would.
     Available,
-    /// It cools down for that much longer.
+    /// It failed or is under pressure, and is left alone for that much longer.
     Cooling(Duration),
+    /// It has itself named the time for which it is to be left alone; that much is left.
+    Resting(Duration),
 }
 
 /// One target to try.
@@ -26,6 +28,8 @@ pub struct Candidate {
     pub model: ModelName,
     /// It cools down, and is tried only because every other one does too.
     pub last_resort: bool,
+    /// It has asked to be left alone for longer.
+    pub asked_for_rest: bool,
 }
 
 /// Why nothing may be tried.
@@ -77,14 +81,22 @@ impl Table {
                     if !seen.insert(target) {
                         continue;
                     }
-                    let candidate =
-                        |last_resort| Candidate { target: target.clone(), model: name.clone(), last_resort };
-                    match availability(target) {
-                        Availability::Available => ready.push(candidate(false)),
-                        Availability::Cooling(left) if cooling.as_ref().is_none_or(|(least, _)| left < *least) => {
-                            cooling = Some((left, candidate(true)));
+                    let candidate = |last_resort, asked_for_rest| Candidate {
+                        target: target.clone(),
+                        model: name.clone(),
+                        last_resort,
+                        asked_for_rest,
+                    };
+                    let (left, asked) = match availability(target) {
+                        Availability::Available => {
+                            ready.push(candidate(false, false));
+                            continue;
                         }
-                        Availability::Cooling(_) => {}
+                        Availability::Cooling(left) => (left, false),
+                        Availability::Resting(left) => (left, true),
+                    };
+                    if cooling.as_ref().is_none_or(|(least, _)| left < *least) {
+                        cooling = Some((left, candidate(true, asked)));
                     }
                 }
             }

@@ -44,7 +44,7 @@ impl Bench {
 
     fn fail(&self, class: FailureClass, status: Option<u16>) -> Changes {
         let failure = Failure { status, ..Failure::new(class, "test") };
-        self.begin().expect("available").failed(&failure, 0.5)
+        self.begin().expect("available").failed(&failure, false, 0.5)
     }
 
     fn is_available(&self, target: &Target) -> bool {
@@ -68,6 +68,17 @@ async fn failures_that_are_the_requests_own_never_close_the_door() {
     assert!(bench.is_available(&bench.sibling), "another model of the provider may be well");
     assert!(bench.begin().is_none());
     assert!(Ticket::begin(&bench.account, &bench.target, true).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_fails_repeatedly_counts_once() {
+    let bench = bench().await;
+    let failure = Failure::new(FailureClass::Transport, "test");
+    for again in [false, true, true, true, true] {
+        let _ = bench.begin().expect("available").failed(&failure, again, 0.5);
+    }
+    assert!(bench.is_available(&bench.target));
+    assert_eq!(bench.target.report(None).failures[0].count, 5, "the report counts attempts");
 }
 
 #[tokio::test(start_paused = true)]

@@ -110,22 +110,52 @@ async fn a_target_that_fails_repeatedly_is_left_alone() {
 
 #[tokio::test]
 async fn when_nobody_serves_the_client_gets_the_most_telling_error() {
-    for (fault, status, code, retry) in [
-        ("error;status=429;retry_after=3", 429, "rate_limit_exceeded", Some("true")),
-        ("error;status=401", 502, "upstream_credentials_exhausted", Some("false")),
-        ("hang", 504, "upstream_timeout", None),
-        ("bad_json", 502, "upstream_interrupted", None),
+    for (fault, status, code, retry, attempts) in [
+        ("error;status=429;retry_after=7", 429, "rate_limit_exceeded", Some("true"), "1"),
+        ("error;status=401", 502, "upstream_credentials_exhausted", Some("false"), "1"),
+        ("hang", 504, "upstream_timeout", None, "1"),
+        ("bad_json", 502, "upstream_interrupted", Some("false"), "3"),
     ] {
         let sandbox = start(Setup::default()).await;
         sandbox.break_provider(0, fault);
         let answer = sandbox.chat(ask_streamed("only")).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (status, code), "{fault}");
         assert_eq!(answer.header("x-should-retry"), retry, "{fault}");
-        assert_eq!(answer.header("x-meridian-attempts"), Some("1"), "{fault}");
+        assert_eq!(answer.header("x-meridian-attempts"), Some(attempts), "{fault}");
         if retry == Some("true") {
-            assert_eq!((answer.header("retry-after"), answer.header("retry-after-ms")), (Some("3"), Some("3000")));
+            assert_eq!((answer.header("retry-after"), answer.header("retry-after-ms")), (Some("7"), Some("7000")));
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_tried_is_listed_and_an_upstream_hears_how_much_time_is_left() {
+    let sandbox = start(Setup::default()).await;
+    sandbox.break_provider(0, "error;status=500");
+    sandbox.break_provider(1, "error;status=503");
+    let body = ask("chat");
+    let request = sandbox.request(&body).header("x-meridian-timeout-ms", "10000");
+    let answer = sandbox.whole(request.body(http_body_util::Full::new(body.to_string().into())).unwrap()).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "upstream_unavailable"));
+    let text = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+    for part in ["first/up-first provider 500", "second/up-second saturation 503"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let left: u64 = sandbox.seen(0)[0].headers["x-meridian-timeout-ms"].parse().unwrap();
+    assert!((5_000..=9_500).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn a_refused_credential_is_not_shown_to_the_provider_again_and_again() {
+    let sandbox = start(Setup::default()).await;
+    sandbox.break_provider(0, "error;status=401");
+    for _ in 0..5 {
+        assert_eq!(sandbox.chat(ask("chat")).await.status, 200);
+    }
+    assert_eq!(sandbox.seen(0).len(), 1);
+    let text = String::from_utf8(sandbox.get("/metrics").await.body.to_vec()).unwrap();
+    let changes = metric(&text, "meridian_node_credential_changes_total");
+    assert_eq!(changes["{provider=\"first\",to=\"opened\"}"], 1.0, "{changes:?}");
 }
 
 #[tokio::test]

@@ -10,5 +10,6 @@ mod lifecycle;
 mod limits;
 mod messages;
 mod pass_through;
+mod scenarios;
 mod streams;
 mod support;

@@ -22,7 +22,6 @@ const REFUSED: Verdict = (FailureClass::Refusal, "the upstream's content filter 
 const CREDENTIAL: Verdict = (FailureClass::Credential, "the upstream refused the gateway's credential");
 const UNPAID: Verdict = (FailureClass::Credential, "the gateway's upstream account may not spend");
 const PRESSED: Verdict = (FailureClass::Saturation, "the upstream is under pressure");
-const FAILED: Verdict = (FailureClass::Provider, "the upstream failed");
 /// The gateway chose this name, so it is not the client's mistake.
 const NO_MODEL: Verdict = (FailureClass::Provider, "the upstream has no such model");
 
@@ -109,7 +108,7 @@ fn verdict(code: &str) -> Option<Verdict> {
         | "limit_requests"
         | "limit_burst_rate" => PRESSED,
         "model_not_found" | "DeploymentNotFound" => NO_MODEL,
-        "server_error" => FAILED,
+        // `server_error` says no more than the status: it comes with the 500 of a failure and the 503 of overload.
         _ => return None,
     })
 }

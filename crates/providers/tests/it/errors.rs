@@ -68,6 +68,7 @@ fn openai_errors_by_code_then_by_status() {
     );
     check(500, r#"{"message":"m","type":"server_error","code":null}"#, F::Provider, Some("server_error"));
     check(503, r#"{"message":"m"}"#, F::Saturation, None);
+    check(503, r#"{"message":"m","type":"server_error","code":null}"#, F::Saturation, Some("server_error"));
     check(400, r#"{"message":"m","code":"a prompt, not a code"}"#, F::Client, None);
 }
 

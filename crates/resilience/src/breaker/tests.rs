@@ -74,7 +74,9 @@ async fn pressure_is_a_rest_and_not_death() {
     let mut script = Script::new();
     for _ in 0..5 {
         assert!(matches!(script.attempt(Outcome::Pressed(Some(Duration::from_secs(4)))), Some(Change::Rests(_))));
-        assert!(matches!(script.breaker.status(script.now), Status::Resting(left) if left >= Duration::from_secs(4)));
+        assert!(
+            matches!(script.breaker.status(script.now), Status::Resting { left, asked: true } if left >= Duration::from_secs(4))
+        );
         script.wait(4.5);
         assert!(script.is_closed());
     }

@@ -55,7 +55,10 @@ fn plan(model: &str, constraints: &Constraints, cooling: &[(&str, u64)]) -> Resu
         Some((_, seconds)) => Availability::Cooling(Duration::from_secs(*seconds)),
         None => Availability::Available,
     };
-    let show = |c: Candidate| format!("{}:{}{}", c.model, c.target.provider, if c.last_resort { "!" } else { "" });
+    let show = |c: Candidate| {
+        assert!(!c.asked_for_rest);
+        format!("{}:{}{}", c.model, c.target.provider, if c.last_resort { "!" } else { "" })
+    };
     table().plan(model, constraints, &availability, &mut || 0.5).map(|plan| plan.into_iter().map(show).collect())
 }
 
@@ -84,6 +87,13 @@ fn a_fallback_that_the_tenant_may_not_use_is_left_out() {
 fn what_cools_down_is_skipped_and_if_all_do_the_nearest_to_its_end_is_tried() {
     check("chat", tenant(&[], &[]), &[("us", 9)], &["chat:eu", "chat:us2", "small:cn"]);
     check("chat", tenant(&["US"], &[]), &[("us", 9), ("us2", 3)], &["chat:us2!"]);
+}
+
+#[test]
+fn a_last_resort_that_has_asked_for_rest_is_marked() {
+    let resting = |_: &TargetId| Availability::Resting(Duration::from_secs(3));
+    let plan = table().plan("chat", &tenant(&["US"], &[]), &resting, &mut || 0.5).unwrap();
+    assert!(matches!(&plan[..], [Candidate { last_resort: true, asked_for_rest: true, .. }]), "{plan:?}");
 }
 
 #[test]

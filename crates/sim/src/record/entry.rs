@@ -16,7 +16,7 @@ const MAX_VALUE: usize = 256;
 const DIGEST_DIGITS: usize = 12;
 
 /// Headers whose values are kept; of the others only the names.
-const KEPT: [&str; 11] = [
+const KEPT: [&str; 12] = [
     "accept",
     "anthropic-beta",
     "anthropic-version",
@@ -25,6 +25,7 @@ const KEPT: [&str; 11] = [
     "traceparent",
     "tracestate",
     "user-agent",
+    "x-meridian-timeout-ms",
     "x-request-id",
     "x-sim-fault",
     "x-stainless-retry-count",

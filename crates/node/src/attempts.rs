@@ -1,0 +1,160 @@
+//! The attempt loop: one candidate after the other, until one begins a real answer or nothing is left to try.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_ingress::TraceContext;
+use meridian_llm::{ClientError, ClientRequest, Failure};
+use meridian_resilience::{MAX_WAIT, Patience, backoff};
+use meridian_routing::{Availability, Candidate, TargetId};
+use meridian_types::{ErrorCode, ModelName};
+use tokio::time::Instant;
+
+use crate::account::Account;
+use crate::attempt::{Answer, Attempt};
+use crate::itinerary::{Itinerary, Leg};
+use crate::node::Node;
+use crate::snapshot::Snapshot;
+use crate::target::Target;
+use crate::ticket::Ticket;
+
+/// What the loop works on.
+pub(crate) struct Attempts<'a> {
+    pub(crate) node: &'a Arc<Node>,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) request: &'a ClientRequest,
+    pub(crate) trace: &'a TraceContext,
+    /// How long the client waits.
+    pub(crate) patience: Patience,
+}
+
+/// A target that has begun to answer.
+pub(crate) struct Served {
+    pub(crate) answer: Answer,
+    /// What holds places at the target while its answer goes on.
+    pub(crate) ticket: Ticket,
+    /// Which public model it is: the one asked for, or a fallback.
+    pub(crate) model: ModelName,
+    /// Targets asked, this one included.
+    pub(crate) attempts: usize,
+    /// Parameters that were dropped or clamped.
+    pub(crate) adjusted: Vec<String>,
+}
+
+/// Nobody served.
+#[derive(Default)]
+pub(crate) struct Lost {
+    /// Who was asked and how each failed, in order.
+    pub(crate) tried: Vec<Tried>,
+    /// Why a target was not asked: it cannot honour the request.
+    pub(crate) unsupported: Option<ClientError>,
+}
+
+/// One attempt in vain.
+pub(crate) struct Tried {
+    pub(crate) target: TargetId,
+    pub(crate) failure: Failure,
+    pub(crate) took: Duration,
+}
+
+impl Attempts<'_> {
+    /// Asks the candidates in order.
+    pub(crate) async fn run(&self, candidates: Vec<Candidate>) -> Result<Served, Lost> {
+        let mut lost = Lost::default();
+        let mut itinerary = Itinerary::new(candidates);
+        while let Some(leg) = itinerary.next() {
+            let id = &leg.candidate.target;
+            let (Some(account), Some(target)) =
+                (self.snapshot.providers.get(&id.provider), self.snapshot.targets.get(id))
+            else {
+                continue;
+            };
+            let translated = match account.upstream.codec().chat_request(self.request, id.model.as_str()) {
+                Ok(translated) => translated,
+                Err(error) => {
+                    if error.code != ErrorCode::UnsupportedParameter {
+                        itinerary.end();
+                    }
+                    lost.unsupported = Some(error);
+                    continue;
+                }
+            };
+            let Some(mut ticket) = self.place(&leg, account, target).await else { continue };
+            itinerary.ask();
+            let adjusted = translated.adjusted.clone();
+            let now = Instant::now();
+            let shared = self.request.head().stream && itinerary.has_other();
+            let patience = if shared { self.patience.shared(now) } else { self.patience };
+            let attempt = Attempt {
+                node: self.node,
+                request: self.request,
+                trace: self.trace,
+                account,
+                target,
+                patience,
+                number: itinerary.asked(),
+            };
+            match attempt.run(translated).await {
+                Ok((answer, first_token)) => {
+                    self.settle(&mut ticket, Ok(first_token));
+                    let (model, attempts) = (leg.candidate.model, itinerary.asked());
+                    return Ok(Served { answer, ticket, model, attempts, adjusted });
+                }
+                Err(failure) => {
+                    self.settle(&mut ticket, Err((&failure, leg.repeat.is_some())));
+                    let target = id.clone();
+                    itinerary.failed(leg, &failure, self.patience.allows(Duration::ZERO, Instant::now()));
+                    lost.tried.push(Tried { target, failure, took: now.elapsed() });
+                }
+            }
+        }
+        Err(lost)
+    }
+
+    /// Waits for the leg's turn, pays for it and takes its places; `None`: it is passed over.
+    async fn place(&self, leg: &Leg, account: &Arc<Account>, target: &Arc<Target>) -> Option<Ticket> {
+        if let Some(repeat) = &leg.repeat {
+            let rest = match target.availability(account) {
+                Availability::Available => Duration::ZERO,
+                Availability::Cooling(left) | Availability::Resting(left) => left,
+            };
+            let own = backoff(repeat.times, self.node.host.entropy.unit());
+            let wait = rest.max(repeat.retry_after) + own;
+            if wait > MAX_WAIT + own || !self.patience.allows(wait, Instant::now()) {
+                return None;
+            }
+            if !self.pay(target, account) {
+                return None;
+            }
+            tokio::time::sleep(wait).await;
+        } else if leg.paid && !self.pay(target, account) {
+            return None;
+        }
+        Ticket::begin(account, target, leg.candidate.last_resort)
+    }
+
+    fn pay(&self, target: &Target, account: &Account) -> bool {
+        let paid = account.withdraw();
+        if !paid {
+            self.node.metrics.retry_refused(&target.id);
+            tracing::debug!(target = %target.id, "retry budget spent");
+        }
+        paid
+    }
+
+    /// Tells the breakers and the metrics; a failure comes with whether the target has failed this request before.
+    fn settle(&self, ticket: &mut Ticket, outcome: Result<Duration, (&Failure, bool)>) {
+        let unit = self.node.host.entropy.unit();
+        let (result, changes) = match outcome {
+            Ok(first_token) => ("ok", ticket.answered(first_token, unit)),
+            Err((failure, again)) => (failure.class.as_str(), ticket.failed(failure, again, unit)),
+        };
+        let id = &ticket.target().id;
+        self.node.metrics.attempted(id, result);
+        if let Err((failure, _)) = outcome {
+            let (status, code) = (failure.status, failure.code.as_deref());
+            tracing::debug!(target = %id, class = result, status, code, "{}", failure.message);
+        }
+        self.node.metrics.changed(id, changes);
+    }
+}

@@ -1,0 +1,95 @@
+//! How long the client waits: everything that we try for it has to fit into that.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What is kept back of a client's time, so that the truth about a failure reaches it before it gives up: a tenth, for
+/// the way through networks and proxies ...
+const RESERVED_PART: u32 = 10;
+
+/// ... and no more than this.
+const MOST_RESERVED: Duration = Duration::from_millis(500);
+
+/// A client's patience. `None`: it did not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Patience {
+    /// By when the answer has to begin.
+    pub begin: Option<Instant>,
+    /// By when it has to be complete.
+    pub end: Option<Instant>,
+}
+
+impl Patience {
+    /// Of a client that asked at `asked` and waits `begin` for the first byte and `end` for the last.
+    #[must_use]
+    pub fn since(asked: Instant, begin: Option<Duration>, end: Option<Duration>) -> Self {
+        let until = |wait: Duration| asked + wait.saturating_sub((wait / RESERVED_PART).min(MOST_RESERVED));
+        Self { begin: begin.map(until), end: end.map(until) }
+    }
+
+    /// By when the first content has to be there.
+    #[must_use]
+    pub fn first(&self) -> Option<Instant> {
+        self.begin.into_iter().chain(self.end).min()
+    }
+
+    /// What remains at `now` until the first content is due.
+    #[must_use]
+    pub fn left(&self, now: Instant) -> Option<Duration> {
+        self.first().map(|until| until.saturating_duration_since(now))
+    }
+
+    /// Whether something that begins after `wait` is in time.
+    #[must_use]
+    pub fn allows(&self, wait: Duration, now: Instant) -> bool {
+        self.left(now).is_none_or(|left| wait < left)
+    }
+
+    /// For an attempt that is not the last one possible: it may use half of what remains, so that a silent target does
+    /// not take the time of the next one.
+    #[must_use]
+    pub fn shared(self, now: Instant) -> Self {
+        let begin = self.left(now).map(|left| now + left / 2);
+        Self { begin, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(begin_ms: Option<u64>, end_ms: Option<u64>, left_ms: Option<u64>) {
+        let ms = |ms: Option<u64>| ms.map(Duration::from_millis);
+        let now = Instant::now();
+        assert_eq!(Patience::since(now, ms(begin_ms), ms(end_ms)).left(now), ms(left_ms));
+    }
+
+    #[test]
+    fn a_tenth_and_at_most_half_a_second_is_kept_for_the_way_back() {
+        check(None, None, None);
+        check(Some(1000), None, Some(900));
+        check(Some(600_000), None, Some(599_500));
+        check(Some(600_000), Some(2000), Some(1800));
+        check(None, Some(0), Some(0));
+    }
+
+    proptest! {
+        #[test]
+        fn shares_of_any_number_of_attempts_end_before_the_client_gives_up(wait_ms in 1u64..100_000, attempts in 1usize..6) {
+            let start = Instant::now();
+            let patience = Patience::since(start, Some(Duration::from_millis(wait_ms)), None);
+            let mut now = start;
+            for _ in 1..attempts {
+                let share = patience.shared(now);
+                prop_assert!(share.first() <= patience.first());
+                prop_assert!(share.end == patience.end);
+                now = share.first().unwrap_or(now);
+            }
+            prop_assert!(patience.left(now).unwrap_or_default() > Duration::ZERO, "something remains for the last one");
+        }
+    }
+}
