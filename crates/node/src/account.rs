@@ -13,8 +13,11 @@ use tokio::time::Instant;
 const CREDENTIAL_POLICY: fn() -> Policy = || Policy {
     // Only a refusal says something about a credential.
     consecutive: u32::MAX,
+    volume: u32::MAX,
     max_cool_down: Duration::from_secs(30),
     successes: 1,
+    // One that is taken is taken: there is nothing to warm up.
+    first_share: 1.0,
     ..Policy::default()
 };
 

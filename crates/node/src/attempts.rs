@@ -115,8 +115,8 @@ impl Attempts<'_> {
     async fn place(&self, leg: &Leg, account: &Arc<Account>, target: &Arc<Target>) -> Option<Ticket> {
         if let Some(repeat) = &leg.repeat {
             let rest = match target.availability(account) {
-                Availability::Available => Duration::ZERO,
-                Availability::Cooling(left) | Availability::Resting(left) => left,
+                Availability::Available | Availability::Ramping(_) => Duration::ZERO,
+                Availability::Cooling(left, _) => left,
             };
             let own = backoff(repeat.times, self.node.host.entropy.unit());
             let wait = rest.max(repeat.retry_after) + own;
@@ -130,7 +130,9 @@ impl Attempts<'_> {
         } else if leg.paid && !self.pay(target, account) {
             return None;
         }
-        Ticket::begin(account, target, leg.candidate.last_resort)
+        let (ticket, changes) = Ticket::begin(account, target, leg.candidate.last_resort)?;
+        self.node.metrics.changed(&target.id, changes);
+        Some(ticket)
     }
 
     fn pay(&self, target: &Target, account: &Account) -> bool {

@@ -40,15 +40,17 @@ pub(crate) struct Of {
 pub(crate) struct Changed {
     pub(crate) provider: String,
     pub(crate) model: String,
-    /// `opened`, `closed` or `rests`.
+    /// `opened`, `half_open`, `closed` or `rests`.
     pub(crate) to: &'static str,
+    /// Why it opened or rests; empty otherwise.
+    pub(crate) reason: &'static str,
 }
 
 /// A credential was refused, or is taken again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct CredentialChanged {
     pub(crate) provider: String,
-    /// `opened`: it is left alone. `closed`: it is used again.
+    /// `opened`: it is left alone. `half_open`: it is tried. `closed`: it is used again.
     pub(crate) to: &'static str,
 }
 
@@ -119,12 +121,12 @@ impl Metrics {
 
     /// State changes of a target's breaker and of its credential's.
     pub(crate) fn changed(&self, target: &TargetId, changes: Changes) {
-        if let Some((to, wait_ms)) = changes.target.map(described) {
-            tracing::info!(%target, to, wait_ms, "breaker changed");
+        if let Some(Described { to, reason, wait_ms }) = changes.target.map(Described::of) {
+            tracing::info!(%target, to, reason, wait_ms, "breaker changed");
             let (provider, model) = (target.provider.to_string(), target.model.to_string());
-            self.breakers.get_or_create(&Changed { provider, model, to }).inc();
+            self.breakers.get_or_create(&Changed { provider, model, to, reason }).inc();
         }
-        if let Some((to, wait_ms)) = changes.credential.map(described) {
+        if let Some(Described { to, wait_ms, .. }) = changes.credential.map(Described::of) {
             // A person has to act, so that this is louder.
             tracing::warn!(provider = %target.provider, to, wait_ms, "use of the credential changed");
             self.credentials.get_or_create(&CredentialChanged { provider: target.provider.to_string(), to }).inc();
@@ -132,11 +134,22 @@ impl Metrics {
     }
 }
 
-/// The name of a state, and for how many milliseconds it lasts.
-fn described(change: Change) -> (&'static str, Option<u128>) {
-    match change {
-        Change::Opened(wait) => ("opened", Some(wait.as_millis())),
-        Change::Rests(wait) => ("rests", Some(wait.as_millis())),
-        Change::Closed => ("closed", None),
+/// A state change in words of closed lists.
+struct Described {
+    to: &'static str,
+    reason: &'static str,
+    wait_ms: Option<u128>,
+}
+
+impl Described {
+    fn of(change: Change) -> Self {
+        let (to, reason, wait) = match change {
+            Change::Opened(wait, reason) => ("opened", reason.as_str(), Some(wait)),
+            Change::Rests(wait, true) => ("rests", "asked", Some(wait)),
+            Change::Rests(wait, false) => ("rests", "pressure", Some(wait)),
+            Change::HalfOpen => ("half_open", "", None),
+            Change::Closed => ("closed", "", None),
+        };
+        Self { to, reason, wait_ms: wait.map(|wait| wait.as_millis()) }
     }
 }

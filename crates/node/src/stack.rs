@@ -112,8 +112,8 @@ fn plan(
 /// When the first of the targets that were tried is asked again by itself; `None` if one of them is so now.
 fn free_in(snapshot: &Snapshot, lost: &Lost) -> Option<Duration> {
     let left = |tried: &Tried| match snapshot.availability(&tried.target) {
-        Availability::Available => None,
-        Availability::Cooling(left) | Availability::Resting(left) => Some(left),
+        Availability::Available | Availability::Ramping(_) => None,
+        Availability::Cooling(left, _) => Some(left),
     };
     lost.tried.iter().map(left).min().flatten()
 }

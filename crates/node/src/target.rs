@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use meridian_llm::FailureClass;
 use meridian_proto::node::v1;
-use meridian_resilience::{Breaker, Policy, Status};
-use meridian_routing::{Availability, TargetId};
+use meridian_resilience::{Breaker, Policy, Reason, Status};
+use meridian_routing::{Availability, Cause, TargetId};
 use tokio::time::Instant;
 
 use crate::account::Account;
@@ -51,14 +51,10 @@ impl Target {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For planning: the longer of the two waits counts.
+    /// For planning: of target and credential the worse one counts.
     pub(crate) fn availability(&self, account: &Account) -> Availability {
-        let own = left(self.state().breaker.status(Instant::now()));
-        match own.max(left(account.credential_status())) {
-            Some((left, true)) => Availability::Resting(left),
-            Some((left, false)) => Availability::Cooling(left),
-            None => Availability::Available,
-        }
+        let own = self.state().breaker.status(Instant::now());
+        worse(seen(own), seen(account.credential_status()))
     }
 
     /// Its part of a report; counts start anew.
@@ -66,10 +62,15 @@ impl Target {
         let credential = account.map_or(Status::Closed, Account::credential_status);
         let mut state = self.state();
         let (available, reason) = match (state.breaker.status(Instant::now()), credential) {
-            (_, Status::Open(left)) => (false, format!("credential refused; left alone for {} ms", left.as_millis())),
+            (_, Status::Open(left, _)) => {
+                (false, format!("credential refused; left alone for {} ms", left.as_millis()))
+            }
             (Status::Closed, _) => (true, String::new()),
+            (Status::Ramping(share), _) => (true, format!("coming back: {:.0} % of its share", share * 100.0)),
             (Status::Probing, _) => (true, "coming back: one probe at a time".to_owned()),
-            (Status::Open(left), _) => (false, format!("failed repeatedly; left alone for {} ms", left.as_millis())),
+            (Status::Open(left, reason), _) => {
+                (false, format!("{}; left alone for {} ms", why(reason), left.as_millis()))
+            }
             (Status::Resting { left, .. }, _) => {
                 (false, format!("under pressure; left alone for {} ms", left.as_millis()))
             }
@@ -91,13 +92,44 @@ impl Target {
     }
 }
 
-/// How much longer it is left alone, and whether it asked for that; `None` if it is not.
-fn left(status: Status) -> Option<(Duration, bool)> {
+/// For people.
+fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Consecutive | Reason::Relapse => "failed repeatedly",
+        Reason::Ratio => "fails too often",
+        Reason::Refused => "refuses the credential",
+        Reason::Probes => "does not answer probes",
+    }
+}
+
+/// A breaker's state in the words of planning.
+fn seen(status: Status) -> Availability {
     match status {
-        Status::Closed => None,
-        Status::Open(left) => Some((left, false)),
-        Status::Resting { left, asked } => Some((left, asked)),
+        Status::Closed => Availability::Available,
+        Status::Ramping(share) => Availability::Ramping(share),
+        Status::Open(left, Reason::Ratio) => Availability::Cooling(left, Cause::Suspected),
+        Status::Open(left, _) => Availability::Cooling(left, Cause::Failed),
+        Status::Resting { left, asked } => {
+            Availability::Cooling(left, if asked { Cause::Asked } else { Cause::Failed })
+        }
         // The probe under way decides within about a first token's time.
-        Status::Probing => Some((Duration::from_secs(1), false)),
+        Status::Probing => Availability::Cooling(Duration::from_secs(1), Cause::Failed),
+    }
+}
+
+fn worse(a: Availability, b: Availability) -> Availability {
+    match (a, b) {
+        (Availability::Cooling(one, _), Availability::Cooling(other, _)) => {
+            if one < other {
+                b
+            } else {
+                a
+            }
+        }
+        (Availability::Cooling(..), _) => a,
+        (_, Availability::Cooling(..)) => b,
+        (Availability::Ramping(one), Availability::Ramping(other)) => Availability::Ramping(one.min(other)),
+        (Availability::Ramping(_), Availability::Available) => a,
+        (Availability::Available, _) => b,
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Changes {
 
 impl Ticket {
     /// Begins an attempt; `None` if there is no place, or if a breaker says no by now. A `last_resort` passes breakers.
-    pub(crate) fn begin(account: &Arc<Account>, target: &Arc<Target>, last_resort: bool) -> Option<Self> {
+    pub(crate) fn begin(account: &Arc<Account>, target: &Arc<Target>, last_resort: bool) -> Option<(Self, Changes)> {
         let slot = account.take_slot()?;
         let passes = match last_resort {
             true => Passes::anyway(account, target),
@@ -62,7 +62,8 @@ impl Ticket {
         target.state().attempts += 1;
         target.in_flight.fetch_add(1, Ordering::Relaxed);
         let (target, account) = (Arc::clone(target), Arc::clone(account));
-        Some(Self { target, account, passes: Some(passes), _slot: slot })
+        let changes = Changes { target: passes.target.change(), credential: passes.credential.change() };
+        Some((Self { target, account, passes: Some(passes), _slot: slot }, changes))
     }
 
     pub(crate) fn target(&self) -> &Arc<Target> {
@@ -99,5 +100,7 @@ impl Drop for Ticket {
     }
 }
 
+#[cfg(test)]
+mod outage;
 #[cfg(test)]
 mod tests;

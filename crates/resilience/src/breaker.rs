@@ -1,52 +1,26 @@
 //! The breaker of one target: when to leave it alone, and how to come back.
 //!
 //! ```text
-//!            consecutive failures                  cool-down over
+//!          consecutive failures, or                cool-down over,
+//!          too many of a window                    or probes say so
 //!   Closed ───────────────────────► Open ─────────────────────────► Half-open
 //!      ▲                              ▲                                │   │
 //!      │                              └── a probe fails: cool-down ────┘   │
 //!      │                                  doubled, up to a limit           │
-//!      └────────────────────── enough good probes ────────────────────────┘
+//!      └── enough good probes, then a growing share of the traffic ────────┘
 //! ```
-//! Pressure (429, 503 with Retry-After) is beside this: the target is left alone until the time that it named, and is
-//! not counted as dead.
+//! Pressure (429, 503, 529) is beside this: the target is left alone until the time that it named, and is not counted
+//! as dead; afterwards its share of the traffic grows again.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The numbers.
-#[derive(Debug, Clone, Copy)]
-pub struct Policy {
-    /// Failures in a row that open it. One may be the request's bad luck; three at a busy node are over in 100 ms.
-    pub consecutive: u32,
-    /// The first cool-down.
-    pub cool_down: Duration,
-    /// The longest one: what a recovered provider may stay unused.
-    pub max_cool_down: Duration,
-    /// Rest under pressure, if the upstream names none.
-    pub rest: Duration,
-    /// The longest rest that an upstream may ask for: its word is not worth more than a look once a minute.
-    pub max_rest: Duration,
-    /// Probes let through at once while half-open.
-    pub probes: u32,
-    /// Good probes that close it.
-    pub successes: u32,
-}
+mod policy;
+mod window;
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            consecutive: 3,
-            cool_down: Duration::from_secs(1),
-            max_cool_down: Duration::from_secs(15),
-            rest: Duration::from_secs(1),
-            max_rest: Duration::from_secs(60),
-            probes: 1,
-            successes: 2,
-        }
-    }
-}
+pub use policy::Policy;
+use window::Window;
 
 /// How an attempt ended, as far as the target is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,15 +44,56 @@ pub struct Pass {
     probe: bool,
     /// Openings so far: what began before an opening says nothing about after it.
     generation: u64,
+    /// The breaker turned half-open with it.
+    pub(crate) turned: bool,
+}
+
+impl Pass {
+    /// What changed when it was given.
+    #[must_use]
+    pub fn change(&self) -> Option<Change> {
+        self.turned.then_some(Change::HalfOpen)
+    }
+}
+
+/// Why a breaker opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Failures in a row.
+    Consecutive,
+    /// Too many of the last attempts: it serves some, so that it is only suspected.
+    Ratio,
+    /// It refused the credential.
+    Refused,
+    /// A probe while half-open failed.
+    Relapse,
+    /// Active probes found it dead.
+    Probes,
+}
+
+impl Reason {
+    /// The stable name, as in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Consecutive => "consecutive",
+            Self::Ratio => "ratio",
+            Self::Refused => "refused",
+            Self::Relapse => "relapse",
+            Self::Probes => "probes",
+        }
+    }
 }
 
 /// Whether the target would be asked now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Status {
     /// It would.
     Closed,
-    /// It failed repeatedly and is left alone for that much longer.
-    Open(Duration),
+    /// It is coming back, and should get this share of what it otherwise would: above 0, below 1.
+    Ramping(f64),
+    /// It is left alone for that much longer.
+    Open(Duration, Reason),
     /// It cools down no more, but every probe is already under way.
     Probing,
     /// It is under pressure, and left alone for that much longer.
@@ -94,18 +109,28 @@ pub enum Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It opened, for that long.
-    Opened(Duration),
+    Opened(Duration, Reason),
+    /// It lets probes through.
+    HalfOpen,
     /// It closed.
     Closed,
-    /// It rests, for that long.
-    Rests(Duration),
+    /// It rests, for that long; whether it named the time.
+    Rests(Duration, bool),
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Closed { failures: u32 },
-    Open { until: Instant },
+    Closed { failures: u32, since: Option<Instant> },
+    Open { until: Instant, reason: Reason, good: u32 },
     HalfOpen { probing: u32, good: u32 },
+}
+
+/// A rest under pressure.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    until: Instant,
+    length: Duration,
+    asked: bool,
 }
 
 /// The state of one target.
@@ -114,36 +139,47 @@ pub struct Breaker {
     policy: Policy,
     state: State,
     generation: u64,
-    /// Openings in a row without a closing in between: what makes cool-downs grow.
+    /// Openings without a long quiet time in between: what makes cool-downs grow.
     openings: u32,
+    /// Pressure in a row: what makes rests grow.
+    pressures: u32,
+    window: Window,
     rest: Option<Rest>,
-}
-
-/// A rest under pressure.
-#[derive(Debug, Clone, Copy)]
-struct Rest {
-    until: Instant,
-    asked: bool,
 }
 
 impl Breaker {
     /// A closed breaker.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self { policy, state: State::Closed { failures: 0 }, generation: 0, openings: 0, rest: None }
+        let state = State::Closed { failures: 0, since: None };
+        let window = Window::new(policy.window);
+        Self { policy, state, generation: 0, openings: 0, pressures: 0, window, rest: None }
     }
 
     /// Whether the target would be asked at `now`.
     #[must_use]
     pub fn status(&self, now: Instant) -> Status {
-        if let Some(Rest { until, asked }) = self.rest.filter(|rest| rest.until > now) {
+        if let Some(Rest { until, asked, .. }) = self.rest.filter(|rest| rest.until > now) {
             return Status::Resting { left: until - now, asked };
         }
         match self.state {
-            State::Open { until } if until > now => Status::Open(until - now),
+            State::Open { until, reason, .. } if until > now => Status::Open(until - now, reason),
             State::HalfOpen { probing, .. } if probing >= self.policy.probes => Status::Probing,
-            _ => Status::Closed,
+            State::Closed { since, .. } => self.ramp(since, now),
+            State::Open { .. } | State::HalfOpen { .. } => Status::Closed,
         }
+    }
+
+    /// The share of a target that has just come back, from a cool-down or from a rest.
+    fn ramp(&self, closed: Option<Instant>, now: Instant) -> Status {
+        let share = |from: Instant, over: Duration| {
+            let passed = now.saturating_duration_since(from).as_secs_f64();
+            (passed / over.as_secs_f64().max(f64::EPSILON)).max(self.policy.first_share)
+        };
+        let closed = closed.map_or(1.0, |since| share(since, self.policy.ramp));
+        let rested = self.rest.map_or(1.0, |rest| share(rest.until, rest.length.min(self.policy.ramp)));
+        let share = closed.min(rested);
+        if share < 1.0 { Status::Ramping(share) } else { Status::Closed }
     }
 
     /// Leave to ask the target now, or why not.
@@ -152,7 +188,7 @@ impl Breaker {
     /// When it cools down, rests, or enough probes are under way.
     pub fn admit(&mut self, now: Instant) -> Result<Pass, Status> {
         match self.status(now) {
-            Status::Closed => Ok(self.pass()),
+            Status::Closed | Status::Ramping(_) => Ok(self.pass()),
             closed => Err(closed),
         }
     }
@@ -160,13 +196,14 @@ impl Breaker {
     /// Leave to ask the target although it cools down: every other one does too.
     pub fn admit_anyway(&mut self, now: Instant) -> Pass {
         match self.status(now) {
-            Status::Closed => self.pass(),
-            _ => Pass { probe: false, generation: self.generation },
+            Status::Closed | Status::Ramping(_) => self.pass(),
+            _ => Pass { probe: false, generation: self.generation, turned: false },
         }
     }
 
     fn pass(&mut self) -> Pass {
-        if matches!(self.state, State::Open { .. }) {
+        let turned = matches!(self.state, State::Open { .. });
+        if turned {
             self.state = State::HalfOpen { probing: 0, good: 0 };
         }
         let probe = match &mut self.state {
@@ -176,7 +213,7 @@ impl Breaker {
             }
             _ => false,
         };
-        Pass { probe, generation: self.generation }
+        Pass { probe, generation: self.generation, turned }
     }
 
     /// Takes the outcome of an attempt. `unit` is random in `[0, 1)`, for the jitter.
@@ -190,72 +227,113 @@ impl Breaker {
         }
         match outcome {
             Outcome::Unknown => None,
-            Outcome::Pressed(asked) => Some(self.rest(asked, now, unit)),
-            Outcome::Answered => self.answered(&pass, current),
+            Outcome::Pressed(asked) => Some(self.pressed(asked, now, unit)),
+            Outcome::Answered => self.answered(&pass, current, now),
             Outcome::Barred if current => {
                 self.openings = u32::MAX;
-                Some(self.open(now, unit))
+                Some(self.open(Reason::Refused, now, unit))
             }
             Outcome::Failed if current => self.failed(now, unit),
             Outcome::Barred | Outcome::Failed => None,
         }
     }
 
-    fn rest(&mut self, asked: Option<Duration>, now: Instant, unit: f64) -> Change {
-        let base = asked.unwrap_or(self.policy.rest).min(self.policy.max_rest);
-        // Never sooner than asked, and not everyone at the same moment.
-        let rest = base + (base / 10).mul_f64(unit);
-        let new = Rest { until: now + rest, asked: asked.is_some() };
-        self.rest = Some(self.rest.filter(|before| before.until > new.until).unwrap_or(new));
-        Change::Rests(rest)
+    /// Active probes say that it answers again: requests may look, a few at a time, before the cool-down is over.
+    pub fn looks_alive(&mut self) -> Option<Change> {
+        let State::Open { reason, .. } = self.state else { return None };
+        // Only a request can tell whether a credential is taken again.
+        if reason == Reason::Refused {
+            return None;
+        }
+        self.state = State::HalfOpen { probing: 0, good: 0 };
+        Some(Change::HalfOpen)
     }
 
-    fn answered(&mut self, pass: &Pass, current: bool) -> Option<Change> {
+    /// Active probes say that it is dead, before a request had to find out.
+    pub fn looks_dead(&mut self, now: Instant, unit: f64) -> Option<Change> {
+        matches!(self.state, State::Closed { .. }).then(|| self.open(Reason::Probes, now, unit))
+    }
+
+    fn pressed(&mut self, asked: Option<Duration>, now: Instant, unit: f64) -> Change {
+        let grown = self.policy.rest.saturating_mul(1 << self.pressures.min(16)).min(self.policy.max_cool_down);
+        let base = asked.unwrap_or(grown).min(self.policy.max_rest);
+        // Never sooner than asked, and not everyone at the same moment.
+        let length = base + (base / 10).mul_f64(unit);
+        // What was under way when the rest began says nothing new.
+        if self.rest.is_none_or(|rest| rest.until <= now) {
+            self.pressures = self.pressures.saturating_add(1);
+        }
+        let new = Rest { until: now + length, length, asked: asked.is_some() };
+        self.rest = Some(self.rest.filter(|before| before.until > new.until).unwrap_or(new));
+        Change::Rests(length, asked.is_some())
+    }
+
+    fn answered(&mut self, pass: &Pass, current: bool, now: Instant) -> Option<Change> {
+        self.pressures = 0;
         if !current {
             return None;
         }
+        let enough = self.policy.successes;
         match &mut self.state {
-            State::Closed { failures } => {
+            State::Closed { failures, since } => {
                 *failures = 0;
-                self.openings = 0;
+                if since.is_some_and(|since| now.saturating_duration_since(since) >= self.policy.forget) {
+                    self.openings = 0;
+                }
+                self.window.add(false, now);
                 None
             }
             State::HalfOpen { good, .. } if pass.probe => {
                 *good += 1;
-                (*good >= self.policy.successes).then(|| self.close())
+                (*good >= enough).then(|| self.close(now))
             }
             // Tried as a last resort, and it lives.
-            State::Open { .. } => Some(self.close()),
+            State::Open { good, .. } => {
+                *good += 1;
+                (*good >= enough).then(|| self.close(now))
+            }
             State::HalfOpen { .. } => None,
         }
     }
 
-    fn close(&mut self) -> Change {
-        self.state = State::Closed { failures: 0 };
-        self.openings = 0;
+    fn close(&mut self, now: Instant) -> Change {
+        self.state = State::Closed { failures: 0, since: Some(now) };
+        self.window.clear();
         Change::Closed
     }
 
     fn failed(&mut self, now: Instant, unit: f64) -> Option<Change> {
         match &mut self.state {
-            State::Closed { failures } => {
+            State::Closed { failures, .. } => {
                 *failures += 1;
-                (*failures >= self.policy.consecutive).then(|| self.open(now, unit))
+                let in_a_row = *failures >= self.policy.consecutive;
+                self.window.add(true, now);
+                let (all, failed) = self.window.counts(now);
+                let many = all >= self.policy.volume && f64::from(failed) >= self.policy.ratio * f64::from(all);
+                match (in_a_row, many) {
+                    (true, _) => Some(self.open(Reason::Consecutive, now, unit)),
+                    (false, true) => Some(self.open(Reason::Ratio, now, unit)),
+                    (false, false) => None,
+                }
             }
-            State::HalfOpen { .. } => Some(self.open(now, unit)),
+            State::HalfOpen { .. } => Some(self.open(Reason::Relapse, now, unit)),
             // A last resort that failed tells nothing new.
-            State::Open { .. } => None,
+            State::Open { good, .. } => {
+                *good = 0;
+                None
+            }
         }
     }
 
-    fn open(&mut self, now: Instant, unit: f64) -> Change {
+    fn open(&mut self, reason: Reason, now: Instant, unit: f64) -> Change {
         let grown = self.policy.cool_down.saturating_mul(1 << self.openings.min(16)).min(self.policy.max_cool_down);
         // Between half and all of it, so that nodes do not come back together.
         let cool_down = grown.mul_f64(0.5 + unit / 2.0);
         self.openings = self.openings.saturating_add(1);
         self.generation += 1;
-        self.state = State::Open { until: now + cool_down };
-        Change::Opened(cool_down)
+        self.window.clear();
+        self.state = State::Open { until: now + cool_down, reason, good: 0 };
+        Change::Opened(cool_down, reason)
     }
 }
 

@@ -10,7 +10,7 @@ mod decision;
 mod patience;
 
 pub use backoff::backoff;
-pub use breaker::{Breaker, Change, Outcome, Pass, Policy, Status};
+pub use breaker::{Breaker, Change, Outcome, Pass, Policy, Reason, Status};
 pub use budget::{BudgetPolicy, RetryBudget};
 pub use deadline::{Expired, Stage, Timeline, WHOLE_ANSWER_FACTOR, within};
 pub use decision::{Blame, MAX_ATTEMPTS, MAX_REPEATS, MAX_WAIT, Next, after_failure, may_repeat};

@@ -4,11 +4,13 @@
 //! [`Constraints`], what is known of each target's health, and injected randomness into an ordered list of
 //! [`Candidate`]s, or into a [`Refusal`] that says why there is none.
 
+mod availability;
 mod choice;
 mod constraints;
 mod plan;
 mod table;
 
+pub use availability::{Availability, Cause};
 pub use constraints::Constraints;
-pub use plan::{Availability, Candidate, Refusal};
+pub use plan::{Candidate, Refusal};
 pub use table::{Table, TargetId};

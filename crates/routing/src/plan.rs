@@ -5,19 +5,8 @@ use std::time::Duration;
 
 use meridian_types::{Jurisdiction, ModelName};
 
-use crate::table::Entry;
-use crate::{Constraints, Table, TargetId, choice};
-
-/// Whether a target would be asked now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Availability {
-    /// It would.
-    Available,
-    /// It failed or is under pressure, and is left alone for that much longer.
-    Cooling(Duration),
-    /// It has itself named the time for which it is to be left alone; that much is left.
-    Resting(Duration),
-}
+use crate::availability::readmitted;
+use crate::{Availability, Cause, Constraints, Table, TargetId, choice};
 
 /// One target to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +15,7 @@ pub struct Candidate {
     pub target: TargetId,
     /// The public model it serves here: the one asked for, or a fallback.
     pub model: ModelName,
-    /// It cools down, and is tried only because every other one does too.
+    /// It cools down, and is tried because too many others do too: breakers do not hold it back.
     pub last_resort: bool,
     /// It has asked to be left alone for longer.
     pub asked_for_rest: bool,
@@ -51,7 +40,8 @@ pub enum Refusal {
 impl Table {
     /// Every target that may serve the request, in the order in which to try them: the model's tiers, then those of
     /// its fallbacks; within a tier at random by weight. Targets that cool down are left out; if all do, the one that
-    /// is nearest to its end stands alone, so that a total outage does not multiply attempts.
+    /// is nearest to its end stands alone, so that a total outage does not multiply attempts. Of those that are coming
+    /// back some stand last, each request drawing its lot.
     ///
     /// # Errors
     /// When the model is unknown or not allowed, or residency leaves no target.
@@ -68,39 +58,42 @@ impl Table {
         }
         let mut served = BTreeSet::new();
         let mut seen = BTreeSet::new();
-        let mut ready = Vec::new();
+        let (mut ready, mut later) = (Vec::new(), Vec::new());
         let mut cooling: Option<(Duration, Candidate)> = None;
         for (name, route) in self.chain(model, constraints) {
+            let mut ordered = Vec::new();
             for tier in &route.tiers {
                 let allowed = tier.iter().filter(|entry| {
                     served.insert(&entry.jurisdiction);
                     constraints.allows_jurisdiction(&entry.jurisdiction)
                 });
                 let weighted = allowed.map(|entry| (entry.weight, entry)).collect();
-                for Entry { target, .. } in choice::shuffle(weighted, random) {
-                    if !seen.insert(target) {
-                        continue;
-                    }
-                    let candidate = |last_resort, asked_for_rest| Candidate {
-                        target: target.clone(),
-                        model: name.clone(),
-                        last_resort,
-                        asked_for_rest,
-                    };
-                    let (left, asked) = match availability(target) {
-                        Availability::Available => {
-                            ready.push(candidate(false, false));
-                            continue;
+                let shuffled = choice::shuffle(weighted, random);
+                ordered.extend(shuffled.into_iter().map(|entry| &entry.target).filter(|target| seen.insert(*target)));
+            }
+            let health: Vec<_> = ordered.iter().map(|target| availability(target)).collect();
+            let back = readmitted(&health);
+            for (place, (target, health)) in ordered.into_iter().zip(health).enumerate() {
+                let candidate = |last_resort, asked_for_rest| Candidate {
+                    target: target.clone(),
+                    model: name.clone(),
+                    last_resort,
+                    asked_for_rest,
+                };
+                match health {
+                    Availability::Available => ready.push(candidate(false, false)),
+                    Availability::Ramping(share) if random() < share => ready.push(candidate(false, false)),
+                    Availability::Ramping(_) => later.push(candidate(false, false)),
+                    Availability::Cooling(..) if back.contains(&place) => ready.push(candidate(true, false)),
+                    Availability::Cooling(left, cause) => {
+                        if cooling.as_ref().is_none_or(|(least, _)| left < *least) {
+                            cooling = Some((left, candidate(true, cause == Cause::Asked)));
                         }
-                        Availability::Cooling(left) => (left, false),
-                        Availability::Resting(left) => (left, true),
-                    };
-                    if cooling.as_ref().is_none_or(|(least, _)| left < *least) {
-                        cooling = Some((left, candidate(true, asked)));
                     }
                 }
             }
         }
+        ready.append(&mut later);
         if ready.is_empty() {
             ready.extend(cooling.map(|(_, candidate)| candidate));
         }

@@ -3,6 +3,7 @@
 use meridian_host::Host;
 use meridian_llm::FailureClass;
 use meridian_proto::node::v1;
+use meridian_resilience::Reason;
 use meridian_routing::{Availability, TargetId};
 use meridian_types::Provider;
 use meridian_types::provider::{DEFAULT_MAX_IN_FLIGHT, Deadlines};
@@ -17,29 +18,36 @@ struct Bench {
     sibling: Arc<Target>,
 }
 
-async fn bench() -> Bench {
-    let options = Options { host: Host::real(), egress_address: None, extra_ca: None };
-    let transport = Transport::new(options).await.unwrap();
-    let provider = Provider {
-        name: "p".parse().unwrap(),
+pub(super) fn provider(name: &str) -> Provider {
+    Provider {
+        name: name.parse().unwrap(),
         codec: "openai_compatible".into(),
-        base_url: "http://p.example/v1".into(),
+        base_url: format!("http://{name}.example/v1"),
         credential: None,
         jurisdiction: "US".parse().unwrap(),
         max_in_flight: DEFAULT_MAX_IN_FLIGHT,
         deadlines: Deadlines::default(),
-    };
+    }
+}
+
+pub(super) async fn account(provider: &Provider) -> Arc<Account> {
+    let options = Options { host: Host::real(), egress_address: None, extra_ca: None };
+    let transport = Transport::new(options).await.unwrap();
     let codec = meridian_providers::find(&provider.codec).unwrap();
+    Arc::new(Account::new(Upstream::new(&transport, provider.clone(), codec).unwrap()))
+}
+
+async fn bench() -> Bench {
+    let provider = provider("p");
     let target = |model: &str| {
         Arc::new(Target::new(TargetId { provider: provider.name.clone(), model: model.parse().unwrap() }))
     };
-    let (target, sibling) = (target("m"), target("n"));
-    Bench { account: Arc::new(Account::new(Upstream::new(&transport, provider, codec).unwrap())), target, sibling }
+    Bench { account: account(&provider).await, target: target("m"), sibling: target("n") }
 }
 
 impl Bench {
     fn begin(&self) -> Option<Ticket> {
-        Ticket::begin(&self.account, &self.target, false)
+        Ticket::begin(&self.account, &self.target, false).map(|(ticket, _)| ticket)
     }
 
     fn fail(&self, class: FailureClass, status: Option<u16>) -> Changes {
@@ -85,7 +93,10 @@ async fn a_request_that_fails_repeatedly_counts_once() {
 async fn a_refused_credential_bars_every_target_of_the_provider_until_it_changes() {
     let bench = bench().await;
     let changes = bench.fail(FailureClass::Credential, Some(401));
-    assert!(matches!(changes, Changes { target: None, credential: Some(Change::Opened(_)) }), "{changes:?}");
+    assert!(
+        matches!(changes, Changes { target: None, credential: Some(Change::Opened(_, Reason::Refused)) }),
+        "{changes:?}"
+    );
     assert!(!bench.is_available(&bench.target) && !bench.is_available(&bench.sibling));
     let reason = bench.sibling.report(Some(&bench.account)).reason;
     assert!(reason.starts_with("credential refused"), "{reason}");

@@ -26,7 +26,25 @@ impl Script {
     }
 
     fn is_closed(&self) -> bool {
-        self.breaker.status(self.now) == Status::Closed
+        matches!(self.breaker.status(self.now), Status::Closed | Status::Ramping(_))
+    }
+
+    /// Three failures in a row.
+    fn open(&mut self) -> Duration {
+        for _ in 0..2 {
+            assert_eq!(self.attempt(Outcome::Failed), None);
+        }
+        let Some(Change::Opened(cool_down, Reason::Consecutive)) = self.attempt(Outcome::Failed) else {
+            panic!("not opened")
+        };
+        cool_down
+    }
+
+    /// Comes back after the cool-down.
+    fn come_back(&mut self, cool_down: Duration) {
+        self.wait(cool_down.as_secs_f64());
+        let _ = self.attempt(Outcome::Answered);
+        assert_eq!(self.attempt(Outcome::Answered), Some(Change::Closed));
     }
 }
 
@@ -36,58 +54,127 @@ async fn three_failures_in_a_row_open_it_and_two_good_probes_close_it() {
     assert_eq!(script.attempt(Outcome::Failed), None);
     assert_eq!(script.attempt(Outcome::Failed), None);
     assert_eq!(script.attempt(Outcome::Answered), None);
-    assert_eq!(script.attempt(Outcome::Failed), None);
-    assert_eq!(script.attempt(Outcome::Failed), None);
-    assert!(matches!(script.attempt(Outcome::Failed), Some(Change::Opened(_))));
-    assert!(matches!(script.breaker.admit(script.now), Err(Status::Open(_))));
+    script.open();
+    assert!(matches!(script.breaker.admit(script.now), Err(Status::Open(_, Reason::Consecutive))));
     script.wait(1.0);
     let probe = script.breaker.admit(script.now).unwrap();
+    assert_eq!(probe.change(), Some(Change::HalfOpen));
     assert!(matches!(script.breaker.admit(script.now), Err(Status::Probing)), "one probe at a time");
     assert_eq!(script.breaker.record(probe, Outcome::Answered, script.now, JITTER), None);
     assert_eq!(script.attempt(Outcome::Answered), Some(Change::Closed));
 }
 
 #[tokio::test(start_paused = true)]
-async fn cool_downs_double_up_to_their_limit_and_start_again_after_a_closing() {
+async fn half_of_a_busy_window_opens_it_although_never_three_failed_in_a_row() {
     let mut script = Script::new();
-    let mut cool_downs = Vec::new();
-    for _ in 0..2 {
-        let _ = script.attempt(Outcome::Failed);
+    let mut changes = Vec::new();
+    for i in 0..20 {
+        script.wait(0.1);
+        changes.extend(script.attempt(if i % 2 == 1 { Outcome::Failed } else { Outcome::Answered }));
     }
+    assert!(matches!(changes[..], [Change::Opened(_, Reason::Ratio)]), "{changes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_of_few_or_of_old_attempts_means_nothing() {
+    let mut script = Script::new();
+    for i in 0..60 {
+        // 15 in the window of 30 s.
+        script.wait(2.0);
+        assert_eq!(script.attempt(if i % 2 == 1 { Outcome::Failed } else { Outcome::Answered }), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_comes_back_gets_a_growing_share() {
+    let mut script = Script::new();
+    let cool_down = script.open();
+    script.come_back(cool_down);
+    let mut shares = Vec::new();
+    for _ in 0..5 {
+        shares.push(match script.breaker.status(script.now) {
+            Status::Ramping(share) => (share * 100.0).round(),
+            _ => 100.0,
+        });
+        script.wait(1.25);
+    }
+    assert_eq!(shares, [10.0, 25.0, 50.0, 75.0, 100.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cool_downs_double_up_to_their_limit_and_begin_anew_only_after_a_quiet_minute() {
+    let mut script = Script::new();
+    let mut cool_downs = vec![script.open()];
+    for _ in 0..5 {
+        script.wait(cool_downs.last().unwrap().as_secs_f64());
+        let Some(Change::Opened(cool_down, Reason::Relapse)) = script.attempt(Outcome::Failed) else {
+            panic!("not opened")
+        };
+        cool_downs.push(cool_down);
+    }
+    let seconds: Vec<_> = cool_downs.iter().map(|wait| wait.as_secs_f64().round() as u64).collect();
+    assert_eq!(seconds, [1, 2, 4, 8, 15, 15]);
+    script.come_back(Duration::from_secs(15));
+    script.wait(20.0);
+    let flapped = script.open();
+    assert!(flapped > Duration::from_secs(14), "a flapping target is not forgiven at once: {flapped:?}");
+    script.come_back(flapped);
+    script.wait(60.0);
+    assert_eq!(script.attempt(Outcome::Answered), None);
+    assert!(script.open() <= Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pressure_of_which_nothing_is_known_rests_longer_each_time_until_something_is_answered() {
+    let mut script = Script::new();
+    let mut rests = Vec::new();
     for _ in 0..6 {
-        let Some(Change::Opened(cool_down)) = script.attempt(Outcome::Failed) else { panic!("not opened") };
-        cool_downs.push(cool_down.as_secs_f64().round() as u64);
-        script.wait(cool_down.as_secs_f64());
+        let Some(Change::Rests(rest, false)) = script.attempt(Outcome::Pressed(None)) else { panic!("no rest") };
+        rests.push(rest.as_secs_f64().round() as u64);
+        script.wait(rest.as_secs_f64());
     }
-    assert_eq!(cool_downs, [1, 2, 4, 8, 15, 15]);
+    assert_eq!(rests, [1, 2, 4, 9, 16, 16], "a tenth is jitter");
+    assert_eq!(script.attempt(Outcome::Answered), None);
+    assert!(matches!(script.attempt(Outcome::Pressed(None)), Some(Change::Rests(rest, _)) if rest.as_secs() == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn active_probes_shorten_a_cool_down_to_probing_and_open_what_is_dead() {
+    let mut script = Script::new();
+    let change = script.breaker.looks_dead(script.now, JITTER);
+    assert!(matches!(change, Some(Change::Opened(_, Reason::Probes))), "{change:?}");
+    assert_eq!(script.breaker.looks_dead(script.now, JITTER), None, "it is known");
+    assert_eq!(script.breaker.looks_alive(), Some(Change::HalfOpen));
+    assert_eq!(script.breaker.looks_alive(), None);
     let _ = script.attempt(Outcome::Answered);
     assert_eq!(script.attempt(Outcome::Answered), Some(Change::Closed));
-    for _ in 0..2 {
-        let _ = script.attempt(Outcome::Failed);
-    }
-    let Some(Change::Opened(again)) = script.attempt(Outcome::Failed) else { panic!("not opened") };
-    assert!(again <= Duration::from_secs(1));
+    assert!(matches!(script.attempt(Outcome::Barred), Some(Change::Opened(_, Reason::Refused))));
+    assert_eq!(script.breaker.looks_alive(), None, "a probe does not know whether the credential is taken again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn pressure_is_a_rest_and_not_death() {
     let mut script = Script::new();
     for _ in 0..5 {
-        assert!(matches!(script.attempt(Outcome::Pressed(Some(Duration::from_secs(4)))), Some(Change::Rests(_))));
+        assert!(matches!(script.attempt(Outcome::Pressed(Some(Duration::from_secs(4)))), Some(Change::Rests(..))));
         assert!(
             matches!(script.breaker.status(script.now), Status::Resting { left, asked: true } if left >= Duration::from_secs(4))
         );
         script.wait(4.5);
         assert!(script.is_closed());
     }
-    let Some(Change::Rests(rest)) = script.attempt(Outcome::Pressed(Some(Duration::from_secs(3600)))) else { panic!() };
+    let Some(Change::Rests(rest, true)) = script.attempt(Outcome::Pressed(Some(Duration::from_secs(3600)))) else {
+        panic!()
+    };
     assert!(rest <= Duration::from_secs(66), "Retry-After is capped");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_credential_opens_at_once_for_long() {
     let mut script = Script::new();
-    let Some(Change::Opened(cool_down)) = script.attempt(Outcome::Barred) else { panic!("not opened") };
+    let Some(Change::Opened(cool_down, Reason::Refused)) = script.attempt(Outcome::Barred) else {
+        panic!("not opened")
+    };
     assert!(cool_down >= Duration::from_secs(14));
 }
 
@@ -119,13 +206,13 @@ async fn attempts_from_before_an_opening_say_nothing_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_last_resort_that_answers_closes_it() {
+async fn a_last_resort_that_answers_repeatedly_closes_it() {
     let mut script = Script::new();
-    for _ in 0..3 {
-        let _ = script.attempt(Outcome::Failed);
+    script.open();
+    for closed in [None, Some(Change::Closed)] {
+        let pass = script.breaker.admit_anyway(script.now);
+        assert_eq!(script.breaker.record(pass, Outcome::Answered, script.now, JITTER), closed);
     }
-    let pass = script.breaker.admit_anyway(script.now);
-    assert_eq!(script.breaker.record(pass, Outcome::Answered, script.now, JITTER), Some(Change::Closed));
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -171,6 +258,29 @@ proptest! {
             let _ = breaker.record(pass, Outcome::Unknown, now, unit);
         }
         now += policy.max_rest.mul_f64(1.1) + policy.max_cool_down;
-        prop_assert_eq!(breaker.status(now), Status::Closed);
+        prop_assert!(matches!(breaker.status(now), Status::Closed | Status::Ramping(_)));
+    }
+
+    #[test]
+    fn while_it_comes_back_no_more_than_its_probes_are_under_way(steps in steps(), unit in 0.0f64..1.0) {
+        let policy = Policy { probes: 2, ..Policy::default() };
+        let mut breaker = Breaker::new(policy);
+        let mut now = Instant::now();
+        let mut probes = Vec::new();
+        for step in steps {
+            match step {
+                Step::Admit => if let Ok(pass) = breaker.admit(now) {
+                    probes.push(pass);
+                },
+                Step::Wait(ms) => now += Duration::from_millis(ms),
+                Step::Finish(outcome) => if !probes.is_empty() {
+                    let _ = breaker.record(probes.remove(0), outcome, now, unit);
+                },
+            }
+            if matches!(breaker.state, State::HalfOpen { .. }) {
+                let current = probes.iter().filter(|pass| pass.probe && pass.generation == breaker.generation);
+                prop_assert!(current.count() <= 2);
+            }
+        }
     }
 }

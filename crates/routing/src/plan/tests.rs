@@ -52,7 +52,7 @@ fn tenant(jurisdictions: &[&str], models: &[&str]) -> Constraints {
 
 fn plan(model: &str, constraints: &Constraints, cooling: &[(&str, u64)]) -> Result<Vec<String>, Refusal> {
     let availability = |id: &TargetId| match cooling.iter().find(|(name, _)| *name == id.provider.as_str()) {
-        Some((_, seconds)) => Availability::Cooling(Duration::from_secs(*seconds)),
+        Some((_, seconds)) => Availability::Cooling(Duration::from_secs(*seconds), Cause::Failed),
         None => Availability::Available,
     };
     let show = |c: Candidate| {
@@ -91,9 +91,31 @@ fn what_cools_down_is_skipped_and_if_all_do_the_nearest_to_its_end_is_tried() {
 
 #[test]
 fn a_last_resort_that_has_asked_for_rest_is_marked() {
-    let resting = |_: &TargetId| Availability::Resting(Duration::from_secs(3));
+    let resting = |_: &TargetId| Availability::Cooling(Duration::from_secs(3), Cause::Asked);
     let plan = table().plan("chat", &tenant(&["US"], &[]), &resting, &mut || 0.5).unwrap();
     assert!(matches!(&plan[..], [Candidate { last_resort: true, asked_for_rest: true, .. }]), "{plan:?}");
+}
+
+/// `chat` in the US, with this known of `us`.
+fn chat_in_the_us(us: Availability) -> Vec<String> {
+    let health = |id: &TargetId| if id.provider.as_str() == "us" { us } else { Availability::Available };
+    let plan = table().plan("chat", &tenant(&["US"], &[]), &health, &mut || 0.5).unwrap();
+    plan.into_iter().map(|candidate| candidate.target.provider.to_string()).collect()
+}
+
+#[test]
+fn a_target_that_is_coming_back_is_first_by_its_share_and_otherwise_last_but_never_lost() {
+    assert_eq!(chat_in_the_us(Availability::Ramping(0.6)), ["us", "us2"]);
+    assert_eq!(chat_in_the_us(Availability::Ramping(0.4)), ["us2", "us"]);
+}
+
+#[test]
+fn a_suspected_target_is_left_out_while_others_are_there() {
+    let suspected = Availability::Cooling(Duration::from_secs(1), Cause::Suspected);
+    assert_eq!(chat_in_the_us(suspected), ["us2"]);
+    let all = table().plan("chat", &tenant(&["US"], &[]), &|_| suspected, &mut || 0.5).unwrap();
+    assert_eq!(all.len(), 1, "one of two comes back: {all:?}");
+    assert!(all[0].last_resort && !all[0].asked_for_rest);
 }
 
 #[test]
