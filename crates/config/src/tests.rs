@@ -44,10 +44,10 @@ fn every_misfit_of_a_document_is_reported_with_its_place() {
         "kind: Model\nname: 7\ntiers:\n  - targets:\n      - {provder: p, weight: -1}\n      - {provider: p, weight: heavy}\n      - p\nfallbacks: m\n",
         &[
             "f.yaml:2:7: Model/: name: a number is not allowed here; write text, in quotes",
-            "f.yaml:5:10: Model/: tiers[0].targets[0].provder: unknown field; did you mean provider? allowed: provider, model, weight",
+            "f.yaml:5:10: Model/: tiers[0].targets[0].provder: unknown field; did you mean provider? allowed: provider, model, weight, price",
             "f.yaml:5:30: Model/: tiers[0].targets[0].weight: -1 is not allowed; a whole number from 0 to 4294967295 is",
             "f.yaml:6:31: Model/: tiers[0].targets[1].weight: text is not allowed here; write a whole number from 0 to 4294967295, without quotes",
-            "f.yaml:7:9: Model/: tiers[0].targets[2]: text is not allowed here; write a mapping: {provider, model, weight}",
+            "f.yaml:7:9: Model/: tiers[0].targets[2]: text is not allowed here; write a mapping: {provider, model, weight, price}",
             "f.yaml:8:12: Model/: fallbacks: text is not allowed here; write a list",
         ],
     );
@@ -136,6 +136,20 @@ fn camel_case_is_read_too() {
     assert_eq!(snake.resources, camel.resources);
     let found = mistakes(&format!("{PROVIDER}max_in_flight: 7\nmaxInFlight: 8\n"));
     assert_eq!(found, ["f.yaml:7:1: Provider/p: maxInFlight: max_in_flight is given twice, in two spellings"]);
+}
+
+#[test]
+fn a_models_policy_is_written_in_yaml() {
+    let model = "kind: Model\nname: m\nchoice: LOWEST_COST\non_refusal: OTHER_PROVIDER\n\
+                 deadlines: {first_token: 3s, min_bytes_per_s: 0}\ntiers:\n  - targets:\n      \
+                 - {provider: p, price: {input_micro_usd: 2500000, output_micro_usd: 10000000}}\n";
+    let loaded = load(&sources(&[("p.yaml", PROVIDER), ("m.yaml", model)])).unwrap();
+    let configuration = loaded.check_references().unwrap();
+    let model = configuration.models.values().next().unwrap();
+    assert_eq!(model.policy.choice, meridian_types::model::Choice::LowestCost);
+    assert!(model.policy.reroute_refusals);
+    assert_eq!(model.policy.deadlines.min_bytes_per_s, Some(0));
+    assert_eq!(model.tiers[0][0].price.map(|price| price.output_micro_usd), Some(10_000_000));
 }
 
 fn examples(directory: &str) -> Vec<Source> {

@@ -8,6 +8,7 @@ use meridian_ingress::TraceContext;
 use meridian_llm::{ClientRequest, Failure, FailureClass};
 use meridian_providers::{CallContext, UpstreamRequest};
 use meridian_resilience::{Patience, Timeline};
+use meridian_types::provider::Deadlines;
 use meridian_upstream::SendError;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
@@ -37,6 +38,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) trace: &'a TraceContext,
     pub(crate) account: &'a Account,
     pub(crate) target: &'a Target,
+    /// The provider's, with those of the model in place of them.
+    pub(crate) deadlines: Deadlines,
     /// What it may take of the client's time.
     pub(crate) patience: Patience,
     /// Counts the request's attempts from 1.
@@ -67,7 +70,7 @@ impl Attempt<'_> {
     async fn ask(&self, translated: UpstreamRequest, span: &Span) -> Result<(Answer, Duration), Failure> {
         let (upstream, codec) = (&self.account.upstream, self.account.upstream.codec());
         let head = self.request.head();
-        let mut timeline = Timeline::start(upstream.provider().deadlines, self.patience, head.stream);
+        let mut timeline = Timeline::start(self.deadlines, self.patience, head.stream);
         let traced = self.trace.outgoing(span, self.node.host.entropy.as_ref());
         let headers = traced.into_iter().chain(self.time_left());
         let answer = upstream.send(translated, headers, &mut timeline).await.map_err(|error| unsent(&error))?;

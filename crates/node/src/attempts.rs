@@ -61,7 +61,8 @@ impl Attempts<'_> {
     /// Asks the candidates in order.
     pub(crate) async fn run(&self, candidates: Vec<Candidate>) -> Result<Served, Lost> {
         let mut lost = Lost::default();
-        let mut itinerary = Itinerary::new(candidates);
+        let asked_for = self.snapshot.policy(&self.request.head().model);
+        let mut itinerary = Itinerary::new(candidates, asked_for.reroute_refusals);
         while let Some(leg) = itinerary.next() {
             let id = &leg.candidate.target;
             let (Some(account), Some(target)) =
@@ -91,6 +92,11 @@ impl Attempts<'_> {
                 trace: self.trace,
                 account,
                 target,
+                deadlines: self
+                    .snapshot
+                    .policy(leg.candidate.model.as_str())
+                    .deadlines
+                    .over(account.upstream.provider().deadlines),
                 patience,
                 number: itinerary.asked(),
             };

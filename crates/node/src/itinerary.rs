@@ -4,13 +4,13 @@
 //! of the provider that is asked; so does asking one that had asked to be left alone. When no other target is left, one
 //! that may do better is asked again, later.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use meridian_llm::{Failure, FailureClass};
 use meridian_resilience::{MAX_ATTEMPTS, MAX_REPEATS, MAX_WAIT, Next, after_failure, may_repeat};
 use meridian_routing::Candidate;
-use meridian_types::ModelName;
+use meridian_types::{ModelName, ProviderName};
 
 /// The way of one request.
 pub(crate) struct Itinerary {
@@ -20,6 +20,10 @@ pub(crate) struct Itinerary {
     asked: usize,
     /// A model whose context is too small.
     too_small: Option<ModelName>,
+    /// What one provider's filter refused may be asked of others.
+    reroute_refusals: bool,
+    /// Providers whose filter refused.
+    refused_by: BTreeSet<ProviderName>,
     over: bool,
 }
 
@@ -44,8 +48,16 @@ pub(crate) struct Leg {
 }
 
 impl Itinerary {
-    pub(crate) fn new(candidates: Vec<Candidate>) -> Self {
-        Self { untried: candidates.into(), again: Vec::new(), asked: 0, too_small: None, over: false }
+    pub(crate) fn new(candidates: Vec<Candidate>, reroute_refusals: bool) -> Self {
+        Self {
+            untried: candidates.into(),
+            again: Vec::new(),
+            asked: 0,
+            too_small: None,
+            reroute_refusals,
+            refused_by: BTreeSet::new(),
+            over: false,
+        }
     }
 
     /// Whom to ask next; `None`: nobody. A leg that is not followed by [`Itinerary::ask`] is passed over.
@@ -54,7 +66,8 @@ impl Itinerary {
             return None;
         }
         while let Some(candidate) = self.untried.pop_front() {
-            if self.too_small.as_ref() != Some(&candidate.model) {
+            let refused = self.refused_by.contains(&candidate.target.provider);
+            if !refused && self.too_small.as_ref() != Some(&candidate.model) {
                 let paid = self.asked >= 2 || candidate.asked_for_rest;
                 return Some(Leg { candidate, paid, repeat: None });
             }
@@ -88,6 +101,9 @@ impl Itinerary {
             Next::Model => self.too_small = Some(leg.candidate.model.clone()),
             // It used up its share of the client's time, and some is left.
             Next::Answer if failure.class == FailureClass::Cancelled && in_time => {}
+            Next::Answer if failure.class == FailureClass::Refusal && self.reroute_refusals => {
+                self.refused_by.insert(leg.candidate.target.provider.clone());
+            }
             Next::Answer => self.over = true,
         }
         if may_repeat(failure) {

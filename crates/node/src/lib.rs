@@ -22,6 +22,7 @@ mod report;
 mod rescue;
 mod service;
 mod serving;
+mod session;
 mod snapshot;
 mod source;
 mod stack;

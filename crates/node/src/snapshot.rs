@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use meridian_control_client::Published;
 use meridian_providers as providers;
-use meridian_routing::{Availability, Table, TargetId};
+use meridian_routing::{Availability, Health, Table, TargetId};
+use meridian_types::model::Policy;
 use meridian_types::{ErrorCode, Kind, Mistake, Provider, ProviderName};
 use meridian_upstream::{Transport, Upstream};
 
@@ -64,6 +65,17 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    /// How requests for the model are treated.
+    pub(crate) fn policy(&self, model: &str) -> Policy {
+        self.published.configuration.models.get(model).map(|model| model.policy.clone()).unwrap_or_default()
+    }
+
+    /// What is known of the target.
+    pub(crate) fn health(&self, id: &TargetId) -> Health {
+        let load = self.targets.get(id).map(|target| target.load()).unwrap_or_default();
+        Health { availability: self.availability(id), load }
+    }
+
     /// Whether the target would be asked now.
     pub(crate) fn availability(&self, id: &TargetId) -> Availability {
         match (self.targets.get(id), self.providers.get(&id.provider)) {

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use meridian_llm::{Failure, FailureClass};
 use meridian_providers::{Step, StreamTranslator};
-use meridian_resilience::{Expired, Stage, Timeline, within};
+use meridian_resilience::{Expired, Meter, Stage, Timeline, within};
 use meridian_sse::Framer;
 use meridian_types::ErrorCode;
 use tokio::time::Instant;
@@ -43,8 +43,16 @@ fn broken() -> Failure {
 /// Reads a whole answer.
 pub(crate) async fn read_whole(mut body: Incoming, timeline: &Timeline) -> Result<Bytes, Failure> {
     let mut whole = BytesMut::new();
-    while let Some(frame) = within(timeline.idle(), body.frame()).await.map_err(late)? {
+    let mut meter = timeline.meter();
+    loop {
+        let since = Instant::now();
+        let Some(frame) = within(timeline.idle(since), body.frame()).await.map_err(late)? else { break };
         let Ok(data) = frame.map_err(|_| broken())?.into_data() else { continue };
+        // Some providers (DeepSeek) send empty lines while they think.
+        if data.iter().all(u8::is_ascii_whitespace) {
+            meter.keep_alive();
+        }
+        meter.add(data.len(), since.elapsed()).map_err(late)?;
         if whole.len() + data.len() > MAX_ANSWER_BYTES {
             return Err(Failure::malformed("the answer is larger than 32 MiB"));
         }
@@ -74,12 +82,14 @@ pub(crate) struct Source {
     framer: Framer,
     translator: Box<dyn StreamTranslator>,
     timeline: Timeline,
+    /// Runs once content has come: before, the first content's own deadline does.
+    meter: Option<Meter>,
     ended: bool,
 }
 
 impl Source {
     pub(crate) fn new(body: Incoming, translator: Box<dyn StreamTranslator>, timeline: Timeline) -> Self {
-        Self { body, framer: Framer::default(), translator, timeline, ended: false }
+        Self { body, framer: Framer::default(), translator, timeline, meter: None, ended: false }
     }
 
     /// The next step before any content came. `None`: the answer has ended.
@@ -89,10 +99,20 @@ impl Source {
 
     /// The next step after content came. `None`: the answer has ended.
     pub(crate) async fn next_after_content(&mut self) -> Result<Option<Step>, Failure> {
-        self.next(Timeline::idle).await
+        let timeline = &self.timeline;
+        self.meter.get_or_insert_with(|| timeline.meter());
+        let step = self.next(Timeline::idle).await?;
+        if let (Some(meter), Some(step)) = (&mut self.meter, &step)
+            && !step.content
+        {
+            meter.keep_alive();
+        }
+        Ok(step)
     }
 
-    async fn next(&mut self, deadline: fn(&Timeline) -> (Instant, Stage)) -> Result<Option<Step>, Failure> {
+    async fn next(&mut self, deadline: fn(&Timeline, Instant) -> (Instant, Stage)) -> Result<Option<Step>, Failure> {
+        // A whole event has to come in time, and not only a piece of it. What came while nobody asked is there at once.
+        let deadline = deadline(&self.timeline, Instant::now());
         loop {
             let event = self.framer.next_event().map_err(|_| Failure::malformed("a stream event is too large"))?;
             if let Some(event) = event {
@@ -101,9 +121,13 @@ impl Source {
             if self.ended {
                 return Ok(None);
             }
-            match within(deadline(&self.timeline), self.body.frame()).await.map_err(late)? {
+            let since = Instant::now();
+            match within(deadline, self.body.frame()).await.map_err(late)? {
                 Some(frame) => {
                     if let Ok(data) = frame.map_err(|_| broken())?.into_data() {
+                        if let Some(meter) = &mut self.meter {
+                            meter.add(data.len(), since.elapsed()).map_err(late)?;
+                        }
                         self.framer.feed(data);
                     }
                 }

@@ -18,7 +18,7 @@ use crate::node::Node;
 use crate::relay::Relay;
 use crate::rescue::rescue;
 use crate::snapshot::Snapshot;
-use crate::{caller, patience};
+use crate::{caller, patience, session};
 
 /// Serves one request that asks a model.
 ///
@@ -44,10 +44,12 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result
     let outcome = async {
         // read: within the size limit and the byte budget of all requests; the share is given back when content comes.
         let upload = body.read().await.map_err(refused)?;
+        let bytes = upload.bytes.clone();
+        let session = || session::key(&headers, &bytes);
         let request = ClientRequest::parse(endpoint, &headers, upload.bytes);
         let request = request.map_err(|error| refused(error.into()))?;
         // plan: one ordered list, made of what is allowed and of what is healthy now.
-        let candidates = plan(node, &snapshot, &constraints, &request).map_err(refused)?;
+        let candidates = plan(node, &snapshot, &constraints, &request, &session).map_err(refused)?;
         // attempt loop: translate, send, classify, next; it ends with the first content, after which there is no other.
         let attempts = Attempts { node, snapshot: &snapshot, request: &request, trace: &trace, patience };
         let served = attempts.run(candidates).await.map_err(|lost| {
@@ -95,10 +97,11 @@ fn plan(
     snapshot: &Snapshot,
     constraints: &meridian_routing::Constraints,
     request: &ClientRequest,
+    session: &dyn Fn() -> u64,
 ) -> Result<Vec<meridian_routing::Candidate>, Refused> {
-    let availability = |id: &TargetId| snapshot.availability(id);
+    let health = |id: &TargetId| snapshot.health(id);
     let mut random = || node.host.entropy.unit();
-    let plan = snapshot.table.plan(&request.head().model, constraints, &availability, &mut random);
+    let plan = snapshot.table.plan(&request.head().model, constraints, &health, session, &mut random);
     plan.map_err(|refusal| {
         let (code, param) = match refusal {
             Refusal::ModelNotFound => (ErrorCode::ModelNotFound, Some("model".to_owned())),

@@ -8,13 +8,10 @@ use std::time::Duration;
 use meridian_llm::FailureClass;
 use meridian_proto::node::v1;
 use meridian_resilience::{Breaker, Policy, Reason, Status};
-use meridian_routing::{Availability, Cause, TargetId};
+use meridian_routing::{Availability, Cause, Load, PeakEwma, TargetId};
 use tokio::time::Instant;
 
 use crate::account::Account;
-
-/// Share of the newest sample in the average of times to first content: about ten samples are remembered.
-const EWMA_ALPHA: f64 = 0.2;
 
 /// One target.
 pub(crate) struct Target {
@@ -28,21 +25,29 @@ pub(crate) struct State {
     pub(crate) breaker: Breaker,
     pub(crate) attempts: u64,
     pub(crate) failures: BTreeMap<FailureClass, u64>,
-    first_token_ms: Option<f64>,
+    first_token: PeakEwma,
+    sampled: Instant,
 }
 
 impl State {
     /// Content came this long after an attempt began.
     pub(crate) fn sample(&mut self, first_token: Duration) {
-        let sample = first_token.as_secs_f64() * 1000.0;
-        self.first_token_ms = Some(self.first_token_ms.map_or(sample, |mean| mean + EWMA_ALPHA * (sample - mean)));
+        let now = Instant::now();
+        self.first_token.observe(first_token, now.saturating_duration_since(self.sampled));
+        self.sampled = now;
     }
 }
 
 impl Target {
     pub(crate) fn new(id: TargetId) -> Self {
         let breaker = Breaker::new(Policy::default());
-        let state = State { breaker, attempts: 0, failures: BTreeMap::new(), first_token_ms: None };
+        let state = State {
+            breaker,
+            attempts: 0,
+            failures: BTreeMap::new(),
+            first_token: PeakEwma::default(),
+            sampled: Instant::now(),
+        };
         Self { id, in_flight: AtomicU32::new(0), state: Mutex::new(state) }
     }
 
@@ -55,6 +60,11 @@ impl Target {
     pub(crate) fn availability(&self, account: &Account) -> Availability {
         let own = self.state().breaker.status(Instant::now());
         worse(seen(own), seen(account.credential_status()))
+    }
+
+    /// What it is doing.
+    pub(crate) fn load(&self) -> Load {
+        Load { first_token_ms: self.state().first_token.ms(), in_flight: self.in_flight.load(Ordering::Relaxed) }
     }
 
     /// Its part of a report; counts start anew.
@@ -84,7 +94,7 @@ impl Target {
                 .into_iter()
                 .map(|(class, count)| v1::ClassCount { class: class.as_str().to_owned(), count })
                 .collect(),
-            first_token_ewma_ms: state.first_token_ms.unwrap_or_default(),
+            first_token_ewma_ms: state.first_token.ms().unwrap_or_default(),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             available,
             reason,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use meridian_types::provider::Deadlines;
 use tokio::time::Instant;
 
-use crate::Patience;
+use crate::{Meter, Patience};
 
 /// An upstream sends the head of a whole (not streamed) answer only when it has generated all of it, so that silence
 /// says less: such an answer gets this many times the configured wait for a head.
@@ -24,6 +24,8 @@ pub enum Stage {
     FirstToken,
     /// The next event, or the next part of a body.
     Idle,
+    /// More bytes: they come, but too slowly.
+    MinimumRate,
     /// The end of the whole attempt.
     Total,
     /// Whatever it was, the client would not have waited for it any longer.
@@ -39,6 +41,7 @@ impl Stage {
             Self::ResponseHeaders => "response_headers",
             Self::FirstToken => "first_token",
             Self::Idle => "idle",
+            Self::MinimumRate => "minimum_rate",
             Self::Total => "total",
             Self::Client => "client",
         }
@@ -52,6 +55,7 @@ impl Stage {
             Self::ResponseHeaders => "the upstream did not begin its answer in time",
             Self::FirstToken => "the upstream sent no content in time",
             Self::Idle => "the upstream fell silent",
+            Self::MinimumRate => "the upstream sends too slowly",
             Self::Total => "the upstream did not finish its answer in time",
             Self::Client => "no answer came within the time that the client gives it",
         }
@@ -115,18 +119,19 @@ impl Timeline {
         self.before_content(self.sent + self.deadlines.response_headers * factor, Stage::ResponseHeaders)
     }
 
-    /// By when the next event has to be there, while no content has come.
+    /// By when the next event, which is waited for since `since`, has to be there, while no content has come.
     #[must_use]
-    pub fn first_token(&self) -> (Instant, Stage) {
+    pub fn first_token(&self, since: Instant) -> (Instant, Stage) {
         let first = self.before_content(self.sent + self.deadlines.first_token, Stage::FirstToken);
-        let idle = self.idle();
+        let idle = self.idle(since);
         if idle.0 < first.0 { idle } else { first }
     }
 
-    /// By when the next event, or the next part of a body, has to be there.
+    /// By when the whole of the next event, or the next part of a body, which is waited for since `since`, has to be
+    /// there.
     #[must_use]
-    pub fn idle(&self) -> (Instant, Stage) {
-        let idle = (Instant::now() + self.deadlines.idle, Stage::Idle);
+    pub fn idle(&self, since: Instant) -> (Instant, Stage) {
+        let idle = (since + self.deadlines.idle, Stage::Idle);
         // A whole answer has not begun for the client before all of it is here.
         if self.streamed { self.bounded(idle, self.patience.end) } else { self.bounded(idle, self.patience.first()) }
     }
@@ -140,6 +145,12 @@ impl Timeline {
         let client = client.map(|until| (until, Stage::Client));
         // Of two at the same time the first one listed is to blame.
         [Some(deadline), Some(total), client].into_iter().flatten().min_by_key(|(at, _)| *at).unwrap_or(deadline)
+    }
+
+    /// A meter of the answer's rate.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        Meter::new(self.deadlines.min_bytes_per_s, self.deadlines.idle)
     }
 
     /// Time since the attempt began.
@@ -169,6 +180,7 @@ mod tests {
             first_token: seconds(20),
             idle: seconds(15),
             total: seconds(60),
+            min_bytes_per_s: 16,
         }
     }
 
@@ -185,12 +197,12 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         timeline.connected();
         check(timeline.response_headers(), start, 11, Stage::ResponseHeaders);
-        check(timeline.first_token(), start, 16, Stage::Idle);
+        check(timeline.first_token(Instant::now()), start, 16, Stage::Idle);
         tokio::time::advance(Duration::from_secs(9)).await;
-        check(timeline.first_token(), start, 21, Stage::FirstToken);
-        check(timeline.idle(), start, 25, Stage::Idle);
+        check(timeline.first_token(Instant::now()), start, 21, Stage::FirstToken);
+        check(timeline.idle(Instant::now()), start, 25, Stage::Idle);
         tokio::time::advance(Duration::from_secs(40)).await;
-        check(timeline.idle(), start, 60, Stage::Total);
+        check(timeline.idle(Instant::now()), start, 60, Stage::Total);
     }
 
     #[tokio::test(start_paused = true)]
@@ -208,9 +220,9 @@ mod tests {
         let streamed = Timeline::start(deadlines(), patience, true);
         check(streamed.connect(), start, 2, Stage::Connect);
         check(streamed.response_headers(), start, 5, Stage::Client);
-        check(streamed.first_token(), start, 5, Stage::Client);
-        check(streamed.idle(), start, 12, Stage::Client);
-        check(Timeline::start(deadlines(), patience, false).idle(), start, 5, Stage::Client);
+        check(streamed.first_token(Instant::now()), start, 5, Stage::Client);
+        check(streamed.idle(Instant::now()), start, 12, Stage::Client);
+        check(Timeline::start(deadlines(), patience, false).idle(Instant::now()), start, 5, Stage::Client);
     }
 
     #[tokio::test(start_paused = true)]
@@ -219,6 +231,6 @@ mod tests {
         let outcome = within(timeline.connect(), std::future::pending::<()>()).await;
         assert_eq!(outcome, Err(Expired { stage: Stage::Connect }));
         assert_eq!(timeline.elapsed(), Duration::from_secs(2));
-        assert_eq!(within(timeline.idle(), async { 7 }).await, Ok(7));
+        assert_eq!(within(timeline.idle(Instant::now()), async { 7 }).await, Ok(7));
     }
 }

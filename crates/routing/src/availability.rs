@@ -13,6 +13,24 @@ pub enum Availability {
     Cooling(Duration, Cause),
 }
 
+/// What a target is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Load {
+    /// Recent peak of its times to first content, as [`crate::PeakEwma`] gives it; `None`: never measured.
+    pub first_token_ms: Option<f64>,
+    /// Attempts under way.
+    pub in_flight: u32,
+}
+
+/// What is known of a target.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Health {
+    /// Whether it would be asked.
+    pub availability: Availability,
+    /// What it is doing.
+    pub load: Load,
+}
+
 /// Why a target is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {

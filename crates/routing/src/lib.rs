@@ -7,10 +7,15 @@
 mod availability;
 mod choice;
 mod constraints;
+mod latency;
 mod plan;
+mod rendezvous;
+mod shuffle;
 mod table;
 
-pub use availability::{Availability, Cause};
+pub use availability::{Availability, Cause, Health, Load};
 pub use constraints::Constraints;
+pub use latency::PeakEwma;
 pub use plan::{Candidate, Refusal};
+pub use rendezvous::hash;
 pub use table::{Table, TargetId};

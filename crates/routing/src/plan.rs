@@ -6,7 +6,8 @@ use std::time::Duration;
 use meridian_types::{Jurisdiction, ModelName};
 
 use crate::availability::readmitted;
-use crate::{Availability, Cause, Constraints, Table, TargetId, choice};
+use crate::table::Entry;
+use crate::{Availability, Cause, Constraints, Health, Table, TargetId, choice};
 
 /// One target to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub enum Refusal {
 
 impl Table {
     /// Every target that may serve the request, in the order in which to try them: the model's tiers, then those of
-    /// its fallbacks; within a tier at random by weight. Targets that cool down are left out; if all do, the one that
+    /// its fallbacks; within a tier as the model's choice says, `session` giving what identifies the session. Targets that cool down are left out; if all do, the one that
     /// is nearest to its end stands alone, so that a total outage does not multiply attempts. Of those that are coming
     /// back some stand last, each request drawing its lot.
     ///
@@ -49,7 +50,8 @@ impl Table {
         &self,
         model: &str,
         constraints: &Constraints,
-        availability: &dyn Fn(&TargetId) -> Availability,
+        health: &dyn Fn(&TargetId) -> Health,
+        session: &dyn Fn() -> u64,
         random: &mut dyn FnMut() -> f64,
     ) -> Result<Vec<Candidate>, Refusal> {
         let known = self.routes.get_key_value(model).filter(|(name, _)| constraints.allows_model(name));
@@ -67,11 +69,12 @@ impl Table {
                     served.insert(&entry.jurisdiction);
                     constraints.allows_jurisdiction(&entry.jurisdiction)
                 });
-                let weighted = allowed.map(|entry| (entry.weight, entry)).collect();
-                let shuffled = choice::shuffle(weighted, random);
-                ordered.extend(shuffled.into_iter().map(|entry| &entry.target).filter(|target| seen.insert(*target)));
+                let load = |entry: &Entry| health(&entry.target).load;
+                let inputs = choice::Inputs { choice: route.choice, session, load: &load };
+                let tier = choice::order(allowed.collect(), &inputs, random);
+                ordered.extend(tier.into_iter().map(|entry| &entry.target).filter(|target| seen.insert(*target)));
             }
-            let health: Vec<_> = ordered.iter().map(|target| availability(target)).collect();
+            let health: Vec<_> = ordered.iter().map(|target| health(target).availability).collect();
             let back = readmitted(&health);
             for (place, (target, health)) in ordered.into_iter().zip(health).enumerate() {
                 let candidate = |last_resort, asked_for_rest| Candidate {

@@ -28,12 +28,14 @@ pub(crate) struct Entry {
     pub(crate) target: TargetId,
     pub(crate) weight: u32,
     pub(crate) jurisdiction: Jurisdiction,
+    pub(crate) price: Option<model::Price>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     pub(crate) tiers: Vec<Vec<Entry>>,
     pub(crate) fallbacks: Vec<ModelName>,
+    pub(crate) choice: model::Choice,
 }
 
 /// Every model of one configuration.
@@ -49,11 +51,13 @@ impl Table {
         let entry = |target: &model::Target| {
             let provider = configuration.providers.get(&target.provider)?;
             let id = TargetId { provider: target.provider.clone(), model: target.model.clone() };
-            Some(Entry { target: id, weight: target.weight, jurisdiction: provider.jurisdiction.clone() })
+            let (weight, price) = (target.weight, target.price);
+            Some(Entry { target: id, weight, jurisdiction: provider.jurisdiction.clone(), price })
         };
         let route = |model: &meridian_types::Model| Route {
             tiers: model.tiers.iter().map(|tier| tier.iter().filter_map(entry).collect()).collect(),
             fallbacks: model.fallbacks.clone(),
+            choice: model.policy.choice,
         };
         Self { routes: configuration.models.iter().map(|(name, model)| (name.clone(), route(model))).collect() }
     }

@@ -45,10 +45,12 @@ pub struct Deadlines {
     pub response_headers: Duration,
     /// From the request's end to the first event with content.
     pub first_token: Duration,
-    /// Between two events of a stream, or two parts of a body.
+    /// Between two whole events of a stream, or two parts of a body.
     pub idle: Duration,
     /// The whole attempt.
     pub total: Duration,
+    /// Bytes a second that an answer must bring once it has begun, averaged over `idle`; 0: any.
+    pub min_bytes_per_s: u32,
 }
 
 impl Default for Deadlines {
@@ -63,6 +65,8 @@ impl Default for Deadlines {
             idle: Duration::from_secs(30),
             // What the OpenAI and Anthropic SDKs wait by default.
             total: Duration::from_secs(600),
+            // An event of 240 bytes every 15 s: slower than the slowest model that anyone waits for.
+            min_bytes_per_s: 16,
         }
     }
 }

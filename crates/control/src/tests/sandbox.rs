@@ -157,7 +157,7 @@ pub(super) fn model(name: &str, provider: &str) -> Resource {
     let message = resources::Model {
         name: name.to_owned(),
         tiers: vec![resources::Tier { targets: vec![target] }],
-        fallbacks: Vec::new(),
+        ..resources::Model::default()
     };
     resource("Model", name, &message)
 }

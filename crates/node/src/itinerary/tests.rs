@@ -20,7 +20,7 @@ fn failure(class: FailureClass, retry_after_s: Option<u64>) -> Failure {
 
 /// Follows the whole way: `provider`, with `$` for a paid leg and `~` for a repetition.
 fn walk(candidates: &[&str], failures: &[Failure]) -> Vec<String> {
-    let mut itinerary = Itinerary::new(candidates.iter().map(|name| candidate(name)).collect());
+    let mut itinerary = Itinerary::new(candidates.iter().map(|name| candidate(name)).collect(), false);
     let mut asked = Vec::new();
     while let Some(leg) = itinerary.next() {
         itinerary.ask();
@@ -65,6 +65,16 @@ fn what_is_the_requests_own_ends_the_way() {
 }
 
 #[test]
+fn a_refusal_goes_to_another_provider_only_if_the_policy_says_so() {
+    let candidates = ["m:a", "n:a", "m:b"].map(candidate).to_vec();
+    let mut itinerary = Itinerary::new(candidates, true);
+    let leg = itinerary.next().unwrap();
+    itinerary.ask();
+    itinerary.failed(leg, &failure(FailureClass::Refusal, None), true);
+    assert_eq!(itinerary.next().unwrap().candidate, candidate("m:b"), "not to the same provider's other model");
+}
+
+#[test]
 fn a_prompt_that_is_too_long_goes_to_another_model() {
     let script = [failure(ContextLength, None), failure(Client, None)];
     check(&["m:a", "m:b", "large:c"], &script, &["a", "c"]);
@@ -73,7 +83,7 @@ fn a_prompt_that_is_too_long_goes_to_another_model() {
 #[test]
 fn a_share_of_the_clients_time_that_is_used_up_leaves_the_rest_to_the_next() {
     check(&["m:a", "m:b"], &[failure(Cancelled, None)], &["a", "b"]);
-    let mut itinerary = Itinerary::new(vec![candidate("m:a"), candidate("m:b")]);
+    let mut itinerary = Itinerary::new(vec![candidate("m:a"), candidate("m:b")], false);
     let leg = itinerary.next().unwrap();
     itinerary.ask();
     itinerary.failed(leg, &failure(Cancelled, None), false);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meridian_llm::{Failure, FailureClass};
-use meridian_routing::{Constraints, Table, TargetId};
+use meridian_routing::{Constraints, Health, Table, TargetId};
 use meridian_types::{Configuration, Model, Provider, Tenant, model};
 
 use super::tests::{account, provider};
@@ -39,10 +39,16 @@ impl Fleet {
             configuration.providers.insert(provider.name.clone(), provider);
         }
         let target = |name: &&str| {
-            vec![model::Target { provider: name.parse().unwrap(), model: "m".parse().unwrap(), weight: 100 }]
+            vec![model::Target {
+                provider: name.parse().unwrap(),
+                model: "m".parse().unwrap(),
+                weight: 100,
+                price: None,
+            }]
         };
         let tiers = providers.iter().map(target).collect();
-        let chat = Model { name: "chat".parse().unwrap(), tiers, fallbacks: Vec::new() };
+        let chat =
+            Model { name: "chat".parse().unwrap(), tiers, fallbacks: Vec::new(), policy: model::Policy::default() };
         configuration.models.insert(chat.name.clone(), chat);
         Self { table: Table::compile(&configuration), accounts, random: 1 }
     }
@@ -57,14 +63,14 @@ impl Fleet {
         let nobody =
             Tenant { name: "t".parse().unwrap(), allowed_jurisdictions: Vec::new(), allowed_models: Vec::new() };
         let find = |id: &TargetId| self.accounts.iter().position(|(_, target)| target.id == *id).unwrap();
-        let availability = |id: &TargetId| {
+        let health = |id: &TargetId| {
             let (account, target) = &self.accounts[find(id)];
-            target.availability(account)
+            Health { availability: target.availability(account), load: target.load() }
         };
         let mut units = vec![self.random as f64 / u64::MAX as f64; 8].into_iter();
         let plan =
-            self.table.plan("chat", &Constraints::of(&nobody), &availability, &mut || units.next().unwrap_or(0.5));
-        let mut itinerary = Itinerary::new(plan.unwrap());
+            self.table.plan("chat", &Constraints::of(&nobody), &health, &|| 0, &mut || units.next().unwrap_or(0.5));
+        let mut itinerary = Itinerary::new(plan.unwrap(), false);
         while let Some(leg) = itinerary.next() {
             let place = find(&leg.candidate.target);
             let (account, target) = &self.accounts[place];

@@ -1,5 +1,7 @@
 //! A provider that fails before anything semantic was sent is left for the next, and the client sees nothing of it.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::{
@@ -198,6 +200,26 @@ async fn a_prompt_that_is_too_long_goes_to_a_fallback_model_and_not_to_the_same_
     sandbox.break_provider(1, "error;kind=context_length");
     let answer = sandbox.chat(ask("only")).await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "context_length_exceeded"));
+}
+
+#[tokio::test]
+async fn a_models_own_deadlines_and_refusal_policy_replace_the_defaults() {
+    let setup = Setup::default();
+    let (sandbox, addresses) =
+        start_without_configuration(setup.max_in_flight, setup.linger, setup.grace, &setup.sim).await;
+    let mut configuration = configuration(&setup, addresses);
+    let policy = &mut configuration.models.get_mut("chat").unwrap().policy;
+    policy.deadlines.response_headers = Some(Duration::from_millis(100));
+    policy.reroute_refusals = true;
+    publish(&sandbox.node, 1, configuration);
+    sandbox.break_provider(0, "hang");
+    let started = tokio::time::Instant::now();
+    assert_eq!(sandbox.chat(ask_streamed("chat")).await.header("x-meridian-provider"), Some("second"));
+    // The provider's own would be a second.
+    assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
+    sandbox.break_provider(0, "error;kind=content_filter");
+    assert_eq!(sandbox.chat(ask("chat")).await.header("x-meridian-provider"), Some("second"));
+    assert_eq!(sandbox.chat(ask("only")).await.status, 400);
 }
 
 #[tokio::test]

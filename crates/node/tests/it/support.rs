@@ -39,6 +39,7 @@ pub(crate) fn deadlines() -> Deadlines {
         first_token: Duration::from_millis(1300),
         idle: Duration::from_millis(1000),
         total: Duration::from_secs(15),
+        min_bytes_per_s: 64,
     }
 }
 
@@ -212,10 +213,15 @@ pub(crate) fn configuration(setup: &Setup, addresses: [SocketAddr; 2]) -> Config
                 provider: name.parse().unwrap(),
                 model: format!("up-{name}").parse().unwrap(),
                 weight: 100,
+                price: None,
             }]
         };
-        let model =
-            Model { name: model.parse().unwrap(), tiers: tiers.iter().map(target).collect(), fallbacks: Vec::new() };
+        let model = Model {
+            name: model.parse().unwrap(),
+            tiers: tiers.iter().map(target).collect(),
+            fallbacks: Vec::new(),
+            policy: model::Policy::default(),
+        };
         configuration.models.insert(model.name.clone(), model);
     }
     assert!(configuration.check().is_empty());

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use meridian_types::model::Target;
+use meridian_types::model::{Choice, Policy, Price, Target};
 use meridian_types::region::{DEFAULT_WEIGHT, MAX_WEIGHT};
 use meridian_types::{ErrorCode, Kind, Mistake, Model, ModelName};
 
+use super::provider::deadlines;
 use super::reader::Reader;
 use crate::resources::v1 as wire;
 
@@ -29,7 +30,22 @@ pub fn model(message: &wire::Model) -> Result<Model, Vec<Mistake>> {
     for (i, fallback) in message.fallbacks.iter().enumerate() {
         fallbacks.extend(reader.text::<ModelName>(&format!("fallbacks[{i}]"), fallback));
     }
-    reader.finish(name.map(|name| Model { name, tiers, fallbacks }))
+    let policy = Policy {
+        deadlines: deadlines(&mut reader, message.deadlines.as_ref()),
+        choice: choice(message.choice()),
+        reroute_refusals: message.on_refusal() == wire::RefusalPolicy::OtherProvider,
+    };
+    reader.finish(name.map(|name| Model { name, tiers, fallbacks, policy }))
+}
+
+fn choice(choice: wire::Choice) -> Choice {
+    match choice {
+        wire::Choice::Unspecified | wire::Choice::ByWeight => Choice::Weighted,
+        wire::Choice::Fastest => Choice::Fastest,
+        wire::Choice::Priority => Choice::Priority,
+        wire::Choice::LowestCost => Choice::LowestCost,
+        wire::Choice::Session => Choice::Session,
+    }
 }
 
 fn targets(reader: &mut Reader, path: &str, tier: &wire::Tier, model: Option<&ModelName>) -> Vec<Target> {
@@ -49,7 +65,11 @@ fn targets(reader: &mut Reader, path: &str, tier: &wire::Tier, model: Option<&Mo
         let weight = target.weight.unwrap_or(DEFAULT_WEIGHT);
         let weight = reader.in_range(&format!("{path}.weight"), weight, 0..=MAX_WEIGHT);
         let Some((provider, model)) = provider.zip(upstream) else { continue };
-        let target = Target { provider, model, weight };
+        let price = target
+            .price
+            .as_ref()
+            .map(|price| Price { input_micro_usd: price.input_micro_usd, output_micro_usd: price.output_micro_usd });
+        let target = Target { provider, model, weight, price };
         if !seen.insert((target.provider.clone(), target.model.clone())) {
             let text = format!("{} of {} stands twice in this tier", target.model, target.provider);
             reader.mistake(&path, ErrorCode::Duplicate, text);
@@ -62,5 +82,36 @@ fn targets(reader: &mut Reader, path: &str, tier: &wire::Tier, model: Option<&Mo
 fn limit(reader: &mut Reader, path: &str, count: usize) {
     if count > MAX_LIST {
         reader.mistake(path, ErrorCode::InvalidField, format!("{count} entries; at most {MAX_LIST} are allowed"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_policy_is_read_and_what_is_left_out_changes_nothing() {
+        let target = wire::Target { provider: "p".into(), ..Default::default() };
+        let mut message = wire::Model {
+            name: "chat".into(),
+            tiers: vec![wire::Tier { targets: vec![target] }],
+            ..Default::default()
+        };
+        assert_eq!(model(&message).unwrap().policy, Policy::default());
+        message.choice = wire::Choice::LowestCost.into();
+        message.on_refusal = wire::RefusalPolicy::OtherProvider.into();
+        message.tiers[0].targets[0].price = Some(wire::Price { input_micro_usd: 1, output_micro_usd: 2 });
+        let first_token = Some(pbjson_types::Duration { seconds: 3, nanos: 0 });
+        message.deadlines = Some(wire::Deadlines { first_token, ..Default::default() });
+        let read = model(&message).unwrap();
+        assert_eq!((read.policy.choice, read.policy.reroute_refusals), (Choice::LowestCost, true));
+        assert_eq!(read.tiers[0][0].price, Some(Price { input_micro_usd: 1, output_micro_usd: 2 }));
+        let base = meridian_types::provider::Deadlines::default();
+        let deadlines = read.policy.deadlines.over(base);
+        assert_eq!((deadlines.first_token, deadlines.idle), (Duration::from_secs(3), base.idle));
+        message.deadlines = Some(wire::Deadlines { min_bytes_per_s: Some(u32::MAX), ..Default::default() });
+        assert_eq!(model(&message).unwrap_err()[0].path, "deadlines.min_bytes_per_s");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use meridian_types::model::Overrides;
 use meridian_types::provider::{CredentialRef, DEFAULT_MAX_IN_FLIGHT, Deadlines};
 use meridian_types::{ErrorCode, Kind, Mistake, Provider};
 
@@ -19,7 +20,7 @@ pub fn provider(message: &wire::Provider) -> Result<Provider, Vec<Mistake>> {
     let credential = message.credential.as_ref().and_then(|reference| credential(&mut reader, reference));
     let max_in_flight = message.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT);
     let max_in_flight = reader.in_range("max_in_flight", max_in_flight, 1..=100_000);
-    let deadlines = deadlines(&mut reader, message.deadlines.as_ref());
+    let deadlines = deadlines(&mut reader, message.deadlines.as_ref()).over(Deadlines::default());
     let provider = name.zip(jurisdiction).zip(codec).zip(base_url).map(|(((name, jurisdiction), codec), base_url)| {
         Provider { name, codec, base_url, credential, jurisdiction, max_in_flight, deadlines }
     });
@@ -76,20 +77,26 @@ fn is_env_name(text: &str) -> bool {
         && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
-fn deadlines(reader: &mut Reader, message: Option<&wire::Deadlines>) -> Deadlines {
+/// What is written of deadlines, at a provider or at a model.
+pub(super) fn deadlines(reader: &mut Reader, message: Option<&wire::Deadlines>) -> Overrides {
     // Below 10 ms no request of this kind succeeds; above an hour no client waits.
     let allowed = Duration::from_millis(10)..=Duration::from_secs(3600);
-    let default = Deadlines::default();
-    let Some(message) = message else { return default };
-    let mut read = |field: &str, value: Option<&pbjson_types::Duration>, default: Duration| {
-        reader.duration(&format!("deadlines.{field}"), value, default, allowed.clone())
+    let Some(message) = message else { return Overrides::default() };
+    let mut read = |field: &str, value: &Option<pbjson_types::Duration>| {
+        let default = *allowed.start();
+        value
+            .as_ref()
+            .map(|value| reader.duration(&format!("deadlines.{field}"), Some(value), default, allowed.clone()))
     };
-    Deadlines {
-        connect: read("connect", message.connect.as_ref(), default.connect),
-        response_headers: read("response_headers", message.response_headers.as_ref(), default.response_headers),
-        first_token: read("first_token", message.first_token.as_ref(), default.first_token),
-        idle: read("idle", message.idle.as_ref(), default.idle),
-        total: read("total", message.total.as_ref(), default.total),
+    Overrides {
+        connect: read("connect", &message.connect),
+        response_headers: read("response_headers", &message.response_headers),
+        first_token: read("first_token", &message.first_token),
+        idle: read("idle", &message.idle),
+        total: read("total", &message.total),
+        min_bytes_per_s: message
+            .min_bytes_per_s
+            .map(|rate| reader.in_range("deadlines.min_bytes_per_s", rate, 0..=1_000_000)),
     }
 }
 
@@ -106,6 +113,7 @@ mod tests {
             max_in_flight: Some(0),
             deadlines: Some(wire::Deadlines {
                 idle: Some(pbjson_types::Duration { seconds: -1, nanos: 0 }),
+                min_bytes_per_s: Some(2_000_000),
                 ..Default::default()
             }),
             ..Default::default()
@@ -120,6 +128,7 @@ mod tests {
             ("credential.env", ErrorCode::InvalidField),
             ("max_in_flight", ErrorCode::InvalidField),
             ("deadlines.idle", ErrorCode::InvalidField),
+            ("deadlines.min_bytes_per_s", ErrorCode::InvalidField),
         ];
         assert_eq!(found, expected);
         assert!(mistakes.iter().all(|m| !m.text.contains("sk-abc")), "{mistakes:?}");

@@ -18,7 +18,12 @@ fn provider(name: &str, jurisdiction: &str) -> Provider {
 }
 
 fn target(provider: &str, weight: u32) -> model::Target {
-    model::Target { provider: ProviderName::new(provider).unwrap(), model: ModelName::new("up").unwrap(), weight }
+    model::Target {
+        provider: ProviderName::new(provider).unwrap(),
+        model: ModelName::new("up").unwrap(),
+        weight,
+        price: None,
+    }
 }
 
 /// `chat`: tier 1 `us` and `eu` (weight 0), tier 2 `us2`; falls back to `small`, which is served by `eu` and `cn`.
@@ -33,8 +38,14 @@ fn table() -> Table {
         name: ModelName::new("chat").unwrap(),
         tiers: vec![vec![target("eu", 0), target("us", 100)], vec![target("us2", 100)]],
         fallbacks: vec![small.clone()],
+        policy: model::Policy::default(),
     };
-    let small = Model { name: small, tiers: vec![vec![target("eu", 100)], vec![target("cn", 100)]], fallbacks: vec![] };
+    let small = Model {
+        name: small,
+        tiers: vec![vec![target("eu", 100)], vec![target("cn", 100)]],
+        fallbacks: vec![],
+        policy: model::Policy::default(),
+    };
     for model in [chat, small] {
         configuration.models.insert(model.name.clone(), model);
     }
@@ -50,16 +61,21 @@ fn tenant(jurisdictions: &[&str], models: &[&str]) -> Constraints {
     })
 }
 
+fn known(availability: Availability) -> Health {
+    Health { availability, load: crate::Load::default() }
+}
+
 fn plan(model: &str, constraints: &Constraints, cooling: &[(&str, u64)]) -> Result<Vec<String>, Refusal> {
     let availability = |id: &TargetId| match cooling.iter().find(|(name, _)| *name == id.provider.as_str()) {
         Some((_, seconds)) => Availability::Cooling(Duration::from_secs(*seconds), Cause::Failed),
         None => Availability::Available,
     };
+    let health = |id: &TargetId| known(availability(id));
     let show = |c: Candidate| {
         assert!(!c.asked_for_rest);
         format!("{}:{}{}", c.model, c.target.provider, if c.last_resort { "!" } else { "" })
     };
-    table().plan(model, constraints, &availability, &mut || 0.5).map(|plan| plan.into_iter().map(show).collect())
+    table().plan(model, constraints, &health, &|| 7, &mut || 0.5).map(|plan| plan.into_iter().map(show).collect())
 }
 
 #[track_caller]
@@ -91,15 +107,15 @@ fn what_cools_down_is_skipped_and_if_all_do_the_nearest_to_its_end_is_tried() {
 
 #[test]
 fn a_last_resort_that_has_asked_for_rest_is_marked() {
-    let resting = |_: &TargetId| Availability::Cooling(Duration::from_secs(3), Cause::Asked);
-    let plan = table().plan("chat", &tenant(&["US"], &[]), &resting, &mut || 0.5).unwrap();
+    let resting = |_: &TargetId| known(Availability::Cooling(Duration::from_secs(3), Cause::Asked));
+    let plan = table().plan("chat", &tenant(&["US"], &[]), &resting, &|| 7, &mut || 0.5).unwrap();
     assert!(matches!(&plan[..], [Candidate { last_resort: true, asked_for_rest: true, .. }]), "{plan:?}");
 }
 
 /// `chat` in the US, with this known of `us`.
 fn chat_in_the_us(us: Availability) -> Vec<String> {
-    let health = |id: &TargetId| if id.provider.as_str() == "us" { us } else { Availability::Available };
-    let plan = table().plan("chat", &tenant(&["US"], &[]), &health, &mut || 0.5).unwrap();
+    let health = |id: &TargetId| known(if id.provider.as_str() == "us" { us } else { Availability::Available });
+    let plan = table().plan("chat", &tenant(&["US"], &[]), &health, &|| 7, &mut || 0.5).unwrap();
     plan.into_iter().map(|candidate| candidate.target.provider.to_string()).collect()
 }
 
@@ -113,7 +129,7 @@ fn a_target_that_is_coming_back_is_first_by_its_share_and_otherwise_last_but_nev
 fn a_suspected_target_is_left_out_while_others_are_there() {
     let suspected = Availability::Cooling(Duration::from_secs(1), Cause::Suspected);
     assert_eq!(chat_in_the_us(suspected), ["us2"]);
-    let all = table().plan("chat", &tenant(&["US"], &[]), &|_| suspected, &mut || 0.5).unwrap();
+    let all = table().plan("chat", &tenant(&["US"], &[]), &|_| known(suspected), &|| 7, &mut || 0.5).unwrap();
     assert_eq!(all.len(), 1, "one of two comes back: {all:?}");
     assert!(all[0].last_resort && !all[0].asked_for_rest);
 }
