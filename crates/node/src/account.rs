@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use meridian_resilience::{Breaker, BudgetPolicy, Change, Outcome, Pass, Policy, RetryBudget, Status};
+use meridian_resilience::{
+    Breaker, BudgetPolicy, Change, Hysteresis, Outcome, Pass, Policy, RetryBudget, Status, Verdict,
+};
+use meridian_types::provider::DEFAULT_PROBE_INTERVAL;
 use meridian_upstream::Upstream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -28,13 +31,28 @@ pub(crate) struct Account {
     slots: Arc<Semaphore>,
     credential: Mutex<Breaker>,
     budget: Mutex<RetryBudget>,
+    probes: Mutex<Probes>,
+}
+
+/// The provider's probes.
+#[derive(Default)]
+struct Probes {
+    row: Hysteresis,
+    /// When the next one may begin; none: at once, but never before an interval has passed.
+    next: Option<Instant>,
 }
 
 impl Account {
     pub(crate) fn new(upstream: Upstream) -> Self {
         let slots = Arc::new(Semaphore::new(upstream.provider().max_in_flight as usize));
         let budget = RetryBudget::new(BudgetPolicy::default(), Instant::now());
-        Self { upstream, slots, credential: Mutex::new(Breaker::new(CREDENTIAL_POLICY())), budget: Mutex::new(budget) }
+        Self {
+            upstream,
+            slots,
+            credential: Mutex::new(Breaker::new(CREDENTIAL_POLICY())),
+            budget: Mutex::new(budget),
+            probes: Mutex::default(),
+        }
     }
 
     fn budget(&self) -> MutexGuard<'_, RetryBudget> {
@@ -49,6 +67,34 @@ impl Account {
     /// Takes from the retry budget what one more attempt costs; `false` if it is spent.
     pub(crate) fn withdraw(&self) -> bool {
         self.budget().withdraw(Instant::now())
+    }
+
+    fn probes(&self) -> MutexGuard<'_, Probes> {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether to probe now; if so, the next one is an interval away, more or less. `needed`: one of its targets is left
+    /// alone. `unit` is random in `[0, 1)`.
+    pub(crate) fn probe_is_due(&self, needed: bool, now: Instant, unit: f64) -> bool {
+        let configured = self.upstream.provider().probe_interval;
+        let interval = configured.unwrap_or(DEFAULT_PROBE_INTERVAL);
+        let later = now + interval.mul_f64(0.75 + unit / 2.0);
+        let mut probes = self.probes();
+        if configured.is_none() && !needed {
+            *probes = Probes::default();
+            return false;
+        }
+        let next = *probes.next.get_or_insert(later);
+        let due = next <= now;
+        if due {
+            probes.next = Some(later);
+        }
+        due
+    }
+
+    /// Takes the outcome of a probe.
+    pub(crate) fn probed(&self, good: bool) -> Option<Verdict> {
+        self.probes().row.record(good)
     }
 
     fn credential(&self) -> MutexGuard<'_, Breaker> {

@@ -28,6 +28,7 @@ mod source;
 mod stack;
 mod target;
 mod ticket;
+mod vigil;
 mod window;
 
 pub use handle::Handle;

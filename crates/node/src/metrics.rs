@@ -2,6 +2,7 @@
 
 use meridian_resilience::Change;
 use meridian_routing::TargetId;
+use meridian_types::ProviderName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -35,6 +36,14 @@ pub(crate) struct Of {
     pub(crate) provider: String,
 }
 
+/// How a probe of a provider ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Probed {
+    pub(crate) provider: String,
+    /// `good` or `bad`.
+    pub(crate) result: &'static str,
+}
+
 /// A breaker's state change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Changed {
@@ -63,6 +72,7 @@ pub(crate) struct Metrics {
     pub(crate) duration: Histogram,
     pub(crate) attempts: Family<Attempted, Counter>,
     pub(crate) retries_refused: Family<Of, Counter>,
+    pub(crate) probes: Family<Probed, Counter>,
     pub(crate) breakers: Family<Changed, Counter>,
     pub(crate) credentials: Family<CredentialChanged, Counter>,
 }
@@ -77,6 +87,7 @@ impl Metrics {
             duration: Histogram::new(exponential_buckets(0.01, 2.0, 17)),
             attempts: Family::default(),
             retries_refused: Family::default(),
+            probes: Family::default(),
             breakers: Family::default(),
             credentials: Family::default(),
         };
@@ -101,6 +112,7 @@ impl Metrics {
             "Attempts that were not made because their provider's retry budget was spent",
             metrics.retries_refused.clone(),
         );
+        registry.register("provider_probes", "Probes of providers by result", metrics.probes.clone());
         registry.register("breaker_changes", "State changes of breakers by target", metrics.breakers.clone());
         registry.register(
             "credential_changes",
@@ -117,6 +129,11 @@ impl Metrics {
 
     pub(crate) fn retry_refused(&self, target: &TargetId) {
         self.retries_refused.get_or_create(&Of { provider: target.provider.to_string() }).inc();
+    }
+
+    pub(crate) fn probed(&self, provider: &ProviderName, good: bool) {
+        let result = if good { "good" } else { "bad" };
+        self.probes.get_or_create(&Probed { provider: provider.to_string(), result }).inc();
     }
 
     /// State changes of a target's breaker and of its credential's.

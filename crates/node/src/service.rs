@@ -20,7 +20,7 @@ use crate::node::{Front, Node};
 use crate::options::Control;
 use crate::peers::Peers;
 use crate::window::Window;
-use crate::{Handle, Options, probe};
+use crate::{Handle, Options, probe, vigil};
 
 /// After the grace: for the error events that end streams to reach their clients.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -152,6 +152,7 @@ impl Service {
         }
         tasks.spawn("credentials", Kind::Essential, follow_credentials(Arc::clone(&node)));
         if let Some(ingress) = ingress {
+            tasks.spawn("provider probes", Kind::Essential, vigil::run(Arc::clone(&node)));
             tasks.spawn("probes", Kind::Essential, probe::run(Arc::clone(&node), probe_scheme));
             if let Some(control) = handle.control.clone() {
                 tasks.spawn("flips", Kind::Essential, announce_flips(Arc::clone(&node), control));

@@ -62,6 +62,11 @@ impl Target {
         worse(seen(own), seen(account.credential_status()))
     }
 
+    /// Whether it is left alone because it failed; a refused credential and pressure are no matter for probes.
+    pub(crate) fn is_ejected(&self) -> bool {
+        matches!(self.state().breaker.status(Instant::now()), Status::Open(_, reason) if reason != Reason::Refused)
+    }
+
     /// What it is doing.
     pub(crate) fn load(&self) -> Load {
         Load { first_token_ms: self.state().first_token.ms(), in_flight: self.in_flight.load(Ordering::Relaxed) }

@@ -7,6 +7,7 @@ mod breaker;
 mod budget;
 mod deadline;
 mod decision;
+mod hysteresis;
 mod meter;
 mod patience;
 
@@ -15,5 +16,6 @@ pub use breaker::{Breaker, Change, Outcome, Pass, Policy, Reason, Status};
 pub use budget::{BudgetPolicy, RetryBudget};
 pub use deadline::{Expired, Stage, Timeline, WHOLE_ANSWER_FACTOR, within};
 pub use decision::{Blame, MAX_ATTEMPTS, MAX_REPEATS, MAX_WAIT, Next, after_failure, may_repeat};
+pub use hysteresis::{Hysteresis, Verdict};
 pub use meter::Meter;
 pub use patience::Patience;

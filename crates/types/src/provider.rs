@@ -25,7 +25,12 @@ pub struct Provider {
     pub max_in_flight: u32,
     /// How long each step may take.
     pub deadlines: Deadlines,
+    /// How often it is probed; none: only while a target is left alone for failures.
+    pub probe_interval: Option<Duration>,
 }
+
+/// How often a provider is probed, if nothing else is written.
+pub const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Where a node finds a credential.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

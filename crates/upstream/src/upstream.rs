@@ -8,8 +8,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
 use meridian_providers::{Provider as Codec, UpstreamRequest};
-use meridian_resilience::{Timeline, within};
+use meridian_resilience::{Patience, Timeline, within};
 use meridian_types::Provider;
+use meridian_types::provider::Deadlines;
 
 use crate::credential::Credential;
 use crate::transport::{POOL_MAX_IDLE, Pool};
@@ -140,6 +141,18 @@ impl Upstream {
         let (head, body) = answer.into_parts();
         let timings = Timings { connected, answered: timeline.elapsed() };
         Ok(Answer { status: head.status, headers: head.headers, body, timings })
+    }
+
+    /// Asks cheaply for a sign of life within `deadline`, credential included: the status.
+    ///
+    /// # Errors
+    /// When no answer's head came.
+    pub async fn probe(&self, deadline: Duration) -> Result<StatusCode, SendError> {
+        let deadlines = Deadlines { response_headers: deadline, total: deadline, ..self.provider.deadlines };
+        // Its head comes at once, as that of a stream.
+        let mut timeline = Timeline::start(deadlines, Patience::default(), true);
+        let answer = self.send(self.codec.probe_request(), [], &mut timeline).await?;
+        Ok(answer.status)
     }
 
     fn build(&self, request: UpstreamRequest) -> Result<Request<Full<bytes::Bytes>>, SendError> {

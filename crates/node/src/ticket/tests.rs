@@ -27,6 +27,7 @@ pub(super) fn provider(name: &str) -> Provider {
         jurisdiction: "US".parse().unwrap(),
         max_in_flight: DEFAULT_MAX_IN_FLIGHT,
         deadlines: Deadlines::default(),
+        probe_interval: None,
     }
 }
 
@@ -121,6 +122,27 @@ async fn a_model_that_the_credential_may_not_use_bars_that_target_only() {
     bench.fail(FailureClass::Credential, Some(403));
     assert!(!bench.is_available(&bench.target));
     assert!(bench.is_available(&bench.sibling));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_is_probed_while_a_target_is_ejected_or_at_its_interval_and_never_more_often() {
+    let mut provider = provider("p");
+    for (interval, needed, seconds) in
+        [(None, false, None), (None, true, Some(5)), (Some(60), false, Some(60)), (Some(60), true, Some(60))]
+    {
+        provider.probe_interval = interval.map(Duration::from_secs);
+        let account = account(&provider).await;
+        let mut at = Vec::new();
+        let start = Instant::now();
+        for _ in 0..400 {
+            if account.probe_is_due(needed, Instant::now(), 0.5) {
+                at.push(start.elapsed().as_secs());
+            }
+            tokio::time::advance(Duration::from_millis(500)).await;
+        }
+        let expected = seconds.map(|every| (1..).map(|n| n * every).take_while(|at| *at < 200).collect());
+        assert_eq!(at, expected.unwrap_or(Vec::new()), "{interval:?} {needed}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

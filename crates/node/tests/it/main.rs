@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod messages;
 mod pass_through;
+mod probes;
 mod scenarios;
 mod streams;
 mod support;

@@ -204,6 +204,7 @@ pub(crate) fn configuration(setup: &Setup, addresses: [SocketAddr; 2]) -> Config
             jurisdiction: setup.jurisdictions[i].parse().unwrap(),
             max_in_flight: 50,
             deadlines: deadlines(),
+            probe_interval: None,
         };
         configuration.providers.insert(provider.name.clone(), provider);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meridian_types::model::Overrides;
-use meridian_types::provider::{CredentialRef, DEFAULT_MAX_IN_FLIGHT, Deadlines};
+use meridian_types::provider::{CredentialRef, DEFAULT_MAX_IN_FLIGHT, DEFAULT_PROBE_INTERVAL, Deadlines};
 use meridian_types::{ErrorCode, Kind, Mistake, Provider};
 
 use super::reader::Reader;
@@ -21,8 +21,13 @@ pub fn provider(message: &wire::Provider) -> Result<Provider, Vec<Mistake>> {
     let max_in_flight = message.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT);
     let max_in_flight = reader.in_range("max_in_flight", max_in_flight, 1..=100_000);
     let deadlines = deadlines(&mut reader, message.deadlines.as_ref()).over(Deadlines::default());
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
+    let probe_interval = message
+        .probe
+        .as_ref()
+        .map(|probe| reader.duration("probe.interval", probe.interval.as_ref(), DEFAULT_PROBE_INTERVAL, allowed));
     let provider = name.zip(jurisdiction).zip(codec).zip(base_url).map(|(((name, jurisdiction), codec), base_url)| {
-        Provider { name, codec, base_url, credential, jurisdiction, max_in_flight, deadlines }
+        Provider { name, codec, base_url, credential, jurisdiction, max_in_flight, deadlines, probe_interval }
     });
     reader.finish(provider)
 }
@@ -111,6 +116,7 @@ mod tests {
             base_url: "https://user:pass@host/v1".into(),
             credential: Some(wire::CredentialRef { source: Some(Source::Env("sk-abc".into())) }),
             max_in_flight: Some(0),
+            probe: Some(wire::Probe { interval: Some(pbjson_types::Duration { seconds: 0, nanos: 5 }) }),
             deadlines: Some(wire::Deadlines {
                 idle: Some(pbjson_types::Duration { seconds: -1, nanos: 0 }),
                 min_bytes_per_s: Some(2_000_000),
@@ -129,6 +135,7 @@ mod tests {
             ("max_in_flight", ErrorCode::InvalidField),
             ("deadlines.idle", ErrorCode::InvalidField),
             ("deadlines.min_bytes_per_s", ErrorCode::InvalidField),
+            ("probe.interval", ErrorCode::InvalidField),
         ];
         assert_eq!(found, expected);
         assert!(mistakes.iter().all(|m| !m.text.contains("sk-abc")), "{mistakes:?}");

@@ -1,0 +1,62 @@
+//! Probes providers: finds the dead before a client's request does, and the recovered before their cool-down is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_resilience::Verdict;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::account::Account;
+use crate::node::Node;
+use crate::target::Target;
+use crate::ticket::Changes;
+
+/// How often it is looked whose turn it is: fine enough for the shortest interval of a second.
+const TICK: Duration = Duration::from_millis(500);
+
+/// A list of models comes within a second from anywhere; one that takes five is of no use to clients either.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Probes under way at once; the rest waits for the next tick.
+const MAX_PROBES: usize = 64;
+
+/// Probes every provider when its turn comes, for ever.
+pub(crate) async fn run(node: Arc<Node>) {
+    let mut under_way = JoinSet::new();
+    loop {
+        tokio::time::sleep(TICK).await;
+        while under_way.try_join_next().is_some() {}
+        let Some(snapshot) = node.snapshot.load_full() else { continue };
+        for (name, account) in &snapshot.providers {
+            let targets: Vec<_> =
+                snapshot.targets.values().filter(|target| target.id.provider == *name).map(Arc::clone).collect();
+            let needed = targets.iter().any(|target| target.is_ejected());
+            let unit = node.host.entropy.unit();
+            if under_way.len() < MAX_PROBES && account.probe_is_due(needed, Instant::now(), unit) {
+                under_way.spawn(probe(Arc::clone(&node), Arc::clone(account), targets));
+            }
+        }
+    }
+}
+
+async fn probe(node: Arc<Node>, account: Arc<Account>, targets: Vec<Arc<Target>>) {
+    let answer = account.upstream.probe(DEADLINE).await;
+    // Whatever it says in words, it speaks: a 401 is for the credential's breaker, a 404 for none.
+    let good = answer.as_ref().is_ok_and(|status| !status.is_server_error());
+    let name = &account.upstream.provider().name;
+    node.metrics.probed(name, good);
+    tracing::debug!(provider = %name, good, status = answer.ok().map(|status| status.as_u16()), "provider probed");
+    let Some(verdict) = account.probed(good) else { return };
+    for target in targets {
+        let unit = node.host.entropy.unit();
+        let change = {
+            let breaker = &mut target.state().breaker;
+            match verdict {
+                Verdict::Alive => breaker.looks_alive(),
+                Verdict::Dead => breaker.looks_dead(Instant::now(), unit),
+            }
+        };
+        node.metrics.changed(&target.id, Changes { target: change, credential: None });
+    }
+}
