@@ -4,6 +4,7 @@ target is used, afterwards the client is told in the stream."""
 import http.client
 import json
 import re
+import time
 from dataclasses import dataclass
 
 import openai
@@ -32,11 +33,52 @@ credential: {{env: MERIDIAN_SIM_KEY}}
 deadlines: {{connect: 1s, response_headers: 1s, first_token: 1s, idle: 1s, total: 30s}}
 ---
 kind: Provider
+name: unpaid
+codec: openai_compatible
+jurisdiction: US
+base_url: http://127.0.0.1:{sim}/v1
+credential: {{env: MERIDIAN_SIM_KEY}}
+---
+kind: Provider
+name: weary
+codec: openai_compatible
+jurisdiction: US
+base_url: http://127.0.0.1:{sim}/v1
+credential: {{env: MERIDIAN_SIM_KEY}}
+---
+kind: Provider
 name: dead
 codec: openai_compatible
 jurisdiction: US
 base_url: http://127.0.0.1:{closed}/v1
 credential: {{env: MERIDIAN_SIM_KEY}}
+---
+kind: Model
+name: unpaid
+tiers:
+  - targets:
+      - {{provider: unpaid, model: "unpaid-sim-fault-error;status=401"}}
+---
+kind: Model
+name: all-fail
+tiers:
+  - targets:
+      - {{provider: weary, model: "a-sim-fault-error;status=500"}}
+  - targets:
+      - {{provider: dead, model: b}}
+---
+kind: Model
+name: once
+tiers:
+  - targets:
+      - {{provider: weary, model: fails-once}}
+---
+kind: Model
+name: silent
+tiers:
+  - targets:
+      - {{provider: weary, model: "c-sim-fault-hang"}}
+deadlines: {{response_headers: 20s}}
 ---
 kind: Model
 name: dead
@@ -72,6 +114,7 @@ BEFORE_CONTENT = [
     "first_token;ms=20000",
     "stall;after=0",
     "cut;after=0",
+    "drip;bytes_per_s=5",
 ]
 AFTER_CONTENT = [
     "cut;after=5",
@@ -157,6 +200,37 @@ def test_a_stream_that_breaks_after_content_ends_with_an_error_event(local: Loca
 def test_a_provider_that_is_not_there_costs_the_client_nothing(local: Local) -> None:
     answers = [local.gateway("us-west").chat(model="dead") for _ in range(5)]
     assert {answer.status for answer in answers} == {200}
+
+
+def test_our_refused_credential_is_not_the_clients(local: Local) -> None:
+    client = local.gateway("us-west").openai()
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.chat.completions.create(model="unpaid", messages=[{"role": "user", "content": "hello"}])
+    assert (caught.value.status_code, caught.value.code) == (502, "upstream_credentials_exhausted")
+    assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+def test_when_all_fail_the_client_is_told_what_was_tried(local: Local) -> None:
+    answer = local.gateway("us-west").chat(model="all-fail")
+    assert answer.status == 503
+    message = answer.json["error"]["message"]
+    assert "weary/a-sim-fault-error;status=500 provider 500" in message
+    assert "dead/b transport" in message
+
+
+def test_a_failure_that_passes_is_repeated_where_there_is_no_other_target(local: Local) -> None:
+    with local.sim.fault("once", "error;status=429;retry_after=1", model="fails-once", count=1):
+        begun = time.monotonic()
+        answer = local.gateway("us-west").chat(model="once")
+    assert (answer.status, answer.header("x-meridian-attempts")) == (200, "2")
+    assert 1.0 <= time.monotonic() - begun < 5, "not before the time that it named"
+
+
+def test_a_client_in_a_hurry_hears_in_its_own_time(local: Local) -> None:
+    begun = time.monotonic()
+    answer = local.gateway("us-west").chat(model="silent", stream=True, headers={"x-meridian-timeout-ms": "1000"})
+    assert (answer.status, answer.json["error"]["code"]) == (504, "upstream_timeout")
+    assert time.monotonic() - begun < 3
 
 
 def test_a_provider_that_dies_in_the_middle_of_a_stream_is_told_in_band(local: Local) -> None:
