@@ -1,7 +1,7 @@
 """What a zone says about its names: RFC 1034, 1035, 2181, 2308, 4592, 6604, 8482, 9471."""
 
 from answer import Expected
-from case import Case, Server, demand, parsed, udp
+from case import Case, Server, demand, each, parsed, udp
 from query import AA, AAAA, ANY, AXFR, CH, CNAME, DS, MX, NS, RA, SOA, TXT, A, ask
 from transport import over_udp
 
@@ -44,7 +44,16 @@ CASES = [
     udp("NXDOMAIN has the SOA, TTL the smaller", "2308 3", ask("none"), nxdomain()),
     udp("nothing below a name that is there", "1034 4.3.2", ask("none.www"), nxdomain()),
     udp("an empty non-terminal exists", "4592 2.2.2", ask("ent"), nodata()),
-    udp("minimised names get no NXDOMAIN", "9156 2.3", ask("down.ent", NS), nodata()),
+    each(
+        "minimised names get no NXDOMAIN",
+        "9156 2.3",
+        {
+            f"{name} {qtype}": (ask(name, qtype), nodata())
+            for name in ("ent", "down.ent", "wild")
+            for qtype in (A, NS, AAAA)
+        },
+    ),
+    udp("the last label of a minimised name", "9156 2.3", ask("deep.down.ent", NS), nodata()),
     udp("beside an empty non-terminal", "1034", ask("other.ent"), nxdomain()),
     udp("a wildcard answers as the name asked", "4592", ask("x.wild"), found([("x.wild", "A", "192.0.2.90")])),
     udp("a wildcard covers several labels", "4592 2.1.1", ask("x.y.wild"), found([("x.y.wild", "A", "192.0.2.90")])),

@@ -1,5 +1,8 @@
 """Client subnet: RFC 7871."""
 
+import ipaddress
+import random
+
 from answer import Expected
 from case import Case, Server, demand, each, parsed, udp
 from query import AA, SUBNET, ask, option, subnet
@@ -8,6 +11,8 @@ from transport import over_udp
 # In the zones' own tables: near the first region, near the second one.
 CALIFORNIA, PARIS, SINGAPORE = "198.51.100.0/24", "203.0.113.0/24", "2001:db8:65::/48"
 API = ask("api")
+# Clients asked for in each scope.
+NEIGHBOURS = 20
 
 
 def data(network: str) -> bytes:
@@ -40,6 +45,23 @@ def tailored(server: Server) -> None:
     demand(firsts[0] != firsts[1], f"both get {firsts[0]}")
 
 
+def within_scope(server: Server) -> None:
+    """Whoever is in the network that the scope spans gets the same answer."""
+    numbers = random.Random(7871)
+    for network in (CALIFORNIA, PARIS, SINGAPORE):
+        asked = ipaddress.ip_network(network)
+        query = API.opt(subnet(network))
+        first = parsed(query, over_udp(server, query.wire()))
+        scope = first.scope()
+        demand(scope is not None, "no client subnet in the answer")
+        wide = ipaddress.ip_network((asked.network_address, scope), strict=False)
+        for _ in range(NEIGHBOURS):
+            host = wide[numbers.randrange(wide.num_addresses)]
+            query = API.opt(subnet(f"{host}/{host.max_prefixlen}"))
+            found = parsed(query, over_udp(server, query.wire()))
+            demand(found.answers == first.answers, f"{host} in {wide}: {found.answers}, not {first.answers}")
+
+
 MALFORMED = {
     "scope in a query": b"\0\x01\x18\x18\xcb\x00\x71",
     "bits past the prefix": b"\0\x01\x14\x00\xcb\x00\x71",
@@ -55,6 +77,7 @@ CASES = [
     Case("an IPv4 subnet is echoed, scope set", "7871 7.2.1", echoed("api", PARIS, 1, 24), "geo"),
     Case("an IPv6 subnet is echoed, scope set", "7871 7.2.1", echoed("api", SINGAPORE, 1, 48), "geo"),
     Case("a whole address: scope no longer than the unit", "7871 11.1", echoed("api", "203.0.113.77/32", 1, 24), "geo"),
+    Case("everybody in a scope gets the same answer", "7871 7.2.1", within_scope, "geo"),
     Case("a name that is not steered: scope 0", "7871 7.2.1", echoed("www", PARIS, 0, 0), "subnet"),
     Case("NXDOMAIN: scope 0", "7871 7.4", echoed("none", PARIS, 0, 0), "subnet"),
     Case("NODATA: scope 0", "7871 7.4", echoed("ent", PARIS, 0, 0), "subnet"),

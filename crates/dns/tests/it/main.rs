@@ -9,6 +9,8 @@ mod explain;
 #[cfg(test)]
 mod geo;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod sockets;
