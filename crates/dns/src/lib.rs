@@ -20,6 +20,7 @@ mod locate;
 mod metrics;
 mod name;
 mod pool;
+mod rdata;
 mod rendezvous;
 mod request;
 mod response;

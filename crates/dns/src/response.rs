@@ -7,7 +7,8 @@ use hickory_proto::rr::RecordType;
 use meridian_types::{DomainName, RegionName};
 
 use crate::cookie::Issued;
-use crate::zone::{Rrset, Soa, Stored};
+use crate::rdata::Stored;
+use crate::zone::{Rrset, Soa};
 
 /// An answer that borrows from the snapshot and from the question.
 #[derive(Debug, Default)]

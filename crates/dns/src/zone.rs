@@ -2,7 +2,6 @@
 //! walk up the question's labels (RFC 1034 section 4.3.2, RFC 4592).
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
@@ -11,15 +10,13 @@ use meridian_types::{DomainName, Zone as Declared};
 
 use crate::locate::Networks;
 use crate::name::{WireName, is_within, suffixes};
+use crate::rdata::{Stored, store};
 
 /// TTL of the zone's own SOA and NS records; they change by configuration only.
 pub(crate) const APEX_TTL: u32 = 3600;
 
 /// Longest TTL (RFC 2181 section 8).
 const MAX_TTL: u32 = i32::MAX as u32;
-
-/// Longest character string of a TXT record (RFC 1035 section 3.3).
-const MAX_STRING: usize = 255;
 
 /// The zones of one configuration.
 #[derive(Debug, Default)]
@@ -66,14 +63,6 @@ pub(crate) struct Rrset {
     pub(crate) rtype: RecordType,
     pub(crate) ttl: u32,
     pub(crate) data: Vec<Stored>,
-}
-
-/// Content of one record.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Stored {
-    Address(IpAddr),
-    Name(WireName),
-    Bytes(Box<[u8]>),
 }
 
 /// Where a name's lookup ended.
@@ -211,29 +200,6 @@ impl Node {
     pub(crate) fn is_empty(&self) -> bool {
         self.rrsets.is_empty() && self.steered.is_none()
     }
-}
-
-fn store(data: &RecordData) -> (RecordType, Vec<Stored>) {
-    match data {
-        RecordData::A(list) => (RecordType::A, list.iter().map(|a| Stored::Address(IpAddr::V4(*a))).collect()),
-        RecordData::Aaaa(list) => (RecordType::AAAA, list.iter().map(|a| Stored::Address(IpAddr::V6(*a))).collect()),
-        RecordData::Cname(target) => (RecordType::CNAME, vec![Stored::Name(target.into())]),
-        RecordData::Ns(servers) => (RecordType::NS, servers.iter().map(|name| Stored::Name(name.into())).collect()),
-        RecordData::Txt(texts) => (RecordType::TXT, texts.iter().map(|text| Stored::Bytes(strings(text))).collect()),
-    }
-}
-
-/// A text as character strings; an empty text is one empty string.
-fn strings(text: &str) -> Box<[u8]> {
-    if text.is_empty() {
-        return Box::new([0]);
-    }
-    let mut wire = Vec::with_capacity(text.len() + 1);
-    for chunk in text.as_bytes().chunks(MAX_STRING) {
-        wire.push(u8::try_from(chunk.len()).unwrap_or(u8::MAX));
-        wire.extend_from_slice(chunk);
-    }
-    wire.into_boxed_slice()
 }
 
 /// Whole seconds, as a TTL.

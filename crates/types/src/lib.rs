@@ -13,6 +13,7 @@ pub mod model;
 mod name;
 mod plan;
 pub mod provider;
+pub mod record;
 pub mod region;
 mod request_id;
 pub mod zone;

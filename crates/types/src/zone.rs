@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::record::{Caa, Mx, ServiceBinding, Srv};
 use crate::{Coordinates, DomainName, RegionName};
 
 /// A zone that Meridian answers for.
@@ -89,4 +90,16 @@ pub enum RecordData {
     Ns(Vec<DomainName>),
     /// Texts; each is cut into strings of 255 bytes.
     Txt(Vec<String>),
+    /// Mail servers.
+    Mx(Vec<Mx>),
+    /// Services.
+    Srv(Vec<Srv>),
+    /// Who may issue certificates.
+    Caa(Vec<Caa>),
+    /// Names of an address, for reverse zones.
+    Ptr(Vec<DomainName>),
+    /// How to reach a service.
+    Svcb(Vec<ServiceBinding>),
+    /// How to reach the `https` service.
+    Https(Vec<ServiceBinding>),
 }

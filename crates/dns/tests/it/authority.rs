@@ -250,6 +250,24 @@ fn texts_are_cut_into_strings_of_255_bytes() {
 }
 
 #[test]
+fn every_type_of_record_is_read_back_by_an_independent_reader() {
+    let check = |qtype: RecordType, expected: &[&str]| {
+        let message = ask("typed", qtype);
+        let found: Vec<String> = message.answers.iter().map(|record| record.data.to_string()).collect();
+        assert_eq!(found, expected, "{qtype}");
+    };
+    check(RecordType::MX, &["10 mail.gslb.example.", "0 ."]);
+    check(RecordType::SRV, &["1 2 443 api.gslb.example."]);
+    check(RecordType::CAA, &["128 issue \"ca.example; x=y\""]);
+    check(RecordType::PTR, &["api.gslb.example."]);
+    check(RecordType::SVCB, &["0 api.gslb.example."]);
+    // The reader ends lists with a comma.
+    let https = "1 . mandatory=alpn,port, alpn=h2,h3, no-default-alpn= port=8443 ipv4hint=192.0.2.1,192.0.2.2, \
+                 ipv6hint=2001:db8::1,";
+    check(RecordType::HTTPS, &[https]);
+}
+
+#[test]
 fn before_the_first_configuration_the_server_says_that_it_is_not_ready() {
     let snapshot = meridian_dns::Snapshot::compile(meridian_dns::Inputs::default(), None);
     let message = Query::new("api", RecordType::A).edns().ask(&snapshot);

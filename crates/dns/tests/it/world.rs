@@ -67,6 +67,14 @@ fn a(address: &str) -> RecordData {
     RecordData::A(vec![address.parse().unwrap()])
 }
 
+/// Every parameter that can be written.
+pub(crate) const HTTPS: &str =
+    "1 . mandatory=alpn,port alpn=h2,h3 no-default-alpn port=8443 ipv4hint=192.0.2.1,192.0.2.2 ipv6hint=2001:db8::1";
+
+fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(texts: &[&str]) -> Vec<T> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
 fn cname(target: &str) -> RecordData {
     RecordData::Cname(domain(target))
 }
@@ -100,6 +108,12 @@ pub(crate) fn zone() -> Zone {
             record("child", RecordData::Ns(vec![domain("ns.child.gslb.example"), domain("ns.elsewhere.example")])),
             record("ns.child", a("192.0.2.54")),
             record("many", RecordData::Txt(many)),
+            record("typed", RecordData::Mx(parsed(&["10 mail.gslb.example", "0 ."]))),
+            record("typed", RecordData::Srv(parsed(&["1 2 443 api.gslb.example"]))),
+            record("typed", RecordData::Caa(parsed(&["128 issue \"ca.example; x=y\""]))),
+            record("typed", RecordData::Ptr(vec![domain("api.gslb.example")])),
+            record("typed", RecordData::Svcb(parsed(&["0 api.gslb.example"]))),
+            record("typed", RecordData::Https(parsed(&[HTTPS]))),
             record("long", RecordData::Txt(vec!["x".repeat(600)])),
         ],
         networks: vec![

@@ -20,6 +20,9 @@ const DEFAULT_STATIC_TTL: Duration = Duration::from_secs(300);
 const MAX_ADDRESSES: u32 = 8;
 const DEFAULT_ADDRESSES: u32 = 2;
 
+/// Types of records with fixed content.
+const RECORD_TYPES: &str = "A, AAAA, CAA, CNAME, HTTPS, MX, NS, PTR, SRV, SVCB and TXT";
+
 /// Checks a zone. Its `regions` lists are filled in by `Configuration::complete`.
 pub fn zone(message: &wire::Zone) -> Result<Zone, Vec<Mistake>> {
     let mut reader = Reader::new(Kind::Zone, &message.name);
@@ -138,6 +141,12 @@ fn record_data(reader: &mut Reader, path: &str, entry: &wire::Record) -> Option<
         "AAAA" => Some(RecordData::Aaaa(all(reader, path, values, |v| v.parse::<std::net::Ipv6Addr>()))),
         "NS" => Some(RecordData::Ns(all(reader, path, values, DomainName::new))),
         "TXT" => Some(RecordData::Txt(values.clone())),
+        "MX" => Some(RecordData::Mx(all(reader, path, values, str::parse))),
+        "SRV" => Some(RecordData::Srv(all(reader, path, values, str::parse))),
+        "CAA" => Some(RecordData::Caa(all(reader, path, values, str::parse))),
+        "PTR" => Some(RecordData::Ptr(all(reader, path, values, DomainName::new))),
+        "SVCB" => Some(RecordData::Svcb(all(reader, path, values, str::parse))),
+        "HTTPS" => Some(RecordData::Https(all(reader, path, values, str::parse))),
         "CNAME" if values.len() == 1 => {
             all(reader, path, values, DomainName::new).into_iter().next().map(RecordData::Cname)
         }
@@ -146,7 +155,7 @@ fn record_data(reader: &mut Reader, path: &str, entry: &wire::Record) -> Option<
             None
         }
         other => {
-            let text = format!("{other:?} is not allowed; A, AAAA, CNAME, NS and TXT are");
+            let text = format!("{other:?} is not allowed; {RECORD_TYPES} are");
             reader.mistake(&format!("{path}.type"), ErrorCode::InvalidField, text);
             None
         }
@@ -226,6 +235,16 @@ mod tests {
             assert_eq!(found, expected);
         };
         check("www", "A", "192.0.2.1", None);
+        for (r#type, value) in [
+            ("MX", "10 mail.example"),
+            ("SRV", "1 1 443 a.example"),
+            ("CAA", "0 issue \"ca.example\""),
+            ("PTR", "a.example"),
+            ("SVCB", "0 a.example"),
+            ("HTTPS", "1 . alpn=h2"),
+        ] {
+            check("www", r#type, value, None);
+        }
         check("api", "TXT", "beside the addresses", None);
         let steered = "api.gslb.example is steered: its addresses come from the regions";
         check("api", "A", "192.0.2.1", Some(steered));
