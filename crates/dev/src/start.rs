@@ -139,6 +139,7 @@ impl NodeParts {
             udp: self.sockets.udp,
             tcp: self.sockets.tcp,
             geo: None,
+            geo_file: None,
             node: self.name.to_string(),
             host: host.clone(),
             cookies: None,

@@ -33,6 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         udp: host.net.datagram(address).await?,
         tcp: host.net.listen(address).await?,
         geo,
+        geo_file: None,
         node: "example".to_owned(),
         host: host.clone(),
         cookies: None,

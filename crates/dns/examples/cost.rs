@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(path) => {
             let begun = Instant::now();
             let database = GeoDatabase::from_bytes(std::fs::read(path)?)?;
-            println!("database checked in {:.2} s", begun.elapsed().as_secs_f64());
+            println!("database checked and compiled in {:.2} s: {database:?}", begun.elapsed().as_secs_f64());
             Some(Arc::new(database))
         }
         None => None,
@@ -36,7 +36,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         geo,
         ..Inputs::default()
     };
-    let snapshot = Snapshot::compile(inputs, None);
+    let begun = Instant::now();
+    let first = Snapshot::compile(inputs.clone(), None);
+    println!("configuration compiled in {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
+    let begun = Instant::now();
+    let snapshot = Snapshot::compile(inputs, Some(&first));
+    println!("plan compiled in {:.3} ms", begun.elapsed().as_secs_f64() * 1e3);
     let source = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
     for (what, labels, with_subnet) in [
         ("steered, random subnets", "api.gslb.example", true),

@@ -6,10 +6,8 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, RecordType};
 use meridian_types::{DomainName, RegionName};
 
-use crate::choose::Breadth;
 use crate::cookie::{CookieSecrets, Issued};
 use crate::encode::{Transport, encode};
-use crate::locate::{Location, locate};
 use crate::name::is_within;
 use crate::pool::Pool;
 use crate::request::{Question, Request};
@@ -220,10 +218,7 @@ impl<'s> Resolution<'s, '_> {
                 return self.response;
             }
         };
-        let mut location: Option<Location> = None;
-        let choice = steering.choose(members, self.client.unit, || {
-            *location.insert(locate(self.client.unit, self.snapshot.inputs.geo.as_deref(), &self.zone.networks))
-        });
+        let choice = steering.choose(members, self.client.unit);
         self.response.region = choice.addresses.first().map(|(member, _)| &member.region);
         for (_, address) in choice.addresses {
             let data = Rdata::Address(address);
@@ -233,7 +228,7 @@ impl<'s> Resolution<'s, '_> {
             self.response.extended_error = Some(ExtendedError { code: ExtendedError::OTHER, text });
         }
         if self.client.is_subnet {
-            self.response.scope = scope(choice.breadth, location, self.client.unit);
+            self.response.scope = choice.scope;
         }
         self.response
     }
@@ -278,14 +273,5 @@ impl<'s> Resolution<'s, '_> {
 
     fn is_apex(&self, node: &Node) -> bool {
         self.zone.node(self.zone.apex.as_bytes()).is_some_and(|apex| std::ptr::eq(apex, node))
-    }
-}
-
-/// Prefix length of the networks around the client that get the same answer.
-pub(crate) fn scope(breadth: Breadth, location: Option<Location>, unit: Unit) -> u8 {
-    match breadth {
-        Breadth::World => 0,
-        Breadth::Block => location.map_or(unit.prefix(), |location| location.block),
-        Breadth::Unit => unit.prefix(),
     }
 }

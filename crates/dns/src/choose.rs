@@ -3,10 +3,9 @@
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
-use meridian_types::Coordinates;
 use meridian_types::zone::Policy;
 
-use crate::locate::Location;
+use crate::classes::Class;
 use crate::pool::{Member, Members, Steering};
 use crate::rendezvous::score;
 use crate::subnet::Unit;
@@ -16,68 +15,81 @@ use crate::subnet::Unit;
 pub(crate) struct Choice<'s> {
     /// Best first; never empty.
     pub(crate) addresses: Vec<(&'s Member, IpAddr)>,
-    /// For whom it holds.
-    pub(crate) breadth: Breadth,
+    /// Prefix length of the network around the client that gets the same.
+    pub(crate) scope: u8,
 }
 
-/// For whom an answer holds, from wide to narrow.
+/// For whom an order of regions holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Breadth {
+enum Breadth {
     /// Everybody.
     World,
-    /// Every client at the same place.
-    Block,
+    /// Every client of the same block.
+    Block(u8),
     /// The clients that are hashed as one.
     Unit,
 }
 
 impl Steering {
-    /// Addresses for the clients of `unit`. Only `nearest` calls `locate`.
-    pub(crate) fn choose<'s>(
-        &'s self,
-        members: &'s Members,
-        unit: Unit,
-        locate: impl FnOnce() -> Location,
-    ) -> Choice<'s> {
+    /// Addresses for the clients of `unit`.
+    pub(crate) fn choose<'s>(&'s self, members: &'s Members, unit: Unit) -> Choice<'s> {
         let (regions, breadth) = match self.policy {
+            _ if members.list.len() == 1 => (members.list.iter().collect(), Breadth::World),
             Policy::Failover => (members.list.iter().collect(), Breadth::World),
             Policy::Weighted => by_weight(members, unit),
-            Policy::Nearest if members.list.len() == 1 => (members.list.iter().collect(), Breadth::World),
-            Policy::Nearest => match locate().coordinates {
-                Some(client) => self.by_distance(members, unit, client),
+            Policy::Nearest => match self.classes.as_ref().and_then(|classes| classes.of(unit)) {
+                Some((class, block)) => self.by_class(members, unit, class, block),
                 None => by_weight(members, unit),
             },
         };
-        spread(&regions, unit, self.max_addresses, breadth)
+        let (addresses, is_one_each) = spread(&regions, unit, self.max_addresses);
+        let scope = match breadth {
+            Breadth::World if is_one_each => 0,
+            Breadth::Block(block) if is_one_each => block,
+            _ => unit.prefix(),
+        };
+        Choice { addresses, scope }
     }
 
-    /// The nearest candidate's place in the list, whatever its health: a client's class does not change when a region
-    /// dies, what the plan says about the class does.
-    pub(crate) fn origin(&self, client: Coordinates) -> Option<usize> {
-        let distances = self.candidates.iter().map(|candidate| candidate.coordinates.distance_km(client));
-        distances.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(place, _)| place)
+    /// The candidate that the clients of `unit` are the clients of, whatever its health: what a client is does not
+    /// change when a region dies, what the plan says about such clients does. Within the band by declared weight.
+    pub(crate) fn origin(&self, class: &Class, unit: Unit) -> usize {
+        let nearest = class.order.first().copied().unwrap_or(0);
+        if class.band < 2 {
+            return nearest;
+        }
+        let wanted = |at: &usize| {
+            let candidate = self.candidates.get(*at)?;
+            Some((score(candidate.origin_seed, unit.key(), candidate.weight), *at))
+        };
+        let near = class.order.iter().take(class.band).filter_map(wanted);
+        // Without any weight the nearest keeps its own.
+        let best = near.filter(|(wanted, _)| *wanted > 0.0).max_by(|a, b| a.0.total_cmp(&b.0));
+        best.map_or(nearest, |(_, at)| at)
     }
 
     /// First by the plan's placement of the client's origin, the rest by distance.
-    fn by_distance<'s>(&self, members: &'s Members, unit: Unit, client: Coordinates) -> (Vec<&'s Member>, Breadth) {
-        let mut regions: Vec<(f64, &Member)> =
-            members.list.iter().map(|member| (member.coordinates.distance_km(client), member)).collect();
-        // A stable sort: equal distances keep the declared order.
-        regions.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut regions: Vec<&Member> = regions.into_iter().map(|(_, member)| member).collect();
-        let Some(origin) = self.origin(client) else { return (regions, Breadth::Unit) };
-        let share = |member: &Member| member.shares.get(origin).copied().unwrap_or(0);
-        let sharing = regions.iter().filter(|member| share(member) > 0).count();
-        let wanted = |member: &&Member| score(member.seed, unit.key(), share(member));
-        // With no share at all (every region that the plan places these clients in is gone) the nearest stays first.
-        let best = regions.iter().enumerate().filter(|(_, member)| share(member) > 0);
-        if let Some((best, _)) = best.max_by(|a, b| wanted(a.1).total_cmp(&wanted(b.1)))
-            && let Some(front) = regions.get_mut(..=best)
-        {
-            front.rotate_right(1);
-        }
-        (regions, if sharing > 1 { Breadth::Unit } else { Breadth::Block })
+    fn by_class<'s>(&self, members: &'s Members, unit: Unit, class: &Class, block: u8) -> (Vec<&'s Member>, Breadth) {
+        let regions = class.order.iter().filter_map(|at| members.of_candidate(*at)).collect();
+        let (regions, is_one) = placed(regions, self.origin(class, unit), unit);
+        (regions, if is_one && class.band < 2 { Breadth::Block(block) } else { Breadth::Unit })
     }
+}
+
+/// The regions with the one in front where the plan places this unit of the origin's clients, and whether it places all
+/// of them there.
+fn placed(mut regions: Vec<&Member>, origin: usize, unit: Unit) -> (Vec<&Member>, bool) {
+    let share = |member: &Member| member.shares.get(origin).copied().unwrap_or(0);
+    let sharing = regions.iter().filter(|member| share(member) > 0).count();
+    let wanted = |member: &&Member| score(member.seed, unit.key(), share(member));
+    // With no share at all (every region that the plan places these clients in is gone) the first stays first.
+    let best = regions.iter().enumerate().filter(|(_, member)| share(member) > 0);
+    if let Some((best, _)) = best.max_by(|a, b| wanted(a.1).total_cmp(&wanted(b.1)))
+        && let Some(front) = regions.get_mut(..=best)
+    {
+        front.rotate_right(1);
+    }
+    (regions, sharing < 2)
 }
 
 /// By weight alone. A region without weight is answered only if all are without.
@@ -96,16 +108,17 @@ fn by_weight(members: &Members, unit: Unit) -> (Vec<&Member>, Breadth) {
 }
 
 /// One address of each region, then what is left of the best region, of the second, and so on. Which address of a
-/// region comes first differs by unit, so that its nodes share the load.
-fn spread<'s>(regions: &[&'s Member], unit: Unit, max: usize, mut breadth: Breadth) -> Choice<'s> {
+/// region comes first differs by unit, so that its nodes share the load. And whether there was nothing to spread.
+fn spread<'s>(regions: &[&'s Member], unit: Unit, max: usize) -> (Vec<(&'s Member, IpAddr)>, bool) {
     let mut firsts = Vec::with_capacity(max);
     let mut rest = Vec::new();
+    let mut is_one_each = true;
     for member in regions.iter().take(max) {
         if let [(_, only)] = member.addresses.as_slice() {
             firsts.push((*member, *only));
             continue;
         }
-        breadth = Breadth::Unit;
+        is_one_each = false;
         let mut ranked: Vec<_> = member.addresses.iter().collect();
         ranked.sort_by(|a, b| rank(a.0.with(unit.key()), b.0.with(unit.key())));
         let mut ranked = ranked.into_iter().map(|(_, address)| (*member, *address));
@@ -114,7 +127,7 @@ fn spread<'s>(regions: &[&'s Member], unit: Unit, max: usize, mut breadth: Bread
     }
     firsts.extend(rest);
     firsts.truncate(max);
-    Choice { addresses: firsts, breadth }
+    (firsts, is_one_each)
 }
 
 /// Highest first.

@@ -6,8 +6,6 @@ use ipnet::IpNet;
 use meridian_types::DomainName;
 use meridian_types::zone::Policy;
 
-use crate::answer::scope;
-use crate::choose::Breadth;
 use crate::locate::{Location, locate};
 use crate::name::WireName;
 use crate::pool::{Members, Pool, Steering};
@@ -79,17 +77,22 @@ impl Explanation<'_> {
         self.say(format!("name: {name} is steered: {policy}, at most {max} addresses, TTL {} s", steering.ttl));
         let location = locate(unit, self.snapshot.inputs.geo.as_deref(), &zone.networks);
         self.located(unit, &location);
-        let origin = location.coordinates.and_then(|client| steering.origin(client));
+        let class = steering.classes.as_ref().and_then(|classes| classes.of(unit)).map(|(class, _)| class);
+        let origin = class.map(|class| steering.origin(class, unit));
         if let (Policy::Nearest, Some(origin)) = (steering.policy, origin.and_then(|at| steering.candidates.get(at))) {
-            self.say(format!("origin: {}, the nearest candidate whatever its health", origin.region));
+            let why = match class.map_or(1, |class| class.band) {
+                1 => "the nearest candidate whatever its health".to_owned(),
+                band => format!("one of the {band} nearest candidates, by weight and whatever their health"),
+            };
+            self.say(format!("origin: {}, {why}", origin.region));
         }
         self.candidates(steering, &location);
-        self.chosen("A", &steering.v4, steering, unit, location, origin);
-        self.chosen("AAAA", &steering.v6, steering, unit, location, origin);
+        self.chosen("A", &steering.v4, steering, unit, origin);
+        self.chosen("AAAA", &steering.v6, steering, unit, origin);
     }
 
     fn located(&mut self, unit: Unit, location: &Location) {
-        let source = location.source.as_str();
+        let source = location.source;
         match location.coordinates {
             Some(at) => self.say(format!("client: {unit} is at {:.2}, {:.2} ({source})", at.latitude, at.longitude)),
             None => self.say(format!("client: where {unit} is: {source}, so regions are chosen by weight")),
@@ -115,15 +118,7 @@ impl Explanation<'_> {
         }
     }
 
-    fn chosen(
-        &mut self,
-        family: &str,
-        pool: &Pool,
-        steering: &Steering,
-        unit: Unit,
-        location: Location,
-        origin: Option<usize>,
-    ) {
+    fn chosen(&mut self, family: &str, pool: &Pool, steering: &Steering, unit: Unit, origin: Option<usize>) {
         let members = match pool {
             Pool::Members(members) => members,
             Pool::NoAddress => return self.say(format!("{family}: no address of this family: NODATA")),
@@ -135,16 +130,15 @@ impl Explanation<'_> {
         if let (Policy::Nearest, Some(origin)) = (steering.policy, origin) {
             self.say(format!("{family}: placement of the origin's clients: {}", placement(members, origin)));
         }
-        let choice = steering.choose(members, unit, || location);
+        let choice = steering.choose(members, unit);
         let addresses: Vec<String> =
             choice.addresses.iter().map(|(member, address)| format!("{address} ({})", member.region)).collect();
-        let scope = scope(choice.breadth, Some(location), unit);
-        let for_whom = match choice.breadth {
-            Breadth::World => "everybody gets the same",
-            Breadth::Block => "everybody at this place gets the same",
-            Breadth::Unit => "clients are spread by hashing their network",
+        let for_whom = match choice.scope {
+            0 => "everybody gets the same",
+            scope if scope < unit.prefix() => "everybody of this block gets the same",
+            _ => "other networks may get something else",
         };
-        self.say(format!("{family}: {}; scope /{scope}: {for_whom}", addresses.join(", ")));
+        self.say(format!("{family}: {}; scope /{}: {for_whom}", addresses.join(", "), choice.scope));
     }
 }
 

@@ -8,7 +8,9 @@
 //! agreed ([`Handle::set_gone`]).
 
 mod answer;
+mod apart;
 mod choose;
+mod classes;
 mod cookie;
 mod encode;
 mod explain;
@@ -20,7 +22,9 @@ mod locate;
 mod metrics;
 mod name;
 mod pool;
+mod ranges;
 mod rdata;
+mod reload;
 mod rendezvous;
 mod request;
 mod response;

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 
 use crate::answer::{Facts, Standing};
 use crate::encode::Transport;
+use crate::geo::GeoDatabase;
 use crate::limit::Verdict;
 
 /// Stands for "none" and "none of those".
@@ -27,6 +28,8 @@ pub(crate) struct Metrics {
     cookies: Family<CookieLabels, Counter>,
     pub(crate) tcp_connections: Gauge<i64, AtomicI64>,
     pub(crate) tcp_refused: Counter,
+    geo_built: Gauge<i64, AtomicI64>,
+    pub(crate) geo_refused: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,7 +66,16 @@ impl Metrics {
         registry.register("rate_limited", help, self.limited.clone());
         registry.register("cookies", "Queries with a cookie", self.cookies.clone());
         registry.register("tcp_connections", "Open TCP connections", self.tcp_connections.clone());
+        let help = "When the geo database in use was made, in seconds since 1970; 0: there is none";
+        registry.register("geo_database_built_seconds", help, self.geo_built.clone());
+        let help = "Geo databases that were not used: damaged, or of another kind";
+        registry.register("geo_databases_refused", help, self.geo_refused.clone());
         registry.register("tcp_refused", "TCP connections closed at once: too many", self.tcp_refused.clone());
+    }
+
+    pub(crate) fn geo_loaded(&self, database: Option<&GeoDatabase>) {
+        let built_unix_s = database.map_or(0, GeoDatabase::built_unix_s);
+        self.geo_built.set(i64::try_from(built_unix_s).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn record(&self, facts: Option<Facts<'_>>, verdict: Verdict, transport: Transport) {

@@ -2,10 +2,12 @@
 //! on who asks.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use meridian_types::zone::{AllDown, Policy, SteeredName};
 use meridian_types::{Configuration, Coordinates, RegionName};
 
+use crate::classes::{Classes, Criteria};
 use crate::fleet::{Fleet, home_share};
 use crate::rendezvous::Seed;
 use crate::zone::seconds;
@@ -16,6 +18,8 @@ pub(crate) struct Steering {
     pub(crate) policy: Policy,
     pub(crate) ttl: u32,
     pub(crate) max_addresses: usize,
+    /// Where clients are, for `nearest`.
+    pub(crate) classes: Option<Arc<Classes>>,
     /// Every candidate, whatever its health: the nearest of them is a client's origin.
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) v4: Pool,
@@ -27,6 +31,10 @@ pub(crate) struct Steering {
 pub(crate) struct Candidate {
     pub(crate) region: RegionName,
     pub(crate) coordinates: Coordinates,
+    /// As declared: its part of the clients that several candidates are near to.
+    pub(crate) weight: u32,
+    /// Another one than the region's as a member: who is whose client must not depend on where clients then go.
+    pub(crate) origin_seed: Seed,
 }
 
 /// What there is to answer for one address family.
@@ -45,15 +53,23 @@ pub(crate) enum Pool {
 pub(crate) struct Members {
     /// In the order of preference; never empty.
     pub(crate) list: Vec<Member>,
+    /// The place of each candidate in the list.
+    places: Vec<Option<usize>>,
     /// Why regions are answered that do not take traffic, if so.
     pub(crate) all_down: Option<&'static str>,
+}
+
+impl Members {
+    /// The candidate, if it is answered.
+    pub(crate) fn of_candidate(&self, candidate: usize) -> Option<&Member> {
+        self.list.get((*self.places.get(candidate)?)?)
+    }
 }
 
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) region: RegionName,
-    pub(crate) coordinates: Coordinates,
     pub(crate) seed: Seed,
     /// Share of all clients.
     pub(crate) weight: u32,
@@ -84,10 +100,18 @@ enum Shares {
 }
 
 impl Steering {
-    pub(crate) fn compile(name: &SteeredName, configuration: &Configuration, fleet: &Fleet<'_>) -> Self {
+    /// `classes` is called for policies that mind where clients are.
+    pub(crate) fn compile(
+        name: &SteeredName,
+        configuration: &Configuration,
+        fleet: &Fleet<'_>,
+        classes: impl FnOnce(Criteria) -> Arc<Classes>,
+    ) -> Self {
         let candidate = |region: &RegionName| {
-            let coordinates = configuration.regions.get(region)?.coordinates;
-            Some(Candidate { region: region.clone(), coordinates })
+            let declared = configuration.regions.get(region)?;
+            let origin_seed = Seed::of(format!("origin {region}").as_bytes());
+            let (coordinates, weight) = (declared.coordinates, declared.weight);
+            Some(Candidate { region: region.clone(), coordinates, weight, origin_seed })
         };
         let candidates: Vec<Candidate> = name.regions.iter().filter_map(candidate).collect();
         let builder = Builder { fleet, candidates: &candidates };
@@ -96,7 +120,12 @@ impl Steering {
             AllDown::FailOpen | AllDown::Refuse => None,
         };
         let [v4, v6] = [Family::V4, Family::V6].map(|family| builder.pool(&name.all_down, refuge.as_ref(), family));
-        Self { policy: name.policy, ttl: seconds(name.ttl), max_addresses: name.max_addresses, candidates, v4, v6 }
+        let classes = (name.policy == Policy::Nearest).then(|| {
+            let coordinates = candidates.iter().map(|candidate| candidate.coordinates).collect();
+            classes(Criteria { candidates: coordinates, band_km: name.band_km })
+        });
+        let (policy, ttl, max_addresses) = (name.policy, seconds(name.ttl), name.max_addresses);
+        Self { policy, ttl, max_addresses, classes, candidates, v4, v6 }
     }
 }
 
@@ -137,7 +166,12 @@ impl Builder<'_> {
             return Pool::Refuse(NO_ADDRESS);
         }
         let list: Vec<Member> = regions.iter().filter_map(|candidate| self.member(candidate, family, shares)).collect();
-        if list.is_empty() { Pool::NoAddress } else { Pool::Members(Members { list, all_down }) }
+        if list.is_empty() {
+            return Pool::NoAddress;
+        }
+        let place = |candidate: &Candidate| list.iter().position(|member| member.region == candidate.region);
+        let places = self.candidates.iter().map(place).collect();
+        Pool::Members(Members { list, places, all_down })
     }
 
     fn member(&self, candidate: &Candidate, family: Family, shares: Shares) -> Option<Member> {
@@ -153,7 +187,6 @@ impl Builder<'_> {
         };
         Some(Member {
             region: region.clone(),
-            coordinates: candidate.coordinates,
             seed: Seed::of(region.as_str().as_bytes()),
             weight: match shares {
                 Shares::Plan => self.fleet.weight(region),

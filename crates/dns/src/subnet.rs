@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::ranges::Family;
+
 /// Clients of one such IPv4 network are answered alike; longer prefixes are not looked at (RFC 7871 section 11.1).
 pub(crate) const UNIT_V4: u8 = 24;
 /// The same for IPv6: what one site usually has.
@@ -126,6 +128,14 @@ impl Unit {
     /// Its prefix length: the scope of an answer that holds for this unit alone.
     pub(crate) fn prefix(self) -> u8 {
         self.0.prefix_len()
+    }
+
+    /// Its number among its family's units.
+    pub(crate) fn number(self) -> (Family, u64) {
+        match self.0.addr() {
+            IpAddr::V4(v4) => (Family::V4, u64::from(v4.to_bits() >> (32 - UNIT_V4))),
+            IpAddr::V6(v6) => (Family::V6, (v6.to_bits() >> (128 - UNIT_V6)) as u64),
+        }
     }
 
     /// What is hashed. The families cannot collide: an IPv6 unit has the highest bit set.

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
-use meridian_types::zone::{Record, RecordData};
-use meridian_types::{DomainName, Zone as Declared};
+use meridian_types::zone::{ClientPlace, Record, RecordData};
+use meridian_types::{Configuration, DomainName, Zone as Declared};
 
-use crate::locate::Networks;
+use crate::classes::Networks;
 use crate::name::{WireName, is_within, suffixes};
 use crate::rdata::{Stored, store};
 
@@ -77,9 +77,16 @@ pub(crate) enum Found<'z> {
 }
 
 impl Zones {
-    pub(crate) fn compile<'a>(declared: impl Iterator<Item = &'a Declared>) -> Self {
-        let compile = |(place, zone): (usize, &Declared)| (WireName::from(&zone.name), Zone::compile(zone, place));
-        Self { zones: declared.enumerate().map(compile).collect() }
+    pub(crate) fn compile(configuration: &Configuration) -> Self {
+        let compile = |(place, zone): (usize, &Declared)| {
+            let networks = networks(zone, configuration);
+            (WireName::from(&zone.name), Zone::compile(zone, place, networks))
+        };
+        Self { zones: configuration.zones.values().enumerate().map(compile).collect() }
+    }
+
+    pub(crate) fn networks(&self, zone: &DomainName) -> Option<&Networks> {
+        self.zones.get(&WireName::from(zone)).map(|zone| &zone.networks)
     }
 
     /// The zone with the longest name that `name` is in.
@@ -93,14 +100,13 @@ impl Zones {
 }
 
 impl Zone {
-    fn compile(declared: &Declared, place: usize) -> Self {
+    fn compile(declared: &Declared, place: usize, networks: Networks) -> Self {
         let apex = WireName::from(&declared.name);
         let soa = Soa {
             primary: WireName::from(declared.nameservers.first().unwrap_or(&declared.name)),
             mailbox: WireName::from(&declared.hostmaster),
             minimum: seconds(declared.negative_ttl),
         };
-        let networks = Networks::compile(&declared.networks);
         let mut zone = Self { name: declared.name.clone(), place, apex, soa, networks, nodes: BTreeMap::new() };
         let servers = RecordData::Ns(declared.nameservers.clone());
         zone.add(&Record { name: declared.name.clone(), ttl: Duration::from_secs(APEX_TTL.into()), data: servers });
@@ -200,6 +206,15 @@ impl Node {
     pub(crate) fn is_empty(&self) -> bool {
         self.rrsets.is_empty() && self.steered.is_none()
     }
+}
+
+/// Where the zone's clients are; those of a region are taken to be where it is.
+fn networks(zone: &Declared, configuration: &Configuration) -> Networks {
+    let place = |place: &ClientPlace| match place {
+        ClientPlace::At(coordinates) => Some(*coordinates),
+        ClientPlace::Region(name) => Some(configuration.regions.get(name)?.coordinates),
+    };
+    Networks::compile(zone.networks.iter().filter_map(|(network, at)| Some((*network, place(at)?))).collect())
 }
 
 /// Whole seconds, as a TTL.

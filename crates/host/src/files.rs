@@ -5,11 +5,27 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
+/// What tells two contents of a file apart without reading them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Bytes.
+    pub length: u64,
+    /// When it was last written, in nanoseconds since 1970; 0 where nothing keeps it.
+    pub written_unix_ns: u128,
+}
+
 /// Whole-file access. Nothing here is on a request's path.
 #[async_trait]
 pub trait Files: Send + Sync {
     /// The whole file.
     async fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Whether the file may have changed since the last look. Where nothing keeps the time, contents of one length pass
+    /// for the same.
+    async fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        let content = self.read(path).await?;
+        Ok(Stamp { length: content.len() as u64, written_unix_ns: 0 })
+    }
 
     /// Replaces the file so that a crash leaves either the old or the new content: temporary file, fsync, rename,
     /// fsync of the directory. Makes missing directories, readable by the owner only.
@@ -30,6 +46,12 @@ pub struct DiskFiles;
 impl Files for DiskFiles {
     async fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         tokio::fs::read(path).await
+    }
+
+    async fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        let metadata = tokio::fs::metadata(path).await?;
+        let written = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(Stamp { length: metadata.len(), written_unix_ns: written.as_nanos() })
     }
 
     async fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use clock::{SystemClock, WallClock};
 pub use entropy::{Entropy, OsEntropy, jitter};
-pub use files::{DiskFiles, Files};
+pub use files::{DiskFiles, Files, Stamp};
 pub use net::{ByteStream, Connection, Datagram, Listen, Network, TcpNetwork};
 
 /// Everything a component gets from its machine; cheap to clone.

@@ -79,6 +79,14 @@ impl Configuration {
 
     fn check_zone(&self, zone: &Zone, claimed: &mut BTreeSet<DomainName>, mistakes: &mut Vec<Mistake>) {
         let known = list(self.regions.keys());
+        for (_, place) in &zone.networks {
+            if let zone::ClientPlace::Region(region) = place
+                && !self.regions.contains_key(region)
+            {
+                let path = "networks".to_owned();
+                mistakes.push(unknown(Kind::Zone, zone.name.as_str(), path, region, "region", &known));
+            }
+        }
         for (s, steered) in zone.steered.iter().enumerate() {
             if !claimed.insert(steered.name.clone()) {
                 mistakes.push(Mistake {

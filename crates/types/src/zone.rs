@@ -23,8 +23,17 @@ pub struct Zone {
     pub steered: Vec<SteeredName>,
     /// Names with fixed content.
     pub records: Vec<Record>,
-    /// Where clients are, if no database knows.
-    pub networks: Vec<(IpNet, Coordinates)>,
+    /// Where clients are; goes before what a database says.
+    pub networks: Vec<(IpNet, ClientPlace)>,
+}
+
+/// Where the clients of a network are taken to be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientPlace {
+    /// There.
+    At(Coordinates),
+    /// Where this region is.
+    Region(RegionName),
 }
 
 /// A name whose addresses depend on who asks and on what is healthy.
@@ -40,6 +49,9 @@ pub struct SteeredName {
     pub ttl: Duration,
     /// Addresses in one answer at most.
     pub max_addresses: usize,
+    /// How much farther than the nearest region another one may be to share its clients under
+    /// [`Policy::Nearest`]; 0: only the nearest has them.
+    pub band_km: u32,
     /// What is answered when no region can serve.
     pub all_down: AllDown,
 }

@@ -71,6 +71,7 @@ async fn node(region: &str, seed: u64, disk: MemoryFiles) -> turmoil::Result {
         udp,
         tcp,
         geo: None,
+        geo_file: None,
         node: name.clone(),
         host: host.clone(),
         cookies: None,

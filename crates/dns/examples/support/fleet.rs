@@ -5,7 +5,7 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use meridian_types::zone::{AllDown, Policy, Record, RecordData, SteeredName};
+use meridian_types::zone::{AllDown, ClientPlace, Policy, Record, RecordData, SteeredName};
 use meridian_types::{
     CommitId, Configuration, Coordinates, DomainName, Jurisdiction, Plan, PlanId, Region, RegionName, RegionPlan,
     RegionState, Zone,
@@ -40,10 +40,12 @@ pub(crate) fn configuration() -> Result<Configuration, Box<dyn Error>> {
         regions: names,
         ttl: Duration::from_secs(30),
         max_addresses: 2,
+        band_km: 0,
         all_down: AllDown::FailOpen,
     };
     let network = |cidr: &str, latitude, longitude| -> Result<_, Box<dyn Error>> {
-        Ok((cidr.parse()?, Coordinates::new(latitude, longitude).ok_or("coordinates")?))
+        let at = Coordinates::new(latitude, longitude).ok_or("coordinates")?;
+        Ok((cidr.parse()?, ClientPlace::At(at)))
     };
     let networks = vec![
         network("198.51.100.0/24", 37.8, -122.4)?,

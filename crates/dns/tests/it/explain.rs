@@ -16,6 +16,7 @@ async fn handle(plan: Option<Plan>) -> Handle {
         udp: host.net.datagram(loopback).await.unwrap(),
         tcp: host.net.listen(loopback).await.unwrap(),
         geo: None,
+        geo_file: None,
         node: "node-1".to_owned(),
         host,
         cookies: None,
@@ -41,7 +42,7 @@ async fn every_step_of_a_steered_answer_is_written_down() {
             "candidate: eu-west, 779 km, weight 333, down (even): left out: it takes no traffic",
             "candidate: ap-southeast, 10731 km, weight 333, serving (even): stays",
             "A: placement of the origin's clients: none of those left, so by distance",
-            "A: 192.0.2.1 (us-west), 192.0.2.3 (ap-southeast); scope /24: everybody at this place gets the same",
+            "A: 192.0.2.1 (us-west), 192.0.2.3 (ap-southeast); scope /24: other networks may get something else",
             "AAAA: placement of the origin's clients: none of those left, so by distance",
             "AAAA: 2001:db8::1 (us-west); scope /0: everybody gets the same",
         ]

@@ -3,13 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use hickory_proto::rr::RecordType;
-use meridian_dns::{GeoDatabase, GeoError, Snapshot, Transport, answer};
-use meridian_host::DiskFiles;
+use meridian_dns::{GeoDatabase, GeoError, Options, Service, Snapshot, Transport, answer};
+use meridian_host::{DiskFiles, Files, Host, Stamp, SystemClock, WallClock};
+use meridian_types::CommitId;
+use meridian_types::zone::ClientPlace;
+use prometheus_client::registry::Registry;
 
-use crate::world::{EU, NOWHERE, Query, answered, inputs, plan, raw_option, shares, zone};
+use crate::world::{AP, EU, NOWHERE, Query, answered, configuration, inputs, plan, raw_option, region, shares, zone};
 
 const SUBNET: u16 = 8;
+const PATIENCE_MS: i64 = 30_000;
 
 fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
@@ -18,7 +23,7 @@ fn fixture(name: &str) -> Vec<u8> {
 fn located_by(database: GeoDatabase) -> Snapshot {
     let mut zone = zone();
     zone.networks.retain(|(network, _)| network.to_string() == "203.0.113.0/24");
-    zone.networks[0].1 = meridian_types::Coordinates::new(1.0, 104.0).unwrap();
+    zone.networks[0].1 = ClientPlace::Region(region(AP));
     let mut inputs = inputs(zone, Some(plan()));
     inputs.geo = Some(Arc::new(database));
     Snapshot::compile(inputs, None)
@@ -39,9 +44,11 @@ fn the_database_locates_and_its_block_is_the_scope() {
         assert_eq!(ask(&snapshot, network), (first.to_owned(), scope), "{network}");
     };
     check("198.51.100.0/24", "192.0.2.1", 24);
-    // The database knows more than the zone's own networks, and is asked first.
-    check("203.0.113.0/24", "192.0.2.2", 20);
-    check("203.0.112.0/32", "192.0.2.2", 20);
+    // The zone's own networks know better than the database, whose block then is no block any more.
+    check("203.0.113.0/24", "192.0.2.3", 24);
+    check("203.0.112.0/32", "192.0.2.2", 24);
+    check("203.0.114.0/24", "192.0.2.2", 23);
+    check("203.0.120.0/24", "192.0.2.2", 21);
     check("2001:db8:65::/48", "192.0.2.3", 40);
     // Known, but not where; and not known at all: by hash, so for the unit.
     assert_eq!(ask(&snapshot, "192.0.2.0/24").1, 24);
@@ -96,4 +103,82 @@ async fn a_real_database_steers_the_continents() {
     check("131.111.0.0/24", "192.0.2.2");
     check("129.132.0.0/24", "192.0.2.2");
     check("137.132.0.0/24", "192.0.2.3");
+}
+
+/// Files that a test holds.
+#[derive(Default)]
+struct Held(std::sync::Mutex<(Vec<u8>, u128)>);
+
+impl Held {
+    fn write(&self, content: Vec<u8>) {
+        let mut held = self.0.lock().unwrap();
+        *held = (content, held.1 + 1);
+    }
+}
+
+#[async_trait]
+impl Files for Held {
+    async fn read(&self, _: &Path) -> std::io::Result<Vec<u8>> {
+        Ok(self.0.lock().unwrap().0.clone())
+    }
+    async fn stamp(&self, _: &Path) -> std::io::Result<Stamp> {
+        let held = self.0.lock().unwrap();
+        Ok(Stamp { length: held.0.len() as u64, written_unix_ns: held.1 })
+    }
+    async fn replace(&self, _: &Path, _: &[u8]) -> std::io::Result<()> {
+        unreachable!()
+    }
+    async fn remove(&self, _: &Path) -> std::io::Result<()> {
+        unreachable!()
+    }
+    async fn list(&self, _: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+        unreachable!()
+    }
+}
+
+#[tokio::test]
+async fn a_new_file_is_taken_up_without_a_pause_and_a_damaged_one_is_not() {
+    let files = Arc::new(Held::default());
+    let host = Host { files: files.clone(), ..Host::real() };
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let options = Options {
+        udp: host.net.datagram(loopback).await.unwrap(),
+        tcp: host.net.listen(loopback).await.unwrap(),
+        geo: None,
+        geo_file: Some(("geo.mmdb".into(), None)),
+        node: "node-1".to_owned(),
+        host,
+        cookies: None,
+        rate_limit: None,
+    };
+    let mut registry = Registry::default();
+    let service = Service::new(options, &mut registry);
+    let handle = service.handle();
+    let mut zone = zone();
+    zone.networks.clear();
+    handle.update(CommitId(3), Arc::new(configuration(zone)), Some(Arc::new(plan())));
+    let (_trigger, seen) = meridian_lifecycle::shutdown();
+    tokio::spawn(service.run(seen));
+    // Time is advanced by hand, because the check runs on a thread that paused time does not know.
+    tokio::time::pause();
+    let eventually = async |holds: &dyn Fn() -> bool| {
+        let begun_unix_ms = SystemClock.now_unix_ms();
+        while !holds() {
+            assert!(SystemClock.now_unix_ms() < begun_unix_ms + PATIENCE_MS, "in time");
+            tokio::time::advance(std::time::Duration::from_secs(1)).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let is_located = || ask(&handle.snapshot(), "203.0.113.0/24").1 == 20;
+    let metric = |line: &str| {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text.contains(&format!("meridian_dns_{line}\n"))
+    };
+    assert!(!is_located() && metric("geo_database_built_seconds 0"));
+    files.write(fixture("geo.mmdb"));
+    eventually(&is_located).await;
+    files.write(fixture("geo.mmdb")[200..].to_vec());
+    eventually(&|| metric("geo_databases_refused_total 1")).await;
+    assert!(is_located() && !metric("geo_database_built_seconds 0"), "the old one stays");
 }

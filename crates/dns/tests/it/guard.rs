@@ -61,6 +61,7 @@ impl Authority {
             udp: Box::new(Wire { queries: Mutex::new(incoming), answers: outgoing }),
             tcp: host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap(),
             geo: None,
+            geo_file: None,
             node: "node-1".to_owned(),
             host,
             cookies: Some(CookieSecrets::parse(SECRET).unwrap()),

@@ -136,7 +136,7 @@ proptest! {
         hosts in vec(any::<u128>(), 8),
     ) {
         let mut inputs = inputs(zone(), Some(plan));
-        inputs.geo = Some(Arc::new(database()));
+        inputs.geo = Some(DATABASE.clone());
         let snapshot = Snapshot::compile(inputs, None);
         for name in ["api", "split", "primary"] {
             let query = Query::new(name, RecordType::A).subnet(&client);
@@ -169,9 +169,8 @@ proptest! {
     }
 }
 
-fn database() -> GeoDatabase {
-    GeoDatabase::from_bytes(include_bytes!("../data/geo.mmdb").to_vec()).unwrap()
-}
+static DATABASE: LazyLock<Arc<GeoDatabase>> =
+    LazyLock::new(|| Arc::new(GeoDatabase::from_bytes(include_bytes!("../data/geo.mmdb").to_vec()).unwrap()));
 
 /// An address within the network of `client` that `scope` spans.
 fn within(client: &str, scope: u8, host: u128) -> String {

@@ -36,6 +36,7 @@ async fn start() -> Running {
         udp: host.net.datagram(loopback).await.unwrap(),
         tcp: host.net.listen(loopback).await.unwrap(),
         geo: None,
+        geo_file: None,
         node: "node-1".to_owned(),
         host: host.clone(),
         cookies: None,
@@ -193,7 +194,8 @@ async fn an_idle_connection_is_closed_when_its_time_is_over() {
     let host = Host::real();
     let udp = host.net.datagram("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let tcp = Box::new(One(Some(connection)));
-    let options = Options { udp, tcp, geo: None, node: String::new(), host, cookies: None, rate_limit: None };
+    let options =
+        Options { udp, tcp, geo: None, geo_file: None, node: String::new(), host, cookies: None, rate_limit: None };
     let service = Service::new(options, &mut Registry::default());
     let (_trigger, seen) = shutdown();
     let _task = tokio::spawn(service.run(seen));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use meridian_dns::Snapshot;
-use meridian_types::zone::AllDown;
+use meridian_types::zone::{AllDown, ClientPlace};
 use meridian_types::{Plan, RegionState};
 
 use crate::world::{
@@ -83,6 +83,43 @@ fn clients_of_whom_nobody_knows_where_they_are_go_by_weight_and_always_to_the_sa
     for host in ["198.18.7.1/32", "198.18.7.200/32"] {
         assert_eq!(addresses(&snapshot, "api", RecordType::A, host), first);
     }
+}
+
+#[test]
+fn regions_within_the_band_share_the_clients_by_their_declared_weights() {
+    // From Paris it is 780 km to eu-west, 8,970 to us-west and 10,730 to ap-southeast.
+    let check = |band_km: u32, weights: [u32; 3], plan: Plan, expected: [f64; 3]| {
+        let mut zone = zone();
+        zone.steered[0].band_km = band_km;
+        let everywhere = ("80.0.0.0/8".parse().unwrap(), ClientPlace::Region(region(EU)));
+        zone.networks.push(everywhere);
+        let mut inputs = inputs(zone, Some(plan));
+        let mut configuration = (*inputs.configuration).clone();
+        for (name, weight) in [US, EU, AP].into_iter().zip(weights) {
+            configuration.regions.get_mut(name).unwrap().weight = weight;
+        }
+        inputs.configuration = std::sync::Arc::new(configuration);
+        let snapshot = Snapshot::compile(inputs, None);
+        let mut firsts = [0.0; 3];
+        for i in 0..10_000u32 {
+            let network = format!("80.{}.{}.0/24", i >> 8, i & 0xFF);
+            let found = addresses(&snapshot, "api", RecordType::A, &network);
+            assert_eq!(found.len(), 2);
+            let first = [US_1, EU_1, AP_1].iter().position(|address| found[0] == *address).unwrap();
+            firsts[first] += 1e-4;
+        }
+        for (found, expected) in firsts.into_iter().zip(expected) {
+            assert!((found - expected).abs() < 0.02, "band {band_km} {weights:?}: {firsts:?}");
+        }
+    };
+    check(0, [100, 100, 100], plan(), [0.0, 1.0, 0.0]);
+    check(9_000, [100, 300, 100], plan(), [0.25, 0.75, 0.0]);
+    check(20_000, [100, 300, 100], plan(), [0.2, 0.6, 0.2]);
+    check(20_000, [0, 0, 0], plan(), [0.0, 1.0, 0.0]);
+    // Whose client one is does not change with health; the plan says where the dead region's clients go.
+    let mut down = with_state(plan(), US, RegionState::Down);
+    down.regions.get_mut(US).unwrap().placement = shares(&[(EU, 500), (AP, 500)]);
+    check(9_000, [100, 100, 100], down, [0.0, 0.75, 0.25]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, RecordType};
 use meridian_dns::{Inputs, Snapshot, Transport, answer};
-use meridian_types::zone::{AllDown, Policy, Record, RecordData, SteeredName};
+use meridian_types::zone::{AllDown, ClientPlace, Policy, Record, RecordData, SteeredName};
 use meridian_types::{
     CommitId, Configuration, Contingency, Coordinates, DomainName, Jurisdiction, Plan, PlanId, Region, RegionName,
     RegionPlan, RegionState, Shares, Zone,
@@ -55,6 +55,7 @@ pub(crate) fn steered(name: &str, policy: Policy, regions: &[&str], all_down: Al
         regions: regions.iter().map(|name| region(name)).collect(),
         ttl: Duration::from_secs(30),
         max_addresses: 2,
+        band_km: 0,
         all_down,
     }
 }
@@ -117,9 +118,9 @@ pub(crate) fn zone() -> Zone {
             record("long", RecordData::Txt(vec!["x".repeat(600)])),
         ],
         networks: vec![
-            (CALIFORNIA.parse().unwrap(), at(37.8, -122.4)),
-            (PARIS.parse().unwrap(), at(48.9, 2.4)),
-            (SINGAPORE.parse().unwrap(), at(1.4, 103.8)),
+            (CALIFORNIA.parse().unwrap(), ClientPlace::At(at(37.8, -122.4))),
+            (PARIS.parse().unwrap(), ClientPlace::At(at(48.9, 2.4))),
+            (SINGAPORE.parse().unwrap(), ClientPlace::At(at(1.4, 103.8))),
         ],
     }
 }

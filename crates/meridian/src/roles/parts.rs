@@ -29,12 +29,15 @@ pub(crate) async fn dns(dns: &DnsListen, node: &str, host: &Host) -> anyhow::Res
     // With port 0 both have to get the same.
     let address = SocketAddr::new(dns.listen.ip(), real.port());
     let udp = host.net.datagram(address).await.with_context(|| failed("DNS over UDP"))?;
-    let geo = match &dns.geo_database {
+    let (geo, geo_file) = match &dns.geo_database {
         Some(path) => {
+            // Before it is read: what is written meanwhile is then seen as a change.
+            let stamp = host.files.stamp(path).await.ok();
             let loaded = GeoDatabase::load(&*host.files, path).await;
-            Some(loaded.with_context(|| format!("load {}", path.display()))?)
+            let loaded = loaded.with_context(|| format!("load {}", path.display()))?;
+            (Some(loaded), Some((path.clone(), stamp)))
         }
-        None => None,
+        None => (None, None),
     };
     let cookies = match &dns.cookie_secrets {
         Some(path) => {
@@ -45,7 +48,8 @@ pub(crate) async fn dns(dns: &DnsListen, node: &str, host: &Host) -> anyhow::Res
     };
     tracing::info!(address = %real, geo_database = geo.is_some(), "answers DNS");
     let rate_limit = Some(RateLimit::default());
-    Ok(meridian_dns::Options { udp, tcp, geo, node: node.to_owned(), host: host.clone(), cookies, rate_limit })
+    let node = node.to_owned();
+    Ok(meridian_dns::Options { udp, tcp, geo, geo_file, node, host: host.clone(), cookies, rate_limit })
 }
 
 /// TLS of a public listener.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use meridian_types::zone::{AllDown, Policy, Record, RecordData, SteeredName};
-use meridian_types::{Coordinates, DomainName, ErrorCode, Kind, Mistake, RegionName, Zone};
+use meridian_types::zone::{AllDown, ClientPlace, Policy, Record, RecordData, SteeredName};
+use meridian_types::{DomainName, ErrorCode, Kind, Mistake, RegionName, Zone};
 
 use super::reader::Reader;
 use super::region::coordinates;
@@ -19,6 +19,8 @@ const DEFAULT_STATIC_TTL: Duration = Duration::from_secs(300);
 /// More addresses do not fit into an answer that no path truncates, together with the rest of it.
 const MAX_ADDRESSES: u32 = 8;
 const DEFAULT_ADDRESSES: u32 = 2;
+/// Half the way around the Earth.
+const MAX_BAND_KM: u32 = 20_000;
 
 /// Types of records with fixed content.
 const RECORD_TYPES: &str = "A, AAAA, CAA, CNAME, HTTPS, MX, NS, PTR, SRV, SVCB and TXT";
@@ -81,6 +83,11 @@ fn steered_name(reader: &mut Reader, path: &str, zone: &DomainName, entry: &wire
     let ttl = reader.duration(&format!("{path}.ttl"), entry.ttl.as_ref(), DEFAULT_TTL, STEERED_TTL);
     let max_addresses = entry.max_addresses.unwrap_or(DEFAULT_ADDRESSES);
     let max_addresses = reader.in_range(&format!("{path}.max_addresses"), max_addresses, 1..=MAX_ADDRESSES);
+    let band_path = format!("{path}.band_km");
+    let band_km = reader.in_range(&band_path, entry.band_km.unwrap_or(0), 0..=MAX_BAND_KM);
+    if band_km > 0 && entry.policy() != wire::Policy::Nearest {
+        reader.mistake(&band_path, ErrorCode::InvalidField, "a distance band is for the policy NEAREST");
+    }
     let all_down = all_down(reader, &format!("{path}.all_down"), entry.all_down.as_ref());
     Some(SteeredName {
         name: name?,
@@ -88,6 +95,7 @@ fn steered_name(reader: &mut Reader, path: &str, zone: &DomainName, entry: &wire
         regions,
         ttl,
         max_addresses: usize::try_from(max_addresses).ok()?,
+        band_km,
         all_down: all_down?,
     })
 }
@@ -187,23 +195,32 @@ fn check_steered_alone(reader: &mut Reader, records: &[Record], steered: &[Steer
     }
 }
 
-fn networks(reader: &mut Reader, message: &wire::Zone) -> Vec<(ipnet::IpNet, Coordinates)> {
+fn networks(reader: &mut Reader, message: &wire::Zone) -> Vec<(ipnet::IpNet, ClientPlace)> {
     let mut networks = Vec::new();
     for (i, network) in message.networks.iter().enumerate() {
         let path = format!("networks[{i}]");
-        let place = match &network.coordinates {
-            Some(place) => coordinates(reader, &format!("{path}.coordinates"), place),
-            None => {
-                reader.mistake(&format!("{path}.coordinates"), ErrorCode::MissingField, "this field is required");
-                None
-            }
-        };
+        let place = client_place(reader, &path, network);
         for (j, cidr) in network.cidrs.iter().enumerate() {
             let cidr = reader.text::<ipnet::IpNet>(&format!("{path}.cidrs[{j}]"), cidr);
-            networks.extend(cidr.map(|cidr| cidr.trunc()).zip(place));
+            networks.extend(cidr.map(|cidr| cidr.trunc()).zip(place.clone()));
         }
     }
     networks
+}
+
+fn client_place(reader: &mut Reader, path: &str, network: &wire::ClientNetwork) -> Option<ClientPlace> {
+    match (&network.coordinates, network.region.as_str()) {
+        (Some(place), "") => coordinates(reader, &format!("{path}.coordinates"), place).map(ClientPlace::At),
+        (None, "") => {
+            reader.mistake(path, ErrorCode::MissingField, "write coordinates, or the region whose place it is");
+            None
+        }
+        (None, region) => reader.text(&format!("{path}.region"), region).map(ClientPlace::Region),
+        (Some(_), _) => {
+            reader.mistake(path, ErrorCode::InvalidField, "write either coordinates or a region");
+            None
+        }
+    }
 }
 
 #[cfg(test)]
@@ -223,6 +240,40 @@ mod tests {
             records,
             ..wire::Zone::default()
         }
+    }
+
+    fn mistakes(zone: &wire::Zone) -> Vec<String> {
+        super::zone(zone).err().unwrap_or_default().into_iter().map(|mistake| mistake.to_string()).collect()
+    }
+
+    #[test]
+    fn a_network_has_one_place_and_a_band_belongs_to_the_nearest() {
+        let check = |bend: fn(&mut wire::Zone), expected: &[&str]| {
+            let mut zone = declared(Vec::new());
+            bend(&mut zone);
+            let expected: Vec<String> = expected.iter().map(|text| format!("Zone/gslb.example: {text}")).collect();
+            assert_eq!(mistakes(&zone), expected);
+        };
+        fn network(coordinates: bool, region: &str) -> wire::ClientNetwork {
+            let coordinates = coordinates.then(wire::Coordinates::default);
+            wire::ClientNetwork { cidrs: vec!["192.0.2.0/24".to_owned()], coordinates, region: region.to_owned() }
+        }
+        check(|zone| zone.networks = vec![network(true, ""), network(false, "eu-west")], &[]);
+        let missing = "networks[0]: write coordinates, or the region whose place it is";
+        check(|zone| zone.networks = vec![network(false, "")], &[missing]);
+        check(
+            |zone| zone.networks = vec![network(true, "eu-west")],
+            &["networks[0]: write either coordinates or a region"],
+        );
+        check(|zone| zone.steered[0].band_km = Some(500), &[]);
+        check(
+            |zone| zone.steered[0].band_km = Some(20_001),
+            &["steered[0].band_km: 20001 is not allowed; 0 to 20000 is"],
+        );
+        check(
+            |zone| (zone.steered[0].band_km, zone.steered[0].policy) = (Some(1), wire::Policy::Weighted.into()),
+            &["steered[0].band_km: a distance band is for the policy NEAREST"],
+        );
     }
 
     #[test]
