@@ -113,6 +113,8 @@ impl Arrival<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client {
     pub(crate) unit: Unit,
+    /// Who asks, for the client or for itself.
+    pub(crate) resolver: Unit,
     /// Whether the unit is the client's own, sent as a subnet. The resolver's stands in otherwise, and the scope is 0:
     /// the answer says nothing about the network that the resolver named.
     pub(crate) is_subnet: bool,
@@ -121,7 +123,8 @@ pub(crate) struct Client {
 impl Client {
     fn of(request: &Request<'_>, source: IpAddr) -> Self {
         let subnet = request.edns.as_ref().and_then(|edns| edns.subnet.as_ref()?.usable());
-        Self { unit: Unit::of(subnet.unwrap_or(source)), is_subnet: subnet.is_some() }
+        let resolver = Unit::of(source);
+        Self { unit: subnet.map_or(resolver, Unit::of), resolver, is_subnet: subnet.is_some() }
     }
 }
 
@@ -220,9 +223,10 @@ impl<'s> Resolution<'s, '_> {
         };
         let choice = steering.choose(members, self.client.unit);
         self.response.region = choice.addresses.first().map(|(member, _)| &member.region);
+        let ttl = steering.ttl.of(self.client.unit, self.client.resolver);
         for (_, address) in choice.addresses {
             let data = Rdata::Address(address);
-            self.response.answers.push(Rr { owner, rtype: self.qtype, ttl: steering.ttl, data });
+            self.response.answers.push(Rr { owner, rtype: self.qtype, ttl, data });
         }
         if let Some(text) = members.all_down {
             self.response.extended_error = Some(ExtendedError { code: ExtendedError::OTHER, text });

@@ -35,7 +35,7 @@ impl Steering {
     pub(crate) fn choose<'s>(&'s self, members: &'s Members, unit: Unit) -> Choice<'s> {
         let (regions, breadth) = match self.policy {
             _ if members.list.len() == 1 => (members.list.iter().collect(), Breadth::World),
-            Policy::Failover => (members.list.iter().collect(), Breadth::World),
+            Policy::Failover => self.by_preference(members, unit),
             Policy::Weighted => by_weight(members, unit),
             Policy::Nearest => match self.classes.as_ref().and_then(|classes| classes.of(unit)) {
                 Some((class, block)) => self.by_class(members, unit, class, block),
@@ -66,6 +66,17 @@ impl Steering {
         // Without any weight the nearest keeps its own.
         let best = near.filter(|(wanted, _)| *wanted > 0.0).max_by(|a, b| a.0.total_cmp(&b.0));
         best.map_or(nearest, |(_, at)| at)
+    }
+
+    /// In the declared order. Everybody is a client of the first region that can serve, and the plan's placement of its
+    /// clients holds: it sends those away whom the region has no room for, and lets one that comes back start slowly.
+    fn by_preference<'s>(&self, members: &'s Members, unit: Unit) -> (Vec<&'s Member>, Breadth) {
+        let regions: Vec<&Member> = members.list.iter().collect();
+        let first = regions.first().map(|member| &member.region);
+        let origin = self.candidates.iter().position(|candidate| Some(&candidate.region) == first);
+        let Some(origin) = origin else { return (regions, Breadth::World) };
+        let (regions, is_one) = placed(regions, origin, unit);
+        (regions, if is_one { Breadth::World } else { Breadth::Unit })
     }
 
     /// First by the plan's placement of the client's origin, the rest by distance.

@@ -74,7 +74,16 @@ impl Explanation<'_> {
             Policy::Failover => "failover",
         };
         let max = steering.max_addresses;
-        self.say(format!("name: {name} is steered: {policy}, at most {max} addresses, TTL {} s", steering.ttl));
+        let ttl = match (steering.ttl.shortest(), steering.ttl.longest()) {
+            (shortest, longest) if shortest == longest => format!("{longest} s"),
+            (shortest, longest) => format!("{shortest} to {longest} s"),
+        };
+        let why = if steering.ttl.is_moving { ", because the answer may soon change" } else { "" };
+        self.say(format!("name: {name} is steered: {policy}, at most {max} addresses, TTL {ttl}{why}"));
+        if !steering.fence.is_empty() {
+            let fence: Vec<&str> = steering.fence.iter().map(|jurisdiction| jurisdiction.as_str()).collect();
+            self.say(format!("fence: only regions in {}", fence.join(", ")));
+        }
         let location = locate(unit, self.snapshot.inputs.geo.as_deref(), &zone.networks);
         self.located(unit, &location);
         let class = steering.classes.as_ref().and_then(|classes| classes.of(unit)).map(|(class, _)| class);

@@ -71,6 +71,12 @@ impl<'a> Fleet<'a> {
         matches!(self.verdict(region), Verdict::Planned(state) if state.takes_traffic())
     }
 
+    /// Whether its part of the traffic is about to change: it ramps, or nodes know what the plan does not yet.
+    pub(crate) fn is_moving(&self, region: &RegionName) -> bool {
+        let ramps = self.plan.and_then(|plan| plan.regions.get(region)).is_some_and(|r| r.weight != r.target_weight);
+        ramps || self.verdict(region) == Verdict::Gone
+    }
+
     /// Whether it is alive although clients should go elsewhere.
     pub(crate) fn is_drained(&self, region: &RegionName) -> bool {
         self.verdict(region) == Verdict::Planned(RegionState::Drained) && !self.gone.contains(region)

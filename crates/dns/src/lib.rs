@@ -32,6 +32,7 @@ mod service;
 mod snapshot;
 mod subnet;
 mod tcp;
+mod ttl;
 mod udp;
 mod zone;
 

@@ -5,19 +5,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use meridian_types::zone::{AllDown, Policy, SteeredName};
-use meridian_types::{Configuration, Coordinates, RegionName};
+use meridian_types::{Configuration, Coordinates, Jurisdiction, Region, RegionName};
 
 use crate::classes::{Classes, Criteria};
 use crate::fleet::{Fleet, home_share};
 use crate::rendezvous::Seed;
+use crate::ttl::Ttl;
 use crate::zone::seconds;
 
 /// A steered name, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct Steering {
     pub(crate) policy: Policy,
-    pub(crate) ttl: u32,
+    pub(crate) ttl: Ttl,
     pub(crate) max_addresses: usize,
+    /// Candidates are in one of these; empty: anywhere.
+    pub(crate) fence: Vec<Jurisdiction>,
     /// Where clients are, for `nearest`.
     pub(crate) classes: Option<Arc<Classes>>,
     /// Every candidate, whatever its health: the nearest of them is a client's origin.
@@ -107,8 +110,11 @@ impl Steering {
         fleet: &Fleet<'_>,
         classes: impl FnOnce(Criteria) -> Arc<Classes>,
     ) -> Self {
+        // The fence is the first thing: what is outside is no candidate, whatever happens to those inside.
+        let fence =
+            |region: &Region| name.jurisdictions.is_empty() || name.jurisdictions.contains(&region.jurisdiction);
         let candidate = |region: &RegionName| {
-            let declared = configuration.regions.get(region)?;
+            let declared = configuration.regions.get(region).filter(|declared| fence(declared))?;
             let origin_seed = Seed::of(format!("origin {region}").as_bytes());
             let (coordinates, weight) = (declared.coordinates, declared.weight);
             Some(Candidate { region: region.clone(), coordinates, weight, origin_seed })
@@ -124,8 +130,11 @@ impl Steering {
             let coordinates = candidates.iter().map(|candidate| candidate.coordinates).collect();
             classes(Criteria { candidates: coordinates, band_km: name.band_km })
         });
-        let (policy, ttl, max_addresses) = (name.policy, seconds(name.ttl), name.max_addresses);
-        Self { policy, ttl, max_addresses, classes, candidates, v4, v6 }
+        let is_open = [&v4, &v6].iter().any(|pool| matches!(pool, Pool::Members(Members { all_down: Some(_), .. })));
+        let is_moving = is_open || candidates.iter().any(|candidate| fleet.is_moving(&candidate.region));
+        let (policy, ttl, max_addresses) = (name.policy, Ttl::new(seconds(name.ttl), is_moving), name.max_addresses);
+        let fence = name.jurisdictions.clone();
+        Self { policy, ttl, max_addresses, fence, classes, candidates, v4, v6 }
     }
 }
 

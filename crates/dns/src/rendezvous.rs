@@ -20,6 +20,12 @@ impl Seed {
         Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 
+    /// Of something that is a number already, and may be the unit's own.
+    pub(crate) fn of_number(number: u64) -> Self {
+        // Not the number as `with` mixes it: the two would cancel out.
+        Self(mix(!number))
+    }
+
     /// 64 bits that look random for each pair of seed and unit.
     pub(crate) fn with(self, unit: u64) -> u64 {
         mix(self.0 ^ mix(unit))

@@ -103,12 +103,39 @@ impl Configuration {
                     mistakes.push(unknown(Kind::Zone, zone.name.as_str(), path, region, "region", &known));
                 }
             }
+            self.check_fence(zone, s, steered, mistakes);
             if let zone::AllDown::FailTo(region) = &steered.all_down
                 && !self.regions.contains_key(region)
             {
                 let path = format!("steered[{s}].all_down.fail_to");
                 mistakes.push(unknown(Kind::Zone, zone.name.as_str(), path, region, "region", &known));
             }
+        }
+    }
+}
+
+impl Configuration {
+    /// A fence that leaves no region, or not the one that is to be answered when all others are down, would answer
+    /// nothing.
+    fn check_fence(&self, zone: &Zone, s: usize, steered: &zone::SteeredName, mistakes: &mut Vec<Mistake>) {
+        let outside = |region: &RegionName| {
+            let declared = self.regions.get(region);
+            declared.is_some_and(|region| !steered.jurisdictions.contains(&region.jurisdiction))
+        };
+        let mut mistake = |field: &str, text: String| {
+            let (kind, name, code) = (Kind::Zone, zone.name.to_string(), ErrorCode::InvalidField);
+            mistakes.push(Mistake { kind, name, path: format!("steered[{s}].{field}"), code, text });
+        };
+        if steered.jurisdictions.is_empty() {
+            return;
+        }
+        if !steered.regions.is_empty() && steered.regions.iter().all(outside) {
+            mistake("jurisdictions", "none of the name's regions is in one of them".to_owned());
+        }
+        if let zone::AllDown::FailTo(region) = &steered.all_down
+            && outside(region)
+        {
+            mistake("all_down.fail_to", format!("{region} is in none of the name's jurisdictions"));
         }
     }
 }
@@ -137,4 +164,65 @@ fn list<T: std::fmt::Display>(names: impl ExactSizeIterator<Item = T>) -> String
         text.push_str(", ...");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Coordinates, Jurisdiction};
+
+    fn region(name: &str) -> RegionName {
+        RegionName::new(name).unwrap()
+    }
+
+    /// Two regions, and a name that is steered with this fence and all-down policy.
+    fn mistakes(fence: &str, regions: &[&str], all_down: zone::AllDown) -> Vec<String> {
+        let mut configuration = Configuration::default();
+        for (name, jurisdiction) in [("us-west", "US"), ("eu-west", "EU")] {
+            let declared = Region {
+                name: region(name),
+                coordinates: Coordinates::new(0.0, 0.0).unwrap(),
+                jurisdiction: Jurisdiction::new(jurisdiction).unwrap(),
+                weight: 100,
+                addresses: Vec::new(),
+            };
+            configuration.regions.insert(region(name), declared);
+        }
+        let apex = DomainName::new("gslb.example").unwrap();
+        let steered = zone::SteeredName {
+            name: apex.clone(),
+            policy: zone::Policy::Nearest,
+            regions: regions.iter().map(|name| region(name)).collect(),
+            ttl: Duration::from_secs(30),
+            max_addresses: 2,
+            band_km: 0,
+            jurisdictions: vec![Jurisdiction::new(fence).unwrap()],
+            all_down,
+        };
+        let zone = Zone {
+            name: apex.clone(),
+            nameservers: vec![apex.clone()],
+            hostmaster: apex.clone(),
+            negative_ttl: Duration::from_secs(30),
+            steered: vec![steered],
+            records: Vec::new(),
+            networks: vec![("192.0.2.0/24".parse().unwrap(), zone::ClientPlace::Region(region("eu-west")))],
+        };
+        configuration.zones.insert(apex, zone);
+        configuration.check().into_iter().map(|mistake| format!("{}: {}", mistake.path, mistake.text)).collect()
+    }
+
+    #[test]
+    fn a_fence_has_to_leave_something_to_answer() {
+        let open = || zone::AllDown::FailOpen;
+        assert_eq!(mistakes("EU", &["us-west", "eu-west"], open()), [""; 0]);
+        assert_eq!(mistakes("EU", &["us-west", "eu-west"], zone::AllDown::FailTo(region("eu-west"))), [""; 0]);
+        let nobody = "steered[0].jurisdictions: none of the name's regions is in one of them";
+        assert_eq!(mistakes("EU", &["us-west"], open()), [nobody]);
+        assert_eq!(mistakes("CN", &["us-west", "eu-west"], open()), [nobody]);
+        let outside = "steered[0].all_down.fail_to: us-west is in none of the name's jurisdictions";
+        assert_eq!(mistakes("EU", &["eu-west"], zone::AllDown::FailTo(region("us-west"))), [outside]);
+    }
 }

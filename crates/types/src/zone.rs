@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::record::{Caa, Mx, ServiceBinding, Srv};
-use crate::{Coordinates, DomainName, RegionName};
+use crate::{Coordinates, DomainName, Jurisdiction, RegionName};
 
 /// A zone that Meridian answers for.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,8 @@ pub struct SteeredName {
     /// How much farther than the nearest region another one may be to share its clients under
     /// [`Policy::Nearest`]; 0: only the nearest has them.
     pub band_km: u32,
+    /// Only regions in one of these are ever answered, also when none of them can serve; empty: anywhere.
+    pub jurisdictions: Vec<Jurisdiction>,
     /// What is answered when no region can serve.
     pub all_down: AllDown,
 }

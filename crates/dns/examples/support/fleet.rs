@@ -41,6 +41,7 @@ pub(crate) fn configuration() -> Result<Configuration, Box<dyn Error>> {
         ttl: Duration::from_secs(30),
         max_addresses: 2,
         band_km: 0,
+        jurisdictions: Vec::new(),
         all_down: AllDown::FailOpen,
     };
     let network = |cidr: &str, latitude, longitude| -> Result<_, Box<dyn Error>> {

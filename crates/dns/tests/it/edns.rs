@@ -74,8 +74,8 @@ fn a_subnet_is_echoed_with_the_scope_of_the_answer() {
     check("api", "203.0.113.77/32", 24);
     check("api", "203.0.112.0/20", 24);
     check("split", PARIS, 24);
-    // The same for everybody: by policy, static, negative, below an alias, refused, a referral.
-    check("primary", PARIS, 0);
+    check("primary", PARIS, 24);
+    // The same for everybody: static, negative, below an alias, refused, a referral.
     check("www", PARIS, 0);
     check("none", PARIS, 0);
     check("alias2", PARIS, 0);
@@ -87,6 +87,12 @@ fn a_subnet_is_echoed_with_the_scope_of_the_answer() {
     check("api", "::/0", 0);
     check("api", "10.1.2.0/24", 0);
     check("api", "fd00::/48", 0);
+}
+
+#[test]
+fn a_failover_that_sends_everybody_to_one_place_holds_for_everybody() {
+    let bytes = reply(&snapshot(Some(plan())), &Query::new("primary", RecordType::A).subnet(PARIS), Transport::Udp);
+    assert_eq!(raw_option(&bytes, SUBNET).unwrap()[3], 0);
 }
 
 #[test]

@@ -35,7 +35,7 @@ async fn every_step_of_a_steered_answer_is_written_down() {
         [
             "plan: 1.7",
             "zone: gslb.example, serial 7, commit 3",
-            "name: api.gslb.example is steered: nearest, at most 2 addresses, TTL 30 s",
+            "name: api.gslb.example is steered: nearest, at most 2 addresses, TTL 27 to 30 s",
             "client: 203.0.113.0/24 is at 48.90, 2.40 (the zone's networks)",
             "origin: eu-west, the nearest candidate whatever its health",
             "candidate: us-west, 8972 km, weight 334, serving (even): stays",

@@ -7,7 +7,8 @@ use std::sync::{Arc, LazyLock};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use meridian_dns::{GeoDatabase, Snapshot, Transport, answer};
-use meridian_types::{Plan, RegionState};
+use meridian_types::zone::{AllDown, ClientPlace};
+use meridian_types::{Jurisdiction, Plan, RegionState};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -54,6 +55,11 @@ fn any_plan() -> impl Strategy<Value = Plan> {
         plan.check().unwrap();
         plan
     })
+}
+
+fn all_down() -> impl Strategy<Value = AllDown> {
+    let refuge = prop::sample::select(vec![US, EU, AP]).prop_map(|name| AllDown::FailTo(region(name)));
+    prop_oneof![Just(AllDown::FailOpen), Just(AllDown::Refuse), refuge]
 }
 
 fn any_client() -> impl Strategy<Value = String> {
@@ -130,12 +136,65 @@ proptest! {
     }
 
     #[test]
+    fn fences_hold_under_every_combination(
+        plan in any_plan(),
+        areas in vec(prop::sample::select(vec!["EU", "US", "SG"]), 3),
+        fence in prop::sample::subsequence(vec!["EU", "US", "SG"], 1..=2),
+        all_down in all_down(),
+        gone in vec(prop::sample::select(vec![US, EU, AP]), 0..3),
+        overrides in vec((any_client(), prop::sample::select(vec![US, EU, AP])), 0..4),
+        band_km in prop_oneof![Just(0u32), 0u32..=20_000],
+        client in any_client(),
+    ) {
+        let area = |name: &str| Jurisdiction::new(name).unwrap();
+        let mut zone = zone();
+        for steered in &mut zone.steered {
+            steered.jurisdictions = fence.iter().map(|name| area(name)).collect();
+            steered.all_down = all_down.clone();
+            steered.band_km = band_km;
+        }
+        let place = |name: &str| ClientPlace::Region(region(name));
+        zone.networks = overrides.iter().map(|(network, name)| (network.parse().unwrap(), place(name))).collect();
+        let mut inputs = inputs(zone, Some(plan.clone()));
+        let mut configuration = (*inputs.configuration).clone();
+        for (name, of) in [US, EU, AP].into_iter().zip(&areas) {
+            configuration.regions.get_mut(name).unwrap().jurisdiction = area(of);
+        }
+        inputs.configuration = Arc::new(configuration);
+        inputs.gone = gone.iter().map(|name| region(name)).collect();
+        inputs.geo = Some(DATABASE.clone());
+        let snapshot = Snapshot::compile(inputs, None);
+        let within: Vec<&str> = [US, EU, AP].into_iter().zip(&areas).filter(|(_, of)| fence.contains(of)).map(|(n, _)| n).collect();
+        let lives = |name: &&str| plan.regions[*name].state.takes_traffic() && !gone.contains(name);
+        for (name, candidates) in [("api", &[US, EU, AP][..]), ("split", &[US, EU, AP]), ("primary", &[EU, US])] {
+            for qtype in [RecordType::A, RecordType::AAAA] {
+                let found = answered(&Query::new(name, qtype).subnet(&client).ask(&snapshot));
+                let inside = |name: &&&str| addresses(name).iter().any(|address| found.contains(&address.to_string()));
+                let outside = [US, EU, AP].iter().filter(|name| !within.contains(name)).find(inside);
+                prop_assert_eq!(outside, None, "{} {:?}", name, found);
+                let live: Vec<&&str> = candidates.iter().filter(|name| within.contains(name)).filter(|n| lives(n)).collect();
+                if !live.is_empty() {
+                    let dead = candidates.iter().filter(|name| !live.contains(name)).find(inside);
+                    prop_assert_eq!(dead, None, "{} {:?}", name, found);
+                    prop_assert!(qtype != RecordType::A || !found.is_empty(), "{}", name);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn everybody_within_a_scope_gets_the_same_answer(
         plan in any_plan(),
+        overrides in vec((any_client(), prop::sample::select(vec![US, EU, AP])), 0..4),
+        band_km in prop_oneof![Just(0u32), 0u32..=20_000],
         client in any_client(),
         hosts in vec(any::<u128>(), 8),
     ) {
-        let mut inputs = inputs(zone(), Some(plan));
+        let mut zone = zone();
+        zone.steered[0].band_km = band_km;
+        let place = |name: &str| ClientPlace::Region(region(name));
+        zone.networks.extend(overrides.iter().map(|(network, name)| (network.parse().unwrap(), place(name))));
+        let mut inputs = inputs(zone, Some(plan));
         inputs.geo = Some(DATABASE.clone());
         let snapshot = Snapshot::compile(inputs, None);
         for name in ["api", "split", "primary"] {

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
-use meridian_dns::Snapshot;
+use meridian_dns::{Snapshot, Transport};
 use meridian_types::zone::{AllDown, ClientPlace};
-use meridian_types::{Plan, RegionState};
+use meridian_types::{Jurisdiction, Plan, RegionState};
 
 use crate::world::{
     AP, CALIFORNIA, EU, PARIS, Query, SINGAPORE, US, answered, inputs, plan, region, shares, snapshot, with_state, zone,
@@ -57,6 +57,90 @@ fn the_plan_moves_the_clients_of_an_origin() {
 fn failover_answers_the_first_that_can_serve() {
     check(plan(), "primary", CALIFORNIA, &[EU_1, US_1]);
     check(with_state(plan(), EU, RegionState::Down), "primary", CALIFORNIA, &[US_1]);
+}
+
+/// The share of many clients that get each address first.
+fn firsts(snapshot: &Snapshot, name: &str) -> std::collections::BTreeMap<String, f64> {
+    let mut firsts = std::collections::BTreeMap::new();
+    for i in 0..10_000u32 {
+        let network = format!("80.{}.{}.0/24", i >> 8, i & 0xFF);
+        let first = addresses(snapshot, name, RecordType::A, &network).swap_remove(0);
+        *firsts.entry(first).or_default() += 1e-4;
+    }
+    firsts
+}
+
+#[test]
+fn failover_lets_a_region_that_comes_back_start_slowly_and_sends_away_what_it_has_no_room_for() {
+    for ramped in [0, 100, 500, 1000] {
+        let mut plan = plan();
+        plan.regions.get_mut(EU).unwrap().placement = shares(&[(EU, ramped), (US, 1000 - ramped)]);
+        let found = firsts(&snapshot(Some(plan)), "primary");
+        let share = found.get(EU_1).copied().unwrap_or(0.0);
+        assert!((share - f64::from(ramped) / 1000.0).abs() < 0.01, "{ramped}: {found:?}");
+    }
+}
+
+#[test]
+fn answers_hold_as_long_as_configured_less_a_tenth_and_shortly_while_a_change_is_under_way() {
+    let ttls = |snapshot: &Snapshot, name: &str| -> std::collections::BTreeSet<u32> {
+        let ttl = |i: u8| {
+            let source = IpAddr::from([80, i, 1, 1]);
+            let message = Query::new(name, RecordType::A).ask_from(snapshot, source, Transport::Udp);
+            let ttls: Vec<u32> = message.answers.iter().map(|record| record.ttl).collect();
+            assert!(ttls.windows(2).all(|pair| pair[0] == pair[1]), "RFC 2181 section 5.2: {ttls:?}");
+            ttls[0]
+        };
+        (0..=255).map(ttl).collect()
+    };
+    let check = |snapshot: &Snapshot, name: &str, expected: std::ops::RangeInclusive<u32>| {
+        assert_eq!(ttls(snapshot, name), expected.collect(), "{name}");
+    };
+    check(&snapshot(Some(plan())), "api", 27..=30);
+    check(&snapshot(Some(plan())), "www", 300..=300);
+    let mut ramps = plan();
+    (ramps.regions.get_mut(AP).unwrap().target_weight, ramps.regions.get_mut(EU).unwrap().target_weight) = (433, 233);
+    check(&snapshot(Some(ramps.clone())), "api", 5..=5);
+    // A name that has nothing to do with it goes on; one that has does not.
+    ramps.regions.get_mut(EU).unwrap().target_weight = 333;
+    check(&snapshot(Some(ramps)), "primary", 27..=30);
+    // All are down, so that the next news are good.
+    check(&snapshot(None), "api", 5..=5);
+    // Agreed on without the planner, whose word is to come.
+    let mut gone = inputs(zone(), Some(plan()));
+    gone.gone = [region(US)].into();
+    check(&Snapshot::compile(gone, None), "primary", 5..=5);
+}
+
+#[test]
+fn a_fence_holds_also_when_nobody_within_it_can_serve() {
+    let fenced = |all_down: AllDown, plan: Plan| {
+        let mut zone = zone();
+        for steered in &mut zone.steered {
+            steered.regions = [US, EU, AP].map(region).into();
+            steered.jurisdictions = vec![Jurisdiction::new("EU").unwrap()];
+            steered.all_down = all_down.clone();
+        }
+        let mut inputs = inputs(zone, Some(plan));
+        let mut configuration = (*inputs.configuration).clone();
+        configuration.regions.get_mut(EU).unwrap().jurisdiction = Jurisdiction::new("EU").unwrap();
+        inputs.configuration = std::sync::Arc::new(configuration);
+        Snapshot::compile(inputs, None)
+    };
+    let down = || with_state(plan(), EU, RegionState::Down);
+    for name in ["api", "split", "primary"] {
+        let check = |all_down: AllDown, plan: Plan, code: ResponseCode, expected: &[&str]| {
+            let message = Query::new(name, RecordType::A).subnet(CALIFORNIA).ask(&fenced(all_down.clone(), plan));
+            assert_eq!(message.metadata.response_code, code, "{name} {all_down:?}");
+            assert_eq!(answered(&message), expected, "{name} {all_down:?}");
+        };
+        check(AllDown::FailOpen, plan(), ResponseCode::NoError, &[EU_1]);
+        check(AllDown::FailOpen, down(), ResponseCode::NoError, &[EU_1]);
+        check(AllDown::Refuse, down(), ResponseCode::ServFail, &[]);
+        check(AllDown::FailTo(region(EU)), down(), ResponseCode::NoError, &[EU_1]);
+        // The check of the configuration does not let that through; if it did, the fence would still hold.
+        check(AllDown::FailTo(region(US)), down(), ResponseCode::ServFail, &[]);
+    }
 }
 
 #[test]

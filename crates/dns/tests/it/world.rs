@@ -56,6 +56,7 @@ pub(crate) fn steered(name: &str, policy: Policy, regions: &[&str], all_down: Al
         ttl: Duration::from_secs(30),
         max_addresses: 2,
         band_km: 0,
+        jurisdictions: Vec::new(),
         all_down,
     }
 }

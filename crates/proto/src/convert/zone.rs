@@ -83,6 +83,10 @@ fn steered_name(reader: &mut Reader, path: &str, zone: &DomainName, entry: &wire
     let ttl = reader.duration(&format!("{path}.ttl"), entry.ttl.as_ref(), DEFAULT_TTL, STEERED_TTL);
     let max_addresses = entry.max_addresses.unwrap_or(DEFAULT_ADDRESSES);
     let max_addresses = reader.in_range(&format!("{path}.max_addresses"), max_addresses, 1..=MAX_ADDRESSES);
+    let mut jurisdictions = Vec::new();
+    for (i, jurisdiction) in entry.jurisdictions.iter().enumerate() {
+        jurisdictions.extend(reader.text(&format!("{path}.jurisdictions[{i}]"), jurisdiction));
+    }
     let band_path = format!("{path}.band_km");
     let band_km = reader.in_range(&band_path, entry.band_km.unwrap_or(0), 0..=MAX_BAND_KM);
     if band_km > 0 && entry.policy() != wire::Policy::Nearest {
@@ -96,6 +100,7 @@ fn steered_name(reader: &mut Reader, path: &str, zone: &DomainName, entry: &wire
         ttl,
         max_addresses: usize::try_from(max_addresses).ok()?,
         band_km,
+        jurisdictions,
         all_down: all_down?,
     })
 }
