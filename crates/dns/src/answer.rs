@@ -4,12 +4,15 @@ use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, RecordType};
+use meridian_types::record::{ServiceBinding, ServiceParameters};
 use meridian_types::{DomainName, RegionName};
 
+use crate::choose::Choice;
 use crate::cookie::{CookieSecrets, Issued};
 use crate::encode::{Transport, encode};
 use crate::name::is_within;
-use crate::pool::Pool;
+use crate::pool::{Pool, Steering};
+use crate::rdata::service_binding;
 use crate::request::{Question, Request};
 use crate::response::{ExtendedError, Owner, Rdata, Response, Rr, records};
 use crate::snapshot::Snapshot;
@@ -193,8 +196,15 @@ impl<'s> Resolution<'s, '_> {
             self.response.answers.push(Rr { owner, rtype: RecordType::HINFO, ttl: ANY_TTL, data });
             return self.response;
         }
-        if let (Some(place), RecordType::A | RecordType::AAAA) = (node.steered, self.qtype) {
-            return self.steer(owner, place);
+        if let Some(steering) = node.steered.and_then(|place| self.snapshot.steering(self.zone, place)) {
+            let is_steered = match self.qtype {
+                RecordType::A | RecordType::AAAA => true,
+                RecordType::HTTPS | RecordType::SVCB => steering.https.is_some(),
+                _ => false,
+            };
+            if is_steered {
+                return self.steer(owner, steering);
+            }
         }
         if self.qtype == RecordType::SOA && self.is_apex(node) {
             let soa = self.soa(APEX_TTL);
@@ -208,12 +218,15 @@ impl<'s> Resolution<'s, '_> {
         self.response
     }
 
-    fn steer(mut self, owner: Owner<'s>, place: usize) -> Response<'s> {
-        let Some(steering) = self.snapshot.steering(self.zone, place) else { return self.no_data() };
-        let members = match if self.qtype == RecordType::A { &steering.v4 } else { &steering.v6 } {
-            Pool::Members(members) => members,
-            Pool::NoAddress => return self.no_data(),
-            Pool::Refuse(text) => {
+    fn steer(mut self, owner: Owner<'s>, steering: &'s Steering) -> Response<'s> {
+        let choices = match self.qtype {
+            RecordType::A => [self.pick(steering, &steering.v4), Ok(None)],
+            RecordType::AAAA => [self.pick(steering, &steering.v6), Ok(None)],
+            _ => [self.pick(steering, &steering.v4), self.pick(steering, &steering.v6)],
+        };
+        let (first, second) = match choices {
+            [Ok(first), Ok(second)] => (first, second),
+            [Err(text), _] | [_, Err(text)] => {
                 self.response.rcode = ResponseCode::ServFail;
                 self.response.authoritative = false;
                 self.response.answers.clear();
@@ -221,20 +234,33 @@ impl<'s> Resolution<'s, '_> {
                 return self.response;
             }
         };
-        let choice = steering.choose(members, self.client.unit);
-        self.response.region = choice.addresses.first().map(|(member, _)| &member.region);
-        let ttl = steering.ttl.of(self.client.unit, self.client.resolver);
-        for (_, address) in choice.addresses {
-            let data = Rdata::Address(address);
-            self.response.answers.push(Rr { owner, rtype: self.qtype, ttl, data });
-        }
-        if let Some(text) = members.all_down {
+        let Some(leading) = first.as_ref().or(second.as_ref()) else { return self.no_data() };
+        self.response.region = leading.addresses.first().map(|(member, _)| &member.region);
+        if let Some(text) = leading.all_down {
             self.response.extended_error = Some(ExtendedError { code: ExtendedError::OTHER, text });
         }
         if self.client.is_subnet {
-            self.response.scope = choice.scope;
+            self.response.scope = [&first, &second].into_iter().flatten().map(|choice| choice.scope).max().unwrap_or(0);
+        }
+        let (rtype, ttl) = (self.qtype, steering.ttl.of(self.client.unit, self.client.resolver));
+        if let (Some(parameters), RecordType::HTTPS | RecordType::SVCB) = (&steering.https, rtype) {
+            let data = Rdata::Made(binding(parameters, [&first, &second]));
+            self.response.answers.push(Rr { owner, rtype, ttl, data });
+            return self.response;
+        }
+        for (_, address) in first.into_iter().flat_map(|choice| choice.addresses) {
+            self.response.answers.push(Rr { owner, rtype, ttl, data: Rdata::Address(address) });
         }
         self.response
+    }
+
+    /// The client's choice from one pool: none if there is no address of its family, an error if nothing is answered.
+    fn pick(&self, steering: &'s Steering, pool: &'s Pool) -> Result<Option<Choice<'s>>, &'static str> {
+        match pool {
+            Pool::Members(members) => Ok(Some(steering.choose(members, self.client.unit))),
+            Pool::NoAddress => Ok(None),
+            Pool::Refuse(text) => Err(text),
+        }
     }
 
     /// The name exists, what was asked for does not (RFC 2308 section 2.2).
@@ -278,4 +304,16 @@ impl<'s> Resolution<'s, '_> {
     fn is_apex(&self, node: &Node) -> bool {
         self.zone.node(self.zone.apex.as_bytes()).is_some_and(|apex| std::ptr::eq(apex, node))
     }
+}
+
+/// The name's binding to itself; its hints are what A and AAAA are answered with (RFC 9460 section 7.3).
+fn binding(parameters: &ServiceParameters, choices: [&Option<Choice<'_>>; 2]) -> Box<[u8]> {
+    let mut parameters = parameters.clone();
+    for (_, address) in choices.into_iter().flatten().flat_map(|choice| &choice.addresses) {
+        match address {
+            IpAddr::V4(address) => parameters.ipv4_hint.push(*address),
+            IpAddr::V6(address) => parameters.ipv6_hint.push(*address),
+        }
+    }
+    service_binding(&ServiceBinding { priority: 1, target: None, parameters }).into()
 }

@@ -17,6 +17,8 @@ pub(crate) struct Choice<'s> {
     pub(crate) addresses: Vec<(&'s Member, IpAddr)>,
     /// Prefix length of the network around the client that gets the same.
     pub(crate) scope: u8,
+    /// Why regions are answered that do not take traffic, if so.
+    pub(crate) all_down: Option<&'static str>,
 }
 
 /// For whom an order of regions holds.
@@ -48,7 +50,7 @@ impl Steering {
             Breadth::Block(block) if is_one_each => block,
             _ => unit.prefix(),
         };
-        Choice { addresses, scope }
+        Choice { addresses, scope, all_down: members.all_down }
     }
 
     /// The candidate that the clients of `unit` are the clients of, whatever its health: what a client is does not

@@ -110,12 +110,13 @@ impl Encoder<'_> {
         put_u16(out, record.rtype.into());
         put_u16(out, DNSClass::IN.into());
         out.extend_from_slice(&record.ttl.to_be_bytes());
-        with_length(out, |out| match record.data {
+        with_length(out, |out| match &record.data {
             Rdata::Address(IpAddr::V4(address)) => out.extend_from_slice(&address.octets()),
             Rdata::Address(IpAddr::V6(address)) => out.extend_from_slice(&address.octets()),
             Rdata::Name(name) => put_name(self.request.question.as_ref(), name, out),
             Rdata::Bytes(bytes) => out.extend_from_slice(bytes),
-            Rdata::Soa(soa, serial) => self.put_soa(soa, serial, out),
+            Rdata::Made(bytes) => out.extend_from_slice(bytes),
+            Rdata::Soa(soa, serial) => self.put_soa(soa, *serial, out),
         });
     }
 

@@ -98,6 +98,10 @@ impl Explanation<'_> {
         self.candidates(steering, &location);
         self.chosen("A", &steering.v4, steering, unit, origin);
         self.chosen("AAAA", &steering.v6, steering, unit, origin);
+        if let Some(https) = &steering.https {
+            let port = https.port.unwrap_or(443);
+            self.say(format!("HTTPS: {} on port {port}; hints are these addresses", https.alpn.join(", ")));
+        }
     }
 
     fn located(&mut self, unit: Unit, location: &Location) {

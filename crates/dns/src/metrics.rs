@@ -112,12 +112,16 @@ fn type_label(qtype: RecordType) -> &'static str {
         RecordType::A => "A",
         RecordType::AAAA => "AAAA",
         RecordType::ANY => "ANY",
+        RecordType::CAA => "CAA",
         RecordType::CNAME => "CNAME",
         RecordType::DS => "DS",
         RecordType::HTTPS => "HTTPS",
         RecordType::MX => "MX",
         RecordType::NS => "NS",
+        RecordType::PTR => "PTR",
         RecordType::SOA => "SOA",
+        RecordType::SRV => "SRV",
+        RecordType::SVCB => "SVCB",
         RecordType::TXT => "TXT",
         _ => "other",
     }
@@ -154,6 +158,6 @@ mod tests {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         let series = text.lines().filter(|line| line.starts_with("meridian_dns_queries_total")).count();
-        assert_eq!(series, 11, "{text}");
+        assert_eq!(series, 15, "{text}");
     }
 }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use meridian_types::record::ServiceParameters;
 use meridian_types::zone::{AllDown, Policy, SteeredName};
 use meridian_types::{Configuration, Coordinates, Jurisdiction, Region, RegionName};
 
@@ -21,6 +22,8 @@ pub(crate) struct Steering {
     pub(crate) max_addresses: usize,
     /// Candidates are in one of these; empty: anywhere.
     pub(crate) fence: Vec<Jurisdiction>,
+    /// What its HTTPS and SVCB records say beside the addresses.
+    pub(crate) https: Option<ServiceParameters>,
     /// Where clients are, for `nearest`.
     pub(crate) classes: Option<Arc<Classes>>,
     /// Every candidate, whatever its health: the nearest of them is a client's origin.
@@ -134,7 +137,8 @@ impl Steering {
         let is_moving = is_open || candidates.iter().any(|candidate| fleet.is_moving(&candidate.region));
         let (policy, ttl, max_addresses) = (name.policy, Ttl::new(seconds(name.ttl), is_moving), name.max_addresses);
         let fence = name.jurisdictions.clone();
-        Self { policy, ttl, max_addresses, fence, classes, candidates, v4, v6 }
+        let https = name.https.clone();
+        Self { policy, ttl, max_addresses, fence, https, classes, candidates, v4, v6 }
     }
 }
 

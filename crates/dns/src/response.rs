@@ -46,7 +46,7 @@ impl ExtendedError {
 }
 
 /// One record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Rr<'s> {
     pub(crate) owner: Owner<'s>,
     pub(crate) rtype: RecordType,
@@ -64,13 +64,15 @@ pub(crate) enum Owner<'s> {
 }
 
 /// What the record says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Rdata<'s> {
     Address(IpAddr),
     /// A name in wire form, which may be compressed (RFC 3597 section 4).
     Name(&'s [u8]),
     Soa(&'s Soa, u32),
     Bytes(&'s [u8]),
+    /// Made for this answer.
+    Made(Box<[u8]>),
 }
 
 impl<'s> Response<'s> {

@@ -199,6 +199,7 @@ mod tests {
             max_addresses: 2,
             band_km: 0,
             jurisdictions: vec![Jurisdiction::new(fence).unwrap()],
+            https: None,
             all_down,
         };
         let zone = Zone {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::record::{Caa, Mx, ServiceBinding, Srv};
+use crate::record::{Caa, Mx, ServiceBinding, ServiceParameters, Srv};
 use crate::{Coordinates, DomainName, Jurisdiction, RegionName};
 
 /// A zone that Meridian answers for.
@@ -54,6 +54,8 @@ pub struct SteeredName {
     pub band_km: u32,
     /// Only regions in one of these are ever answered, also when none of them can serve; empty: anywhere.
     pub jurisdictions: Vec<Jurisdiction>,
+    /// What its HTTPS and SVCB records say beside the addresses; `None`: it has none.
+    pub https: Option<ServiceParameters>,
     /// What is answered when no region can serve.
     pub all_down: AllDown,
 }

@@ -42,6 +42,7 @@ pub(crate) fn configuration() -> Result<Configuration, Box<dyn Error>> {
         max_addresses: 2,
         band_km: 0,
         jurisdictions: Vec::new(),
+        https: None,
         all_down: AllDown::FailOpen,
     };
     let network = |cidr: &str, latitude, longitude| -> Result<_, Box<dyn Error>> {

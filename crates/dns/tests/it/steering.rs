@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use meridian_dns::{Snapshot, Transport};
+use meridian_types::record::ServiceBinding;
 use meridian_types::zone::{AllDown, ClientPlace};
 use meridian_types::{Jurisdiction, Plan, RegionState};
 
@@ -301,6 +302,44 @@ fn a_name_without_any_address_is_a_failure_and_not_an_empty_answer() {
         let message = Query::new(name, RecordType::A).ask(&snapshot);
         assert_eq!(message.metadata.response_code, ResponseCode::ServFail, "{name}");
     }
+}
+
+#[test]
+fn bindings_have_the_addresses_of_the_same_choice() {
+    let bound = |plan: Option<Plan>| {
+        let mut zone = zone();
+        for steered in &mut zone.steered {
+            let parameters: ServiceBinding = "1 . alpn=h2,h3 port=8443".parse().unwrap();
+            steered.https = Some(parameters.parameters);
+        }
+        Snapshot::compile(inputs(zone, plan), None)
+    };
+    let binding = |snapshot: &Snapshot, name: &str, qtype: RecordType, network: &str| -> Vec<String> {
+        let message = Query::new(name, qtype).subnet(network).ask(snapshot);
+        message.answers.iter().map(|record| record.data.to_string()).collect()
+    };
+    let up = bound(Some(plan()));
+    for network in [PARIS, CALIFORNIA, SINGAPORE, "198.18.7.0/24"] {
+        for name in ["api", "split", "primary"] {
+            let [v4, v6] =
+                [RecordType::A, RecordType::AAAA].map(|qtype| addresses(&up, name, qtype, network).join(","));
+            // The reader ends lists with a comma.
+            let expected = format!("1 . alpn=h2,h3, port=8443 ipv4hint={v4}, ipv6hint={v6},");
+            assert_eq!(binding(&up, name, RecordType::HTTPS, network), [expected.clone()], "{name} {network}");
+            assert_eq!(binding(&up, name, RecordType::SVCB, network), [expected], "{name} {network}");
+        }
+    }
+    // Through an alias, and where only one family is left.
+    assert_eq!(binding(&up, "alias", RecordType::HTTPS, PARIS).len(), 2);
+    let asia = bound(Some(with_state(with_state(plan(), EU, RegionState::Down), US, RegionState::Down)));
+    let found = binding(&asia, "api", RecordType::HTTPS, PARIS);
+    assert_eq!(found, [format!("1 . alpn=h2,h3, port=8443 ipv4hint={AP_1},")]);
+    // What A is not answered with is no hint either.
+    let message = Query::new("split", RecordType::HTTPS).ask(&bound(None));
+    assert_eq!((message.metadata.response_code, message.answers.len()), (ResponseCode::ServFail, 0));
+    // Who declares no service has none.
+    let message = Query::new("api", RecordType::HTTPS).ask(&snapshot(Some(plan())));
+    assert_eq!((message.metadata.response_code, message.answers.len()), (ResponseCode::NoError, 0));
 }
 
 #[test]

@@ -57,6 +57,7 @@ pub(crate) fn steered(name: &str, policy: Policy, regions: &[&str], all_down: Al
         max_addresses: 2,
         band_km: 0,
         jurisdictions: Vec::new(),
+        https: None,
         all_down,
     }
 }

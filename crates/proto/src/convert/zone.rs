@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use meridian_types::record::ServiceParameters;
 use meridian_types::zone::{AllDown, ClientPlace, Policy, Record, RecordData, SteeredName};
 use meridian_types::{DomainName, ErrorCode, Kind, Mistake, RegionName, Zone};
 
@@ -19,6 +20,8 @@ const DEFAULT_STATIC_TTL: Duration = Duration::from_secs(300);
 /// More addresses do not fit into an answer that no path truncates, together with the rest of it.
 const MAX_ADDRESSES: u32 = 8;
 const DEFAULT_ADDRESSES: u32 = 2;
+/// What the scheme implies need not be said (RFC 9460 section 9.5).
+const HTTPS_PORT: u32 = 443;
 /// Half the way around the Earth.
 const MAX_BAND_KM: u32 = 20_000;
 
@@ -87,6 +90,7 @@ fn steered_name(reader: &mut Reader, path: &str, zone: &DomainName, entry: &wire
     for (i, jurisdiction) in entry.jurisdictions.iter().enumerate() {
         jurisdictions.extend(reader.text(&format!("{path}.jurisdictions[{i}]"), jurisdiction));
     }
+    let https = entry.https.as_ref().map(|https| service(reader, &format!("{path}.https"), https));
     let band_path = format!("{path}.band_km");
     let band_km = reader.in_range(&band_path, entry.band_km.unwrap_or(0), 0..=MAX_BAND_KM);
     if band_km > 0 && entry.policy() != wire::Policy::Nearest {
@@ -101,8 +105,19 @@ fn steered_name(reader: &mut Reader, path: &str, zone: &DomainName, entry: &wire
         max_addresses: usize::try_from(max_addresses).ok()?,
         band_km,
         jurisdictions,
+        https,
         all_down: all_down?,
     })
+}
+
+fn service(reader: &mut Reader, path: &str, message: &wire::Https) -> ServiceParameters {
+    if message.alpn.is_empty() || message.alpn.iter().any(|protocol| !(1..=255).contains(&protocol.len())) {
+        let text = "at least one protocol of 1 to 255 bytes is required, for example h2";
+        reader.mistake(&format!("{path}.alpn"), ErrorCode::InvalidField, text);
+    }
+    let port = message.port.map(|port| reader.in_range(&format!("{path}.port"), port, 1..=u16::MAX.into()));
+    let port = port.filter(|port| *port != HTTPS_PORT).and_then(|port| u16::try_from(port).ok());
+    ServiceParameters { alpn: message.alpn.clone(), port, ..ServiceParameters::default() }
 }
 
 fn all_down(reader: &mut Reader, path: &str, message: Option<&wire::AllDown>) -> Option<AllDown> {
@@ -192,11 +207,16 @@ fn check_cnames(reader: &mut Reader, zone: &DomainName, records: &[Record], stee
 /// A steered name's addresses come from the regions; fixed ones beside them would never be answered.
 fn check_steered_alone(reader: &mut Reader, records: &[Record], steered: &[SteeredName]) {
     for (i, record) in records.iter().enumerate() {
-        let is_address = matches!(record.data, RecordData::A(_) | RecordData::Aaaa(_));
-        if is_address && steered.iter().any(|steered| steered.name == record.name) {
-            let text = format!("{} is steered: its addresses come from the regions", record.name);
-            reader.mistake(&format!("records[{i}]"), ErrorCode::InvalidField, text);
-        }
+        let Some(steered) = steered.iter().find(|steered| steered.name == record.name) else { continue };
+        let text = match record.data {
+            RecordData::A(_) | RecordData::Aaaa(_) => "its addresses come from the regions",
+            RecordData::Svcb(_) | RecordData::Https(_) if steered.https.is_some() => {
+                "its bindings come from its `https`"
+            }
+            _ => continue,
+        };
+        let text = format!("{} is steered: {text}", record.name);
+        reader.mistake(&format!("records[{i}]"), ErrorCode::InvalidField, text);
     }
 }
 
@@ -279,6 +299,34 @@ mod tests {
             |zone| (zone.steered[0].band_km, zone.steered[0].policy) = (Some(1), wire::Policy::Weighted.into()),
             &["steered[0].band_km: a distance band is for the policy NEAREST"],
         );
+    }
+
+    #[test]
+    fn a_service_has_protocols_and_bindings_of_its_own() {
+        let check = |alpn: &[&str], port: Option<u32>, records: &[(&str, &str)], expected: &[&str]| {
+            let record = |(r#type, value): &(&str, &str)| wire::Record {
+                name: "api".to_owned(),
+                r#type: (*r#type).to_owned(),
+                values: vec![(*value).to_owned()],
+                ttl: None,
+            };
+            let mut zone = declared(records.iter().map(record).collect());
+            let alpn = alpn.iter().map(|protocol| (*protocol).to_owned()).collect();
+            zone.steered[0].https = Some(wire::Https { alpn, port });
+            let expected: Vec<String> = expected.iter().map(|text| format!("Zone/gslb.example: {text}")).collect();
+            assert_eq!(mistakes(&zone), expected);
+            super::zone(&zone).ok().and_then(|mut zone| zone.steered.remove(0).https?.port)
+        };
+        assert_eq!(check(&["h2", "http/1.1"], None, &[], &[]), None);
+        assert_eq!(check(&["h2"], Some(443), &[], &[]), None);
+        assert_eq!(check(&["h2"], Some(8443), &[("TXT", "x")], &[]), Some(8443));
+        let alpn = "steered[0].https.alpn: at least one protocol of 1 to 255 bytes is required, for example h2";
+        check(&[], None, &[], &[alpn]);
+        check(&["h2", ""], None, &[], &[alpn]);
+        check(&["h2"], Some(0), &[], &["steered[0].https.port: 0 is not allowed; 1 to 65535 is"]);
+        let own = "records[0]: api.gslb.example is steered: its bindings come from its `https`";
+        check(&["h2"], None, &[("HTTPS", "1 .")], &[own]);
+        check(&["h2"], None, &[("SVCB", "0 a.example")], &[own]);
     }
 
     #[test]
