@@ -60,6 +60,8 @@ pub(crate) fn units(network: IpNet) -> (Family, RangeInclusive<u64>) {
 #[derive(Debug)]
 pub(crate) struct Ranges {
     family: Family,
+    /// Before it there is no value.
+    first_bucket: u64,
     /// Where each bucket's ranges begin in `starts`, and at the end where they all end.
     buckets: Vec<u32>,
     /// The low bits of the first unit of each range; a bucket's first is 0.
@@ -78,10 +80,10 @@ pub(crate) struct Hit {
 }
 
 impl Ranges {
-    /// `None`: not a unit of this family.
+    /// `None`: before or behind all values.
     pub(crate) fn get(&self, unit: u64) -> Option<Hit> {
         let low_bits = self.family.low_bits();
-        let bucket = usize::try_from(unit >> low_bits).ok()?;
+        let bucket = usize::try_from((unit >> low_bits).checked_sub(self.first_bucket)?).ok()?;
         let begin = *self.buckets.get(bucket)? as usize;
         let end = *self.buckets.get(bucket.checked_add(1)?)? as usize;
         let low = (unit & ((1 << low_bits) - 1)) as u32;
@@ -103,7 +105,7 @@ impl Ranges {
     /// Every range that has a value, in order: units and value.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RangeInclusive<u64>, u32)> {
         let low_bits = self.family.low_bits();
-        let bounds = self.buckets.iter().zip(self.buckets.iter().skip(1)).zip(0u64..);
+        let bounds = self.buckets.iter().zip(self.buckets.iter().skip(1)).zip(self.first_bucket..);
         bounds.flat_map(move |((begin, end), bucket)| {
             let (begin, end) = (*begin as usize, *end as usize);
             let starts = self.starts.get(begin..end).unwrap_or_default();
@@ -128,41 +130,46 @@ impl Ranges {
 /// Makes a table from ranges in the order of their units.
 pub(crate) struct Builder {
     table: Ranges,
-    /// The first unit that nothing was said about yet.
-    next: u64,
+    /// The first unit that nothing was said about yet; `None` before the first range.
+    next: Option<u64>,
 }
 
 impl Builder {
     pub(crate) fn new(family: Family) -> Self {
-        let table = Ranges { family, buckets: Vec::new(), starts: Vec::new(), values: Vec::new() };
-        Self { table, next: 0 }
+        let table = Ranges { family, first_bucket: 0, buckets: Vec::new(), starts: Vec::new(), values: Vec::new() };
+        Self { table, next: None }
     }
 
     /// Units that an earlier range has keep its value.
     pub(crate) fn push(&mut self, units: RangeInclusive<u64>, value: u32) {
-        let (first, last) = (self.next.max(*units.start()), *units.end().min(&self.table.family.last_unit()));
+        let low_bits = self.table.family.low_bits();
+        let next = *self.next.get_or_insert_with(|| {
+            self.table.first_bucket = units.start() >> low_bits;
+            self.table.first_bucket << low_bits
+        });
+        let (first, last) = (next.max(*units.start()), *units.end().min(&self.table.family.last_unit()));
         if first > last {
             return;
         }
-        if first > self.next {
-            self.emit(self.next, first - 1, NOTHING);
+        if first > next {
+            self.emit(next, first - 1, NOTHING);
         }
         self.emit(first, last, value);
-        self.next = last.saturating_add(1);
+        self.next = Some(last.saturating_add(1));
     }
 
     pub(crate) fn finish(mut self) -> Ranges {
-        let last = self.table.family.last_unit();
-        if self.next <= last {
-            self.emit(self.next, last, NOTHING);
+        let mask = (1u64 << self.table.family.low_bits()) - 1;
+        if let Some(next) = self.next.filter(|next| next & mask != 0) {
+            self.emit(next, next | mask, NOTHING);
         }
-        let Ranges { mut buckets, starts, values, family } = self.table;
-        buckets.push(count(starts.len()));
-        Ranges { family, buckets, starts, values }
+        let mut table = self.table;
+        table.buckets.push(count(table.starts.len()));
+        table
     }
 
     fn emit(&mut self, mut first: u64, last: u64, value: u32) {
-        let Ranges { family, buckets, starts, values } = &mut self.table;
+        let Ranges { family, buckets, starts, values, .. } = &mut self.table;
         let mask = (1u64 << family.low_bits()) - 1;
         while first <= last {
             let low = (first & mask) as u32;
@@ -226,8 +233,9 @@ mod tests {
         check("192.0.0.1", NOTHING, 23);
         check("192.0.8.1", NOTHING, 21);
         check("203.0.113.1", 3, 24);
-        check("0.0.0.0", NOTHING, 16);
-        check("255.255.255.255", NOTHING, 16);
+        check("11.0.0.0", NOTHING, 16);
+        assert_eq!(v4.get(number("0.0.0.0")), None);
+        assert_eq!(v4.get(number("255.255.255.255")), None);
         let v6 = table(Family::V6, &[("2001:db8::/32", 4), ("2a00::/12", 5)]);
         let check = |address: &str, expected: Option<(u32, u8)>| {
             let expected = expected.map(|(value, block)| Hit { value, block });
@@ -236,9 +244,9 @@ mod tests {
         check("2001:db8:7::", Some((4, 32)));
         check("2001:db9::", Some((NOTHING, 32)));
         check("2a0f:ffff::", Some((5, 16)));
-        check("3fff:ffff:ffff::", Some((NOTHING, 16)));
-        check("::1", Some((NOTHING, 16)));
-        check("fd00::1", Some((NOTHING, 16)));
+        check("2a10::", None);
+        check("::1", None);
+        check("fd00::1", None);
     }
 
     proptest! {
@@ -261,7 +269,10 @@ mod tests {
                 place.map_or(NOTHING, |place| values[place])
             };
             for unit in probes.into_iter().chain(cuts.iter().copied()) {
-                let hit = table.get(unit).unwrap();
+                let Some(hit) = table.get(unit) else {
+                    prop_assert_eq!(expected(unit), NOTHING);
+                    continue;
+                };
                 prop_assert_eq!(hit.value, expected(unit));
                 let free = 24 - u32::from(hit.block);
                 let first = unit >> free << free;
