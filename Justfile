@@ -28,6 +28,10 @@ unit *args:
 e2e *args:
     E2E="{{args}}" tests/run tools build e2e
 
+# CPU time for a DNS query: ours, gdnsd's and Knot's side by side.
+bench-dns *args:
+    tests/dns-conformance/bench {{args}}
+
 # Formatting and clippy as CI has them.
 lint:
     tests/run fmt lint docs

@@ -136,7 +136,7 @@ struct NodeParts {
 impl NodeParts {
     async fn build(self, host: &Host, build: &str) -> Result<meridian_node::Service, Error> {
         let dns = meridian_dns::Options {
-            udp: self.sockets.udp,
+            udp: vec![self.sockets.udp],
             tcp: self.sockets.tcp,
             geo: None,
             geo_file: None,

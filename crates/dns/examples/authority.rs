@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => None,
     };
     let options = Options {
-        udp: host.net.datagram(address).await?,
+        udp: host.net.datagrams(address, 1).await?,
         tcp: host.net.listen(address).await?,
         geo,
         geo_file: None,

@@ -128,6 +128,7 @@ fn spread<'s>(regions: &[&'s Member], unit: Unit, max: usize) -> (Vec<(&'s Membe
     let mut is_one_each = true;
     for member in regions.iter().take(max) {
         if let [(_, only)] = member.addresses.as_slice() {
+            // Most regions have one virtual address: nothing to rank.
             firsts.push((*member, *only));
             continue;
         }

@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicI64;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
-use prometheus_client::encoding::EncodeLabelSet;
+use meridian_types::{DomainName, RegionName};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -34,11 +35,21 @@ pub(crate) struct Metrics {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueryLabels {
-    zone: String,
+    zone: Label<DomainName>,
     r#type: &'static str,
     rcode: &'static str,
-    region: String,
+    region: Label<RegionName>,
     transport: &'static str,
+}
+
+/// A name that is shared, not copied: there is one for each query.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Label<T>(Option<T>);
+
+impl<T: AsRef<str> + std::fmt::Debug> EncodeLabelValue for Label<T> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.0.as_ref().map_or(NONE, AsRef::as_ref).encode(encoder)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,10 +105,10 @@ impl Metrics {
             Verdict::Drop => drop(self.limited.get_or_create(&LimitedLabels { action: "dropped" }).inc()),
         }
         let labels = QueryLabels {
-            zone: facts.zone.map_or(NONE, |zone| zone.as_str()).to_owned(),
+            zone: Label(facts.zone.cloned()),
             r#type: facts.qtype.map_or(NONE, type_label),
             rcode: rcode_label(facts.rcode),
-            region: facts.region.map_or(NONE, |region| region.as_str()).to_owned(),
+            region: Label(facts.region.cloned()),
             transport: match transport {
                 Transport::Udp => "udp",
                 Transport::Tcp => "tcp",

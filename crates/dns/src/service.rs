@@ -11,6 +11,7 @@ use meridian_host::{Datagram, Files, Host, Listen, Stamp};
 use meridian_lifecycle::Shutdown;
 use meridian_types::{CommitId, Configuration, Plan, PlanId, RegionName};
 use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
 
 use crate::cookie::CookieSecrets;
 use crate::explain::explain;
@@ -21,10 +22,10 @@ use crate::metrics::Metrics;
 use crate::snapshot::{Inputs, Snapshot};
 use crate::{reload, tcp, udp};
 
-/// What an authority is made of. Both sockets are bound already, usually to the same port.
+/// What an authority is made of. All sockets are bound already, usually to the same port.
 pub struct Options {
-    /// Datagrams in and out.
-    pub udp: Box<dyn Datagram>,
+    /// Datagrams in and out; several sockets of one address are served by as many tasks.
+    pub udp: Vec<Box<dyn Datagram>>,
     /// Connections.
     pub tcp: Box<dyn Listen>,
     /// Where clients are; zones' own networks are asked without one.
@@ -45,7 +46,7 @@ pub struct Options {
 
 /// An authority; serves while [`Service::run`] runs.
 pub struct Service {
-    udp: Box<dyn Datagram>,
+    udp: Vec<Box<dyn Datagram>>,
     tcp: Box<dyn Listen>,
     geo_file: Option<(PathBuf, Option<Stamp>)>,
     files: Arc<dyn Files>,
@@ -90,7 +91,8 @@ impl Service {
 
     /// Where it listens: UDP, TCP.
     pub fn local_addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.udp.local_addr()?, self.tcp.local_addr()?))
+        let udp = self.udp.first().ok_or(io::ErrorKind::NotConnected)?;
+        Ok((udp.local_addr()?, self.tcp.local_addr()?))
     }
 
     /// Answers until the drain begins: resolvers then ask the zone's other name servers. Fails if the TCP listener
@@ -103,8 +105,12 @@ impl Service {
                 reload::follow(path, files, stamp, &handle, &shutdown).await;
             }
         };
-        let ((), (), result) =
-            tokio::join!(geo, udp::serve(udp, shared, &shutdown), tcp::serve(tcp, shared, &shutdown));
+        let mut loops = JoinSet::new();
+        for socket in udp {
+            loops.spawn(udp::serve(socket, shared.clone(), shutdown.clone()));
+        }
+        let datagrams = async { while loops.join_next().await.is_some() {} };
+        let ((), (), result) = tokio::join!(geo, datagrams, tcp::serve(tcp, shared, &shutdown));
         result
     }
 }

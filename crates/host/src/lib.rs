@@ -4,16 +4,20 @@
 //! a whole fleet runs in one thread. Monotonic time is tokio's and is not here: tests pause it.
 
 mod clock;
+mod datagram;
 mod entropy;
 mod files;
+#[cfg(target_os = "linux")]
+mod mmsg;
 mod net;
 
 use std::sync::Arc;
 
 pub use clock::{SystemClock, WallClock};
+pub use datagram::{Batch, Datagram};
 pub use entropy::{Entropy, OsEntropy, jitter};
 pub use files::{DiskFiles, Files, Stamp};
-pub use net::{ByteStream, Connection, Datagram, Listen, Network, TcpNetwork};
+pub use net::{ByteStream, Connection, Listen, Network, TcpNetwork};
 
 /// Everything a component gets from its machine; cheap to clone.
 #[derive(Clone)]

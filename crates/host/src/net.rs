@@ -6,8 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+
+#[cfg(target_os = "linux")]
+use crate::datagram::Batch;
+use crate::datagram::Datagram;
 
 /// Connections that wait for `accept`: what Linux allows by default (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
@@ -47,19 +52,6 @@ pub trait Listen: Send + 'static {
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
-/// A bound UDP socket.
-#[async_trait]
-pub trait Datagram: Send + Sync + 'static {
-    /// Receives one datagram into `buffer`: its length and where it came from.
-    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
-
-    /// Sends one datagram.
-    async fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<usize>;
-
-    /// The real address, also when port 0 was asked for.
-    fn local_addr(&self) -> io::Result<SocketAddr>;
-}
-
 /// The network that a host is connected to.
 #[async_trait]
 pub trait Network: Send + Sync + 'static {
@@ -74,6 +66,12 @@ pub trait Network: Send + Sync + 'static {
 
     /// Binds a UDP socket.
     async fn datagram(&self, address: SocketAddr) -> io::Result<Box<dyn Datagram>>;
+
+    /// Binds up to `count` UDP sockets to one address, among which the machine spreads what arrives by its source; one
+    /// where that is not possible.
+    async fn datagrams(&self, address: SocketAddr, _count: usize) -> io::Result<Vec<Box<dyn Datagram>>> {
+        Ok(vec![self.datagram(address).await?])
+    }
 }
 
 /// The machine's own network. Every connection has Nagle's algorithm off: events of a stream are small and late
@@ -114,6 +112,28 @@ impl Network for TcpNetwork {
     async fn datagram(&self, address: SocketAddr) -> io::Result<Box<dyn Datagram>> {
         Ok(Box::new(UdpSocket::bind(address).await?))
     }
+
+    async fn datagrams(&self, address: SocketAddr, count: usize) -> io::Result<Vec<Box<dyn Datagram>>> {
+        let mut sockets: Vec<Box<dyn Datagram>> = Vec::with_capacity(count.max(1));
+        let mut address = address;
+        for _ in 0..count.max(1) {
+            let socket = shared(address)?;
+            // With port 0 all get the first one's.
+            address = socket.local_addr()?;
+            sockets.push(Box::new(socket));
+        }
+        Ok(sockets)
+    }
+}
+
+/// A UDP socket that shares its address with others of this user's.
+fn shared(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
 }
 
 fn connection(stream: TcpStream) -> io::Result<Connection> {
@@ -161,6 +181,16 @@ impl Datagram for UdpSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         UdpSocket::local_addr(self)
     }
+
+    #[cfg(target_os = "linux")]
+    async fn recv_batch(&self, batch: &mut Batch) -> io::Result<()> {
+        crate::mmsg::receive(self, batch).await
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn send_batch(&self, batch: &Batch) -> io::Result<()> {
+        crate::mmsg::send(self, batch).await
+    }
 }
 
 #[cfg(test)]
@@ -168,6 +198,51 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    /// Over every socket of one address and back, a batch at a time.
+    async fn exchange(address: &str) {
+        let sockets = TcpNetwork.datagrams(address.parse().unwrap(), 3).await.unwrap();
+        let to = sockets[0].local_addr().unwrap();
+        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == to));
+        let mut clients = Vec::new();
+        for i in 0..40u8 {
+            let client = UdpSocket::bind(SocketAddr::new(to.ip(), 0)).await.unwrap();
+            client.send_to(&[i; 3], to).await.unwrap();
+            clients.push(client);
+        }
+        let echo = async |socket: &dyn Datagram| {
+            let (mut received, mut sent) = (Batch::new(8, 100), Batch::new(8, 100));
+            loop {
+                socket.recv_batch(&mut received).await.unwrap();
+                sent.clear();
+                received.iter().for_each(|(bytes, peer)| sent.push(bytes, peer));
+                // One that cannot be sent does not keep the others back.
+                let mut with_bad = Batch::new(9, 100);
+                with_bad.push(b"bad", SocketAddr::new(to.ip(), 0));
+                sent.iter().for_each(|(bytes, peer)| with_bad.push(bytes, peer));
+                assert!(socket.send_batch(&with_bad).await.is_err());
+            }
+        };
+        let answers = async {
+            for (i, client) in (0u8..).zip(&clients) {
+                let mut buffer = [0; 10];
+                let length = client.recv(&mut buffer).await.unwrap();
+                assert_eq!(buffer[..length], [i; 3]);
+            }
+        };
+        tokio::select! {
+            () = echo(&*sockets[0]) => {}
+            () = echo(&*sockets[1]) => {}
+            () = echo(&*sockets[2]) => {}
+            done = tokio::time::timeout(Duration::from_secs(10), answers) => done.unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn sockets_that_share_an_address_exchange_batches_in_both_families() {
+        exchange("127.0.0.1:0").await;
+        exchange("[::1]:0").await;
+    }
 
     #[tokio::test]
     async fn a_connection_can_choose_its_source_address() {

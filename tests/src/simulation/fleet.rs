@@ -68,7 +68,7 @@ async fn node(region: &str, seed: u64, disk: MemoryFiles) -> turmoil::Result {
     let udp = host.net.datagram(any(DNS_PORT)).await?;
     let name = format!("{region}-1");
     let dns = meridian_dns::Options {
-        udp,
+        udp: vec![udp],
         tcp,
         geo: None,
         geo_file: None,

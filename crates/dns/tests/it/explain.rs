@@ -13,7 +13,7 @@ async fn handle(plan: Option<Plan>) -> Handle {
     let host = Host::real();
     let loopback = "127.0.0.1:0".parse().unwrap();
     let options = Options {
-        udp: host.net.datagram(loopback).await.unwrap(),
+        udp: host.net.datagrams(loopback, 2).await.unwrap(),
         tcp: host.net.listen(loopback).await.unwrap(),
         geo: None,
         geo_file: None,

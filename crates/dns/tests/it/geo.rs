@@ -142,7 +142,7 @@ async fn a_new_file_is_taken_up_without_a_pause_and_a_damaged_one_is_not() {
     let host = Host { files: files.clone(), ..Host::real() };
     let loopback = "127.0.0.1:0".parse().unwrap();
     let options = Options {
-        udp: host.net.datagram(loopback).await.unwrap(),
+        udp: host.net.datagrams(loopback, 2).await.unwrap(),
         tcp: host.net.listen(loopback).await.unwrap(),
         geo: None,
         geo_file: Some(("geo.mmdb".into(), None)),

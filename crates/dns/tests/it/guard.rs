@@ -58,7 +58,7 @@ impl Authority {
         let (outgoing, answers) = mpsc::unbounded_channel();
         let host = Host::real();
         let options = Options {
-            udp: Box::new(Wire { queries: Mutex::new(incoming), answers: outgoing }),
+            udp: vec![Box::new(Wire { queries: Mutex::new(incoming), answers: outgoing })],
             tcp: host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap(),
             geo: None,
             geo_file: None,

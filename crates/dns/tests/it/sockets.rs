@@ -33,7 +33,7 @@ async fn start() -> Running {
     let host = Host::real();
     let loopback = "127.0.0.1:0".parse().unwrap();
     let options = Options {
-        udp: host.net.datagram(loopback).await.unwrap(),
+        udp: host.net.datagrams(loopback, 2).await.unwrap(),
         tcp: host.net.listen(loopback).await.unwrap(),
         geo: None,
         geo_file: None,
@@ -192,7 +192,7 @@ async fn an_idle_connection_is_closed_when_its_time_is_over() {
     let address = SocketAddr::from(([127, 0, 0, 1], 53));
     let connection = meridian_host::Connection { io: Box::new(server), peer: address, local: address };
     let host = Host::real();
-    let udp = host.net.datagram("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let udp = host.net.datagrams("127.0.0.1:0".parse().unwrap(), 1).await.unwrap();
     let tcp = Box::new(One(Some(connection)));
     let options =
         Options { udp, tcp, geo: None, geo_file: None, node: String::new(), host, cookies: None, rate_limit: None };

@@ -1,6 +1,7 @@
 //! What several roles make of what their files say.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 
 use anyhow::Context;
 use meridian_config::process::{ControlPlane, DnsListen};
@@ -8,6 +9,9 @@ use meridian_dns::{CookieSecrets, GeoDatabase, RateLimit};
 use meridian_host::Host;
 use meridian_identity::{ClientTls, PemFiles, Role, ServerTls};
 use meridian_node::Control;
+
+/// UDP sockets of an authority: one a core, up to what carries millions of queries a second.
+const MAX_UDP_SOCKETS: usize = 8;
 
 /// The way to the control plane.
 pub(crate) async fn control(control: ControlPlane, host: &Host) -> anyhow::Result<Control> {
@@ -28,7 +32,8 @@ pub(crate) async fn dns(dns: &DnsListen, node: &str, host: &Host) -> anyhow::Res
     let real = tcp.local_addr().context("ask for the address")?;
     // With port 0 both have to get the same.
     let address = SocketAddr::new(dns.listen.ip(), real.port());
-    let udp = host.net.datagram(address).await.with_context(|| failed("DNS over UDP"))?;
+    let count = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_UDP_SOCKETS);
+    let udp = host.net.datagrams(address, count).await.with_context(|| failed("DNS over UDP"))?;
     let (geo, geo_file) = match &dns.geo_database {
         Some(path) => {
             // Before it is read: what is written meanwhile is then seen as a change.
