@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from query import SOA, ask
+from query import RD, SOA, ask
 from transport import Server
 
 HOST = "127.0.0.1"
@@ -92,12 +92,12 @@ class Running:
         raise RuntimeError(f"{self.program.name} does not answer; its log:\n{self.log.read_text(errors='replace')}")
 
     def _answers(self) -> bool:
-        """NOERROR for the zone's SOA: some servers answer SERVFAIL until the zone is loaded."""
+        """NOERROR for the zone's SOA: some servers answer SERVFAIL until the zone is loaded. Resolvers want RD."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.connect((self.at.host, self.at.port))
             sock.settimeout(0.5)
             try:
-                sock.send(ask("@", SOA).wire())
+                sock.send(ask("@", SOA, RD).wire())
                 answer = sock.recv(4096)
             except OSError:
                 return False

@@ -7,6 +7,8 @@ mod edns;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod geo;
 #[cfg(test)]
 mod guard;
