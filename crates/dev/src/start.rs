@@ -144,6 +144,7 @@ impl NodeParts {
             host: host.clone(),
             cookies: None,
             rate_limit: Some(meridian_dns::RateLimit::default()),
+            query_log_one_in: None,
         };
         let own_address = self.http.ip();
         let options = meridian_node::Options {

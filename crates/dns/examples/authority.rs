@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         host: host.clone(),
         cookies: None,
         rate_limit: Some(RateLimit::default()),
+        query_log_one_in: None,
     };
     let service = Service::new(options, &mut Registry::default());
     let handle = service.handle();

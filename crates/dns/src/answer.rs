@@ -124,7 +124,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn of(request: &Request<'_>, source: IpAddr) -> Self {
+    pub(crate) fn of(request: &Request<'_>, source: IpAddr) -> Self {
         let subnet = request.edns.as_ref().and_then(|edns| edns.subnet.as_ref()?.usable());
         let resolver = Unit::of(source);
         Self { unit: subnet.map_or(resolver, Unit::of), resolver, is_subnet: subnet.is_some() }

@@ -1,6 +1,7 @@
 //! What stands between the sockets and the answers: cookies and the rate limit.
 
 use std::net::IpAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 
 use meridian_host::{Host, WallClock};
@@ -10,6 +11,7 @@ use crate::cookie::CookieSecrets;
 use crate::encode::Transport;
 use crate::limit::{Class, Limiter, RateLimit, Verdict};
 use crate::metrics::Metrics;
+use crate::query_log::QueryLog;
 use crate::snapshot::Snapshot;
 
 /// One for all sockets of an authority; cheap to clone.
@@ -17,15 +19,23 @@ use crate::snapshot::Snapshot;
 pub(crate) struct Guard {
     cookies: Arc<CookieSecrets>,
     limiter: Option<Arc<Limiter>>,
+    query_log: Option<Arc<QueryLog>>,
     clock: Arc<dyn WallClock>,
     metrics: Metrics,
 }
 
 impl Guard {
-    pub(crate) fn new(host: &Host, cookies: Option<CookieSecrets>, limit: Option<RateLimit>, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        host: &Host,
+        cookies: Option<CookieSecrets>,
+        limit: Option<RateLimit>,
+        log_one_in: Option<NonZero<u32>>,
+        metrics: Metrics,
+    ) -> Self {
         let cookies = cookies.unwrap_or_else(|| CookieSecrets::random(&*host.entropy));
         let limiter = limit.map(|limit| Arc::new(Limiter::new(limit, &*host.entropy)));
-        Self { cookies: Arc::new(cookies), limiter, clock: Arc::clone(&host.clock), metrics }
+        let query_log = log_one_in.map(|one_in| Arc::new(QueryLog::new(one_in)));
+        Self { cookies: Arc::new(cookies), limiter, query_log, clock: Arc::clone(&host.clock), metrics }
     }
 
     /// Writes what is sent to `source` for the packet into `out`; `false`: nothing.
@@ -44,6 +54,9 @@ impl Guard {
         let facts = respond(snapshot, packet, &arrival, out);
         let verdict = facts.as_ref().map_or(Verdict::Send, |facts| self.judge(facts, &arrival, out.len()));
         self.metrics.record(facts, verdict, transport);
+        if let (Some(log), Some(facts)) = (&self.query_log, &facts) {
+            log.see(packet, source, transport, facts);
+        }
         match verdict {
             Verdict::Send => facts.is_some(),
             Verdict::Slip => respond(snapshot, packet, &Arrival { manner: Manner::Hint, ..arrival }, out).is_some(),

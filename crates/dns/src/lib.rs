@@ -22,6 +22,7 @@ mod locate;
 mod metrics;
 mod name;
 mod pool;
+mod query_log;
 mod ranges;
 mod rdata;
 mod reload;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,6 +43,8 @@ pub struct Options {
     pub cookies: Option<CookieSecrets>,
     /// How much clients are sent that have no cookie; `None`: no limit.
     pub rate_limit: Option<RateLimit>,
+    /// One query in so many is logged, with addresses cut to /24 and /48; `None`: none.
+    pub query_log_one_in: Option<NonZero<u32>>,
 }
 
 /// An authority; serves while [`Service::run`] runs.
@@ -78,7 +81,8 @@ impl Service {
         let geo = options.geo.map(Arc::new);
         let inputs = Inputs { geo, node: options.node.as_str().into(), ..Inputs::default() };
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::compile(inputs, None)));
-        let guard = Guard::new(&options.host, options.cookies, options.rate_limit, metrics.clone());
+        let guard =
+            Guard::new(&options.host, options.cookies, options.rate_limit, options.query_log_one_in, metrics.clone());
         let handle = Handle { shared: Shared { snapshot, metrics, guard }, changes: Arc::default() };
         let Options { udp, tcp, geo_file, host, .. } = options;
         Self { udp, tcp, geo_file, files: host.files, handle }

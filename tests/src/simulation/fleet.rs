@@ -76,6 +76,7 @@ async fn node(region: &str, seed: u64, disk: MemoryFiles) -> turmoil::Result {
         host: host.clone(),
         cookies: None,
         rate_limit: Some(meridian_dns::RateLimit::default()),
+        query_log_one_in: None,
     };
     let options = meridian_node::Options {
         name: NodeName::new(&name)?,

@@ -85,7 +85,7 @@ mod tests {
     fn a_full_file_is_read_whole() {
         let text = format!(
             "{GOOD}cell: canary\npublic_addresses: [\"gw.test:443\"]\ntls: {{certificate: c.pem, key: /k.pem}}\n\
-             dns: {{listen: [\"[::]:53\"], geo_database: geo.mmdb, cookie_secrets: dns.cookies}}\nmax_in_flight: 5\n\
+             dns: {{listen: [\"[::]:53\"], geo_database: geo.mmdb, cookie_secrets: dns.cookies, query_log_one_in: 1000}}\nmax_in_flight: 5\n\
              egress_address: 127.0.1.1\ndrain_grace: 5s\n"
         );
         let file = from_text(&"n.yaml".into(), &text, Path::new("/etc"), node::parse).unwrap();
@@ -93,6 +93,7 @@ mod tests {
         let dns = file.dns.unwrap();
         assert_eq!(dns.listen.to_string(), "[::]:53");
         assert_eq!(dns.cookie_secrets, Some("/etc/dns.cookies".into()));
+        assert_eq!(dns.query_log_one_in.map(std::num::NonZero::get), Some(1000));
         assert_eq!((file.max_in_flight, file.drain_grace.as_secs()), (5, 5));
         assert_eq!(file.egress_address, Some("127.0.1.1".parse().unwrap()));
     }

@@ -1,6 +1,7 @@
 //! Sections that several files share.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use super::section::{Section, host_port};
@@ -39,10 +40,13 @@ pub struct PublicTls {
 pub struct DnsListen {
     /// UDP and TCP. One address for now, written as a list.
     pub listen: SocketAddr,
-    /// MaxMind-format database of where addresses are; `None`: the zones' `networks`.
+    /// MaxMind-format database of where addresses are, looked at every 10 s and loaded anew when it has changed; `None`:
+    /// the zones' `networks` alone, which go before it anyway.
     pub geo_database: Option<PathBuf>,
     /// Secrets of DNS cookies, the same file for every authority of the fleet; `None`: each makes its own.
     pub cookie_secrets: Option<PathBuf>,
+    /// One query in so many is logged, with addresses cut to /24 and /48; `None`: none.
+    pub query_log_one_in: Option<NonZero<u32>>,
 }
 
 pub(super) const SOCKET_ADDRESS: &str = "an address and a port, such as 127.0.0.1:8080 or [::1]:8080";
@@ -80,8 +84,10 @@ pub(super) fn dns(section: &mut Section<'_>) -> Option<DnsListen> {
     let listen = section.list("listen", SOCKET_ADDRESS, |text| text.parse().ok());
     let geo_database = section.path("geo_database");
     let cookie_secrets = section.path("cookie_secrets");
+    let one_in = "a number from 1: of so many queries one is logged";
+    let query_log_one_in = section.optional("query_log_one_in", one_in, |text| text.parse().ok());
     match listen.as_slice() {
-        [listen] => return Some(DnsListen { listen: *listen, geo_database, cookie_secrets }),
+        [listen] => return Some(DnsListen { listen: *listen, geo_database, cookie_secrets, query_log_one_in }),
         [] => section.missing("listen", &format!("a list with one entry: {SOCKET_ADDRESS}")),
         _ => section.refuse("listen", "one address is allowed; [::]:53 answers on every address of both families"),
     }

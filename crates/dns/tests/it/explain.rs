@@ -21,6 +21,7 @@ async fn handle(plan: Option<Plan>) -> Handle {
         host,
         cookies: None,
         rate_limit: None,
+        query_log_one_in: None,
     };
     let handle = Service::new(options, &mut Registry::default()).handle();
     handle.update(CommitId(3), Arc::new(configuration(zone())), plan.map(Arc::new));

@@ -150,6 +150,7 @@ async fn a_new_file_is_taken_up_without_a_pause_and_a_damaged_one_is_not() {
         host,
         cookies: None,
         rate_limit: None,
+        query_log_one_in: None,
     };
     let mut registry = Registry::default();
     let service = Service::new(options, &mut registry);

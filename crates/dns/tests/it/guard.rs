@@ -66,6 +66,8 @@ impl Authority {
             host,
             cookies: Some(CookieSecrets::parse(SECRET).unwrap()),
             rate_limit: Some(RateLimit { bytes_per_s }),
+
+            query_log_one_in: None,
         };
         let service = Service::new(options, &mut Registry::default());
         service.handle().update(CommitId(3), Arc::new(configuration(zone())), Some(Arc::new(plan())));

@@ -41,6 +41,7 @@ async fn start() -> Running {
         host: host.clone(),
         cookies: None,
         rate_limit: None,
+        query_log_one_in: None,
     };
     let mut registry = Registry::default();
     let service = Service::new(options, &mut registry);
@@ -194,8 +195,17 @@ async fn an_idle_connection_is_closed_when_its_time_is_over() {
     let host = Host::real();
     let udp = host.net.datagrams("127.0.0.1:0".parse().unwrap(), 1).await.unwrap();
     let tcp = Box::new(One(Some(connection)));
-    let options =
-        Options { udp, tcp, geo: None, geo_file: None, node: String::new(), host, cookies: None, rate_limit: None };
+    let options = Options {
+        udp,
+        tcp,
+        geo: None,
+        geo_file: None,
+        node: String::new(),
+        host,
+        cookies: None,
+        rate_limit: None,
+        query_log_one_in: None,
+    };
     let service = Service::new(options, &mut Registry::default());
     let (_trigger, seen) = shutdown();
     let _task = tokio::spawn(service.run(seen));

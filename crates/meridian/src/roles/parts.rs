@@ -52,9 +52,17 @@ pub(crate) async fn dns(dns: &DnsListen, node: &str, host: &Host) -> anyhow::Res
         None => None,
     };
     tracing::info!(address = %real, geo_database = geo.is_some(), "answers DNS");
-    let rate_limit = Some(RateLimit::default());
-    let node = node.to_owned();
-    Ok(meridian_dns::Options { udp, tcp, geo, geo_file, node, host: host.clone(), cookies, rate_limit })
+    Ok(meridian_dns::Options {
+        udp,
+        tcp,
+        geo,
+        geo_file,
+        node: node.to_owned(),
+        host: host.clone(),
+        cookies,
+        rate_limit: Some(RateLimit::default()),
+        query_log_one_in: dns.query_log_one_in,
+    })
 }
 
 /// TLS of a public listener.
