@@ -13,7 +13,7 @@ from case import parsed
 from judge import demand
 from query import RD, SUBNET, TXT, A, ask, subnet
 from servers import OURS
-from servers.server import HOST, Program, Running, free_port
+from servers.server import HOST, Program, Running
 from transport import Server, over_udp
 
 LARGEST = 65_535

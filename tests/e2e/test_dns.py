@@ -62,6 +62,61 @@ def test_other_zones_are_refused(local: Local) -> None:
     assert local.dns("us-west").query("example.org").rcode() == dns.rcode.REFUSED
 
 
+STEERING = """\
+kind: Zone
+name: steering.test
+nameservers: [ns1.steering.test]
+steered:
+  - name: fenced
+    policy: NEAREST
+    jurisdictions: [EU]
+    all_down: {fail_open: {}}
+    https: {alpn: [h2, http/1.1], port: 8443}
+  - name: banded
+    policy: NEAREST
+    band_km: 20000
+    max_addresses: 1
+    all_down: {refuse: {}}
+records:
+  - {name: "@", type: MX, values: [10 mail.steering.test]}
+  - {name: "@", type: CAA, values: ['0 issue "ca.example"']}
+  - {name: _sip._tcp, type: SRV, values: [1 2 5060 fenced.steering.test]}
+  - {name: www, type: HTTPS, values: [0 fenced.steering.test]}
+networks:
+  - {cidrs: [198.18.0.0/16], region: ap-southeast}
+"""
+
+
+def test_fences_bands_bindings_and_every_type_of_record(local: Local, tmp_path: Path) -> None:
+    file = tmp_path / "zone.yaml"
+    file.write_text(STEERING)
+    local.operator("apply", "-f", str(file))
+    try:
+        for server in map(local.dns, REGIONS):
+
+            def records(name: str, kind: str) -> list[str]:
+                answer = server.query(name, kind, "198.18.1.0/24").answer
+                return [record.to_text() for rrset in answer for record in rrset]
+
+            eventually("the zone is there", lambda: records("steering.test", "MX"), 10)
+            assert records("steering.test", "MX") == ["10 mail.steering.test."]
+            assert records("steering.test", "CAA") == ['0 issue "ca.example"']
+            assert records("_sip._tcp.steering.test", "SRV") == ["1 2 5060 fenced.steering.test."]
+            assert records("www.steering.test", "HTTPS") == ["0 fenced.steering.test."]
+            # In Asia by the zone's networks, and yet answered within the fence.
+            assert records("fenced.steering.test", "A") == [REGIONS["eu-west"]]
+            hint = f'1 . alpn="h2,http/1.1" port="8443" ipv4hint="{REGIONS["eu-west"]}"'
+            assert records("fenced.steering.test", "HTTPS") == [hint]
+            networks = [f"198.18.{i}.0/24" for i in range(100)]
+            assert {server.addresses("banded.steering.test", network)[0] for network in networks} == set(
+                REGIONS.values()
+            )
+            ttl = server.query("fenced.steering.test").answer[0].ttl
+            assert 5 <= ttl <= 30, ttl
+    finally:
+        local.operator("delete", "Zone", "steering.test")
+
+
 # Addresses of well-known places in the database of 2018, and the region that is nearest.
 PLACES = [
     ("128.32.0.0/24", "us-west"),  # University of California, Berkeley
