@@ -12,6 +12,7 @@ mod base;
 mod inputs;
 mod latency;
 mod load;
+mod moves;
 mod next;
 mod ramp;
 mod shares;

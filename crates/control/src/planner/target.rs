@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use meridian_types::{Contingency, Plan, RegionName, RegionState, Shares};
 
 use super::latency::Penalty;
+use super::moves::Moves;
 use super::waterfall::{self, Placed};
-use super::{Inputs, WHOLE, base, shares};
+use super::{Inputs, base, shares};
 
 /// Below this part of the demand that fits, chasing room makes things worse: everyone keeps its own.
 const PANIC: f64 = 0.5;
@@ -48,10 +49,8 @@ pub(crate) fn settle(
         .iter()
         .map(|(origin, row)| (origin.clone(), shares::proportional(row).unwrap_or_else(|| shares::all_to(origin))))
         .collect();
-    let mut moves: BTreeMap<RegionName, String> = open
-        .iter()
-        .filter_map(|name| Some((name.clone(), describe(inputs, name, rows.get(name)?, penalties.get(name))?)))
-        .collect();
+    let weights = through(&declared, &rows);
+    let mut moves = Moves { inputs, open: &open, rows: &rows, weights: &weights, penalties }.describe();
     if inputs.regions.values().all(|region| !region.state.takes_traffic()) {
         open.iter().for_each(|name| append(moves.entry(name.clone()).or_default(), "no region serves, so it goes on"));
     }
@@ -60,7 +59,6 @@ pub(crate) fn settle(
         let text = format!("{what}: about {:.0} of {demand:.0} requests in flight would be shed", placed.shed);
         open.iter().for_each(|name| append(moves.entry(name.clone()).or_default(), &text));
     }
-    let weights = through(&declared, &rows);
     Target { weights, rows, moves }
 }
 
@@ -108,22 +106,6 @@ fn stay(inputs: &Inputs, previous: Option<&Plan>) -> Target {
     let weights = weights.and_then(|weights| known(&weights));
     let weights = weights.or_else(|| shares::proportional(&base::declared(&inputs.regions, &all)));
     Target { rows, weights: weights.unwrap_or_default(), moves: BTreeMap::new() }
-}
-
-/// Why part of a region's own demand goes elsewhere; `None` if it does not.
-fn describe(inputs: &Inputs, name: &RegionName, row: &Shares, penalty: Option<&Penalty>) -> Option<String> {
-    let away: Vec<String> =
-        row.iter().filter(|(to, _)| *to != name).map(|(to, share)| format!("{share}/{WHOLE} moved to {to}")).collect();
-    if away.is_empty() {
-        return None;
-    }
-    let region = inputs.regions.get(name)?;
-    let used = region.demand.unwrap_or(0.0) / f64::from(region.capacity.max(1)) * 100.0;
-    let cause = match penalty {
-        Some(penalty) => penalty.reason.clone(),
-        None => format!("load {used:.0} % of capacity {}", region.capacity),
-    };
-    Some(format!("{cause}: {}", away.join(", ")))
 }
 
 fn append(text: &mut String, more: &str) {

@@ -27,6 +27,10 @@ fn a_dead_region_leaves_whole_in_the_next_plan_and_comes_back_by_steps() {
     assert_eq!(fleet.weights(), [500, 0, 500]);
     assert_eq!(fleet.placement("eu"), [("us", 1000)]);
     assert!(fleet.plan().reason.contains("eu serving -> down"), "{}", fleet.plan().reason);
+    // Who gains says what, and from whom.
+    assert_eq!(fleet.reason("ap"), "declared weight 100; takes over 166/1000 of all traffic from eu (down)");
+    let nearest = "takes over 167/1000 of all traffic from eu (down), 1000/1000 of those nearest to eu (down)";
+    assert_eq!(fleet.reason("us"), format!("declared weight 100; {nearest}"));
     // Its addresses stay as last known.
     fleet.set("eu", |eu| eu.addresses.clear());
     fleet.run(LONG);
@@ -69,6 +73,8 @@ fn load_moves_what_does_not_fit_to_the_nearest_room_and_returns_late() {
     fleet.run(LONG);
     assert_eq!(fleet.placement("eu"), [("eu", 850), ("us", 150)]);
     assert_eq!(fleet.weights(), [333, 283, 384]);
+    let gains = "takes over 51/1000 of all traffic from eu (loaded), 150/1000 of those nearest to eu (loaded)";
+    assert_eq!(fleet.reason("us"), format!("declared weight 100; {gains}"));
     // Settled: between the thresholds nothing moves, however long.
     fleet.set("eu", |eu| eu.demand = Some(75.0));
     fleet.run(Duration::from_secs(60));
