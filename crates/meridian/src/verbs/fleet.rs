@@ -105,6 +105,7 @@ fn headline(fleet: &Fleet) -> String {
 
 fn region_row(region: &FleetRegion, now: i64) -> Vec<String> {
     let state = match region.state() {
+        RegionState::Serving if region.drained => "DRAINING",
         RegionState::Serving => "serving",
         RegionState::Drained => "DRAINED",
         RegionState::Down => "DOWN",
@@ -128,25 +129,27 @@ fn region_row(region: &FleetRegion, now: i64) -> Vec<String> {
     ]
 }
 
-/// Why the weight is what it is, then the evidence for the state, then what an operator did.
+/// Why the weight is what it is, then the evidence for the state, then what an operator did: each thing once. A plan
+/// that is not made yet cannot name the operator.
 fn region_reason(region: &FleetRegion) -> String {
     let mut parts: Vec<String> = Vec::new();
-    parts.extend((!region.reason.is_empty()).then(|| region.reason.clone()));
-    parts.extend((!region.evidence.is_empty() && region.evidence != region.reason).then(|| region.evidence.clone()));
-    if region.drained || region.weight_override.is_some() {
-        let what = match (region.drained, region.weight_override) {
-            (true, Some(weight)) => format!("drained, weight {weight}"),
-            (true, None) => "drained".to_owned(),
-            (false, weight) => format!("weight {}", weight.unwrap_or_default()),
-        };
-        let mut text = format!("{what} by {}", region.override_by);
-        if !region.override_reason.is_empty() {
-            text.push_str(&format!(" ({})", region.override_reason));
+    let mut add = |text: String| {
+        if !text.is_empty() && !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
         }
-        if region.override_until_unix_ms != 0 {
-            text.push_str(&format!(" until {}", date(region.override_until_unix_ms)));
-        }
-        parts.push(text);
+    };
+    add(region.reason.clone());
+    add(region.evidence.clone());
+    // In the words of the planner's reason.
+    let mut by = format!("by {}: {}", region.override_by, region.override_reason);
+    if region.override_until_unix_ms != 0 {
+        by.push_str(&format!(", until {}", date(region.override_until_unix_ms)));
+    }
+    if region.drained {
+        add(format!("drained {by}"));
+    }
+    if let Some(weight) = region.weight_override {
+        add(format!("weight {weight} set {by}"));
     }
     if parts.is_empty() { "-".to_owned() } else { parts.join("; ") }
 }
@@ -246,12 +249,33 @@ mod tests {
              \n\
              REGION   STATE    WEIGHT  IN FLIGHT  DEMAND  FIRST TOKEN  SINCE  REASON\n\
              eu-west  DOWN     0       0/0        0.0     -            1.5s   no pulse for 1.5s, 2 of 2 regions see nothing\n\
-             us-west  DRAINED  500     0/0        0.0     -            -      drained by alice (kernel)\n\
+             us-west  DRAINED  500     0/0        0.0     -            -      drained by alice: kernel\n\
              \n\
              NODE       REGION   STATE  LAST PULSE  COMMIT  IN FLIGHT  ADDRESSES  NOTE\n\
              eu-west-1  eu-west  DOWN   1.5s        3       0/0        -          what it serves DIFFERS from its commit\n"
         );
         assert!(coloured(&text).contains("\x1b[31mDOWN\x1b[0m"));
+    }
+
+    #[test]
+    fn what_an_operator_did_is_told_once_and_a_drain_under_way_is_called_so() {
+        let check = |reason: &str, expected: &str| {
+            let region = FleetRegion {
+                reason: reason.into(),
+                evidence: "drained by alice: kernel".into(),
+                drained: true,
+                weight_override: Some(7),
+                override_by: "alice".into(),
+                override_reason: "kernel".into(),
+                ..region("us-west", RegionState::Serving)
+            };
+            let row = region_row(&region, 0);
+            assert_eq!((row[1].as_str(), row[7].as_str()), ("DRAINING", expected));
+        };
+        let told = "drained by alice: kernel; weight 7 set by alice: kernel";
+        check(told, told);
+        // The plan comes later than the override.
+        check("declared weight 100", &format!("declared weight 100; {told}"));
     }
 
     #[test]
