@@ -104,6 +104,7 @@ pub(super) fn input(
         coordinates: region.coordinates,
         weight: weight.unwrap_or(region.weight),
         state,
+        stops: verdict == RegionVerdict::Leaving,
         reason: reasons.join("; "),
         addresses: addresses(region, members),
         capacity: members.iter().filter(counts).fold(0, |sum: u32, member| sum.saturating_add(member.max_in_flight)),

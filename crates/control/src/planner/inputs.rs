@@ -30,6 +30,8 @@ pub(crate) struct RegionInput {
     pub(crate) weight: u32,
     /// Whether it takes traffic.
     pub(crate) state: RegionState,
+    /// Its nodes are stopping by themselves: what points at it moves in the next plan, without a ramp.
+    pub(crate) stops: bool,
     /// Why it is in that state with that weight, for people. Must not change while neither does.
     pub(crate) reason: String,
     /// What DNS hands out; empty: none known now, the last known stay.

@@ -75,7 +75,12 @@ pub(crate) fn next(inputs: &Inputs, previous: Option<&Plan>, memory: &mut Memory
         memory.settled_at = now;
     }
     let may_step = memory.stepped_at.is_none_or(|at| now.saturating_sub(at) >= ramp::INTERVAL);
-    let plan = assemble(inputs, previous, memory, if may_step { ramp::STEP } else { 0 });
+    let step = match () {
+        () if !may_step => 0,
+        () if drains(inputs, previous, &memory.target) => ramp::DRAIN_STEP,
+        () => ramp::STEP,
+    };
+    let plan = assemble(inputs, previous, memory, step);
     let difference = difference(previous, &plan)?;
     if may_step && previous.is_some_and(|previous| shares_of(previous) != shares_of(&plan)) {
         memory.stepped_at = Some(now);
@@ -97,36 +102,74 @@ fn sign(inputs: &Inputs, memory: &Memory) -> BTreeMap<RegionName, Signature> {
     inputs.regions.iter().map(sign).collect()
 }
 
+/// Where weights and rows are after one step.
+struct Moved {
+    weights: Shares,
+    rows: BTreeMap<RegionName, Shares>,
+}
+
+impl Moved {
+    fn so_far(plan: &Plan) -> Self {
+        let rows = plan.regions.iter().map(|(name, region)| (name.clone(), region.placement.clone()));
+        Self { weights: weights(plan), rows: rows.collect() }
+    }
+
+    /// One step of at most `step` permille from the plan before; forced moves go whole.
+    fn towards(inputs: &Inputs, previous: Option<&Plan>, target: &Target, step: u32) -> Self {
+        let before = |name: &RegionName| previous.and_then(|plan| plan.regions.get(name));
+        let is_forced = |name: &RegionName| {
+            let Some(region) = inputs.regions.get(name) else { return true };
+            let was_empty = before(name).is_some_and(|region| region.state == RegionState::Empty);
+            matches!(region.state, RegionState::Down | RegionState::Empty) || region.stops || was_empty
+        };
+        let gone = previous.into_iter().flat_map(|plan| plan.regions.keys());
+        let whole: BTreeSet<RegionName> =
+            inputs.regions.keys().chain(gone).filter(|name| is_forced(name)).cloned().collect();
+        let ramped = |current: Option<Shares>, target: &Shares| match current {
+            Some(current) => ramp::towards(&current, target, &whole, step),
+            None => target.clone(),
+        };
+        let row = |name: &RegionName| {
+            let to = target.rows.get(name).cloned().unwrap_or_else(|| shares::all_to(name));
+            let from = before(name).filter(|_| !whole.contains(name)).map(|region| region.placement.clone());
+            (name.clone(), ramped(from, &to))
+        };
+        Self { weights: ramped(previous.map(weights), &target.weights), rows: inputs.regions.keys().map(row).collect() }
+    }
+
+    /// Whether a region still has more than it will end with.
+    fn exceeds(&self, target: &Target, name: &RegionName) -> bool {
+        let exceeds = |now: &Shares, end: &Shares| shares::of(now, name) > shares::of(end, name);
+        exceeds(&self.weights, &target.weights)
+            || self.rows.iter().any(|(origin, row)| target.rows.get(origin).is_some_and(|end| exceeds(row, end)))
+    }
+}
+
+/// Whether a drain is under way.
+fn drains(inputs: &Inputs, previous: Option<&Plan>, target: &Target) -> bool {
+    let Some(moved) = previous.map(Moved::so_far) else { return false };
+    let mut drained = inputs.regions.iter().filter(|(_, input)| input.state == RegionState::Drained);
+    drained.any(|(name, _)| moved.exceeds(target, name))
+}
+
 fn assemble(inputs: &Inputs, previous: Option<&Plan>, memory: &Memory, step: u32) -> Plan {
     let target = &memory.target;
+    let moved = Moved::towards(inputs, previous, target, step);
     let before = |name: &RegionName| previous.and_then(|plan| plan.regions.get(name));
-    let is_forced = |name: &RegionName| {
-        let Some(region) = inputs.regions.get(name) else { return true };
-        let was_empty = before(name).is_some_and(|region| region.state == RegionState::Empty);
-        matches!(region.state, RegionState::Down | RegionState::Empty) || was_empty
-    };
-    let gone = previous.into_iter().flat_map(|plan| plan.regions.keys());
-    let whole: BTreeSet<RegionName> =
-        inputs.regions.keys().chain(gone).filter(|name| is_forced(name)).cloned().collect();
-    let ramped = |current: Option<Shares>, target: &Shares| match current {
-        Some(current) => ramp::towards(&current, target, &whole, step),
-        None => target.clone(),
-    };
-    let weights = ramped(previous.map(weights), &target.weights);
     let region = |(name, input): (&RegionName, &RegionInput)| {
-        let to = target.rows.get(name).cloned().unwrap_or_else(|| shares::all_to(name));
-        let from = before(name).filter(|_| !whole.contains(name)).map(|region| region.placement.clone());
         let addresses = match before(name) {
             Some(before) if input.addresses.is_empty() => before.addresses.clone(),
             _ => input.addresses.clone(),
         };
+        // DNS drops a drained region at once: while its ramp lasts its state says that it still takes traffic.
+        let leaves = input.state == RegionState::Drained && moved.exceeds(target, name);
         let plan = RegionPlan {
-            state: input.state,
-            weight: shares::of(&weights, name),
+            state: if leaves { RegionState::Serving } else { input.state },
+            weight: shares::of(&moved.weights, name),
             target_weight: shares::of(&target.weights, name),
             reason: reason(input, target.moves.get(name)),
             addresses,
-            placement: ramped(from, &to),
+            placement: moved.rows.get(name).cloned().unwrap_or_else(|| shares::all_to(name)),
             capacity: input.capacity,
             demand: input.demand.or_else(|| before(name).map(|region| region.demand)).unwrap_or(0.0),
         };

@@ -9,6 +9,8 @@ use super::{WHOLE, shares};
 
 /// A voluntary move shifts at most this much in one step.
 pub(crate) const STEP: u32 = 100;
+/// A drain shifts this much: an operator waits for it, and resolvers' caches spread what moves over their TTL anyway.
+pub(crate) const DRAIN_STEP: u32 = 250;
 /// Steps are at least this far apart: with [`STEP`], a third of all traffic moves in about 2 s, which is much faster
 /// than DNS caches follow and slow enough to be stopped.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(500);

@@ -31,6 +31,7 @@ impl Fleet {
                 coordinates: Coordinates::new(latitude, longitude).unwrap(),
                 weight: 100,
                 state: RegionState::Serving,
+                stops: false,
                 reason: "declared weight 100".to_owned(),
                 addresses: vec![format!("192.0.2.{}", name.len()).parse().unwrap()],
                 capacity: 100,

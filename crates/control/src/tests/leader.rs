@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use meridian_proto::fleet::v1::RegionState;
 use meridian_store::memory::MemoryStore;
 use meridian_store::{Revision, Store, Txn};
 
@@ -20,7 +21,10 @@ async fn a_restarted_control_plane_keeps_weights_drains_and_verdicts() {
     fleet.remove(0).kill();
     fleet.iter().for_each(|node| node.lose("ap/n-ap"));
     let is_settled = |fleet: &meridian_proto::admin::v1::Fleet| {
-        weights(fleet) == [0, 1000, 0] && shown(fleet, "ap").evidence.starts_with("down")
+        let states = [RegionState::Down, RegionState::Serving, RegionState::Drained];
+        fleet.regions.iter().map(|region| region.state()).eq(states)
+            && weights(fleet) == [0, 1000, 0]
+            && shown(fleet, "ap").evidence.starts_with("down")
     };
     let before = replica.fleet_with("settled", is_settled).await;
     replica.kill();

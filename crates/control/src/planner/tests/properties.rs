@@ -29,7 +29,8 @@ prop_compose! {
         let coordinates = Coordinates::new(latitude, longitude).unwrap();
         let addresses = vec!["192.0.2.1".parse().unwrap()];
         RegionInput {
-            coordinates, weight, state, reason: state.as_str().to_owned(), addresses, capacity, demand, first_token_ms,
+            coordinates, weight, state, stops: false, reason: state.as_str().to_owned(), addresses, capacity, demand,
+            first_token_ms,
         }
     }
 }

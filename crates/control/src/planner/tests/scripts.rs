@@ -55,12 +55,28 @@ fn a_drain_ramps_and_its_reason_stands() {
     });
     fleet.run(TICK);
     assert_eq!(fleet.targets(), [500, 500, 0]);
-    assert_eq!(fleet.weights(), [384, 383, 233]);
-    fleet.run(LONG);
+    // While it has traffic it says so: DNS drops what is drained at once.
+    let state = |fleet: &Fleet| fleet.plan().regions["us"].state;
+    assert_eq!((fleet.weights(), state(&fleet)), (vec![459, 458, 83], RegionState::Serving));
+    while state(&fleet) == RegionState::Serving {
+        assert!(fleet.weights()[2] > 0 || fleet.placement("us").iter().any(|(to, _)| *to == "us"));
+        fleet.run(TICK);
+    }
+    assert!(fleet.placement("us").iter().all(|(to, _)| *to != "us"));
     assert_eq!(fleet.weights(), [500, 500, 0]);
+    fleet.run(LONG);
     assert_eq!(fleet.reason("us"), "drained by alice: maintenance");
     // Dublin is nearer to California than Singapore is.
     assert_eq!(fleet.placement("us"), [("eu", 1000)]);
+}
+
+#[test]
+fn a_region_whose_nodes_are_stopping_leaves_whole_in_the_next_plan() {
+    let mut fleet = Fleet::new();
+    fleet.set("us", |us| (us.state, us.stops) = (RegionState::Drained, true));
+    fleet.run(TICK);
+    assert_eq!(fleet.weights(), [500, 500, 0]);
+    assert_eq!((fleet.plan().regions["us"].state, fleet.plans), (RegionState::Drained, 2));
 }
 
 #[test]
