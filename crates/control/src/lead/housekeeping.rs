@@ -1,8 +1,8 @@
-//! What the leader clears away.
+//! What the leader clears away: old audit entries, and the store's history.
 
 use std::time::Duration;
 
-use meridian_store::{Compare, Revision, Txn};
+use meridian_store::{Compare, Error, Revision, Store, Txn};
 
 use crate::shared::Shared;
 use crate::view::View;
@@ -14,10 +14,25 @@ const AT_ONCE: usize = 100;
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// When the next look is due.
-#[derive(Debug, Default)]
+/// Between two compactions; etcd keeps every revision for ever unless it is told not to ...
+const COMPACT_EVERY: Duration = Duration::from_secs(3600);
+/// ... of which the first of a term comes this early: a seat that changes hands every hour must not put it off for ever.
+const COMPACT_FIRST: Duration = Duration::from_secs(300);
+/// History that a compaction leaves: a few hours of a fleet's writes, for replicas and operators' watches that lag.
+/// Whoever lags more lists again.
+const KEPT_REVISIONS: u64 = 10_000;
+
+/// When the next look is due; times count from the beginning of the term.
+#[derive(Debug)]
 pub(super) struct Due {
     looked_at: Option<Duration>,
+    compact_at: Duration,
+}
+
+impl Default for Due {
+    fn default() -> Self {
+        Self { looked_at: None, compact_at: COMPACT_FIRST }
+    }
 }
 
 impl Due {
@@ -27,16 +42,94 @@ impl Due {
             return;
         }
         self.looked_at = Some(now);
-        let surplus = view.audits.len().saturating_sub(AUDITS_KEPT).min(AT_ONCE);
-        if surplus == 0 {
-            return;
+        delete_old_audits(shared, fence, view).await;
+        if let Some(at) = self.compaction(now, view.revision)
+            && let Err(error) = compact(&*shared.store, at).await
+        {
+            tracing::debug!(%error, %at, "the store was not compacted");
+            self.compact_at = now + INTERVAL;
         }
-        let mut txn = Txn::new().when(Compare::create_revision(shared.layout.leader(), fence));
-        for ulid in view.audits.iter().take(surplus) {
-            txn = txn.delete(shared.layout.audit(ulid));
+    }
+
+    /// Up to which revision history is to be forgotten now.
+    fn compaction(&mut self, now: Duration, revision: Revision) -> Option<Revision> {
+        if now < self.compact_at {
+            return None;
         }
-        if let Err(error) = shared.store.txn(txn).await {
-            tracing::debug!(%error, "old audit entries could not be deleted");
+        self.compact_at = now + COMPACT_EVERY;
+        let at = Revision(revision.0.saturating_sub(KEPT_REVISIONS));
+        (at > Revision::ZERO).then_some(at)
+    }
+}
+
+async fn delete_old_audits(shared: &Shared, fence: Revision, view: &View) {
+    let surplus = view.audits.len().saturating_sub(AUDITS_KEPT).min(AT_ONCE);
+    if surplus == 0 {
+        return;
+    }
+    let mut txn = Txn::new().when(Compare::create_revision(shared.layout.leader(), fence));
+    for ulid in view.audits.iter().take(surplus) {
+        txn = txn.delete(shared.layout.audit(ulid));
+    }
+    if let Err(error) = shared.store.txn(txn).await {
+        tracing::debug!(%error, "old audit entries could not be deleted");
+    }
+}
+
+/// A leader of before, or the store itself, may have compacted further already: that is as good.
+async fn compact(store: &dyn Store, at: Revision) -> Result<(), Error> {
+    match store.compact(at).await {
+        Ok(()) => {
+            tracing::info!(%at, "store compacted");
+            Ok(())
         }
+        Err(Error::Compacted { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use meridian_store::follow::{Follower, Options};
+    use meridian_store::memory::MemoryStore;
+
+    use super::*;
+
+    #[test]
+    fn compaction_is_hourly_and_leaves_its_margin() {
+        let (minute, mut due) = (Duration::from_secs(60), Due::default());
+        let mut check = |minutes: u32, revision: u64, expected: Option<u64>| {
+            assert_eq!(due.compaction(minute * minutes, Revision(revision)), expected.map(Revision), "{minutes}");
+        };
+        check(0, 50_000, None);
+        check(4, 50_000, None);
+        check(5, 50_000, Some(40_000));
+        check(6, 50_100, None);
+        check(64, 60_000, None);
+        check(65, 60_000, Some(50_000));
+        // A young store has nothing to forget.
+        check(125, KEPT_REVISIONS, None);
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_lags_behind_a_compaction_lists_again_and_a_second_compaction_is_harmless() {
+        let store = MemoryStore::new(1);
+        let put = async |value: &'static str| store.txn(Txn::new().put("/f/a", value)).await.unwrap().revision;
+        put("1").await;
+        let mut follower = Follower::new(Arc::new(store.clone()), Options::new("/f/"), Box::new(|| 0.0));
+        assert_eq!(follower.next().await.unwrap().upserts.len(), 1);
+        put("2").await;
+        put("3").await;
+        let last = put("4").await;
+        compact(&store, last).await.unwrap();
+        compact(&store, last).await.unwrap();
+        let change = loop {
+            if let Ok(change) = follower.next().await {
+                break change;
+            }
+        };
+        assert_eq!((change.resync, change.revision, &change.upserts[0].value[..]), (true, last, &b"4"[..]));
     }
 }
