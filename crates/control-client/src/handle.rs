@@ -7,7 +7,7 @@ use meridian_types::Plan;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::held::Held;
+use crate::held::{Foreign, Held};
 
 /// Looks at a running [`crate::Service`]; cheap to clone.
 #[derive(Clone)]
@@ -107,6 +107,18 @@ pub(crate) struct Shared {
     pub(crate) held: watch::Sender<Held>,
     pub(crate) links: watch::Sender<Links>,
     pub(crate) report_now: Notify,
+}
+
+impl Shared {
+    /// Checks whose replica answers; see [`Held::join`].
+    pub(crate) fn join(&self, cluster_id: u64) -> Result<(), Foreign> {
+        let mut outcome = Ok(false);
+        self.held.send_if_modified(|held| {
+            outcome = held.join(cluster_id);
+            outcome == Ok(true)
+        });
+        outcome.map(drop)
+    }
 }
 
 /// Every pulse session, and what they say together.

@@ -53,6 +53,9 @@ struct Document {
     accounts: Option<AccountsDocument>,
     #[prost(message, optional, tag = "6")]
     plan: Option<fleet::v1::Plan>,
+    /// 0: not known; builds before this field wrote none.
+    #[prost(uint64, tag = "7")]
+    cluster_id: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -85,6 +88,7 @@ pub(crate) fn encode(held: &Held, saved_at_unix_ms: i64) -> Vec<u8> {
             keys: held.accounts.keys.values().map(Into::into).collect(),
         }),
         plan: held.plan.as_deref().map(Into::into),
+        cluster_id: held.cluster.unwrap_or(0),
     };
     let body = document.encode_to_vec();
     let mut file = format!("{MAGIC} {FORM} {}\n", Digest::of(&body)).into_bytes();
@@ -126,6 +130,7 @@ fn read(document: Document) -> Result<Saved, FileError> {
     };
     let plan = document.plan.as_ref().map(convert::plan).transpose().map_err(FileError::Plan)?;
     let held = Held {
+        cluster: Some(document.cluster_id).filter(|id| *id != 0),
         commit,
         accounts: document.accounts.map(|document| HeldAccounts::new(Arc::new(read_accounts(&document)))),
         plan: plan.map(Arc::new),
@@ -150,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_file_gives_back_what_was_held() {
-        let held = fixtures::held(7);
+        let held = Held { cluster: Some(0xfeed), ..fixtures::held(7) };
         let saved = decode(&encode(&held, 1_700_000_000_000)).unwrap();
         assert_eq!(saved.saved_at_unix_ms, 1_700_000_000_000);
         fixtures::assert_same(&saved.held, &held);

@@ -112,6 +112,9 @@ impl Session {
                 biased;
                 reply = replies.message() => match reply {
                     Ok(Some(reply)) => {
+                        if let Err(foreign) = self.shared.join(reply.cluster_id) {
+                            return Ended::Closed(foreign.to_string());
+                        }
                         if let Some(round_trip) = echoes.echoed(reply.sequence_echo) {
                             backoff.reset();
                             self.metrics.round_trip.observe(round_trip.as_secs_f64());

@@ -100,6 +100,11 @@ impl Session<'_> {
             Ok(Err(status)) => return Ended::Failed(status.to_string()),
             Ok(Ok((responses, first))) => match first.and_then(|first| first.message) {
                 Some(sync_response::Message::Welcome(welcome)) if PROTO_VERSIONS.contains(&welcome.proto) => {
+                    if let Err(foreign) = self.shared.join(welcome.cluster_id) {
+                        let endpoint = self.options.endpoints.get(self.index).map(String::as_str);
+                        tracing::error!(endpoint, replica = welcome.replica, "refused: {foreign}");
+                        return Ended::Failed(foreign.to_string());
+                    }
                     self.metrics.sync_sessions.inc();
                     tracing::info!(replica = welcome.replica, proto = welcome.proto, "sync opened");
                     responses

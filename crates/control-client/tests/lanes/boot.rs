@@ -1,8 +1,9 @@
 //! The start from the last-known-good files, with and without a control plane.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use meridian_control_client::Source;
+use meridian_control_client::{ControlState, Source};
 use meridian_proto::node::v1;
 use meridian_proto::node::v1::sync_response;
 use meridian_types::KeyHash;
@@ -124,4 +125,41 @@ async fn an_ordered_stop_and_a_long_life_are_no_deaths() {
         tokio::time::sleep(SURVIVED).await;
         machine = machine.after_power_loss();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_clusters_replica_is_refused_on_both_lanes_also_after_a_restart() {
+    let machine = Machine::default();
+    let mut own = Replica::start(&machine, C1);
+    own.behaviour.cluster_id.store(7, Ordering::Relaxed);
+    *own.behaviour.plan.lock().unwrap() = Some(plan(0, 5));
+    let node = Node::start(&machine, &[C1]);
+    let mut call = own.welcome().await;
+    call.send_commit(1, &content(1.0, &["eu-west"]), None).await;
+    call.ack().await;
+    tokio::time::sleep(WRITTEN).await;
+    node.stop().await;
+    own.crash();
+
+    // Somebody pointed the endpoint at another cluster, whose numbers are higher.
+    let mut foreign = Replica::start(&machine, C1);
+    foreign.behaviour.cluster_id.store(8, Ordering::Relaxed);
+    *foreign.behaviour.plan.lock().unwrap() = Some(plan(3, 9));
+    let node = Node::start(&machine, &[C1]);
+    eventually("served from the file", || node.served() == Some(1)).await;
+    for _ in 0..2 {
+        let mut call = foreign.welcome().await;
+        assert!(call.next().await.is_none(), "it stayed");
+    }
+    eventually("pulses", || *foreign.behaviour.pulses.lock().unwrap() >= 2).await;
+    assert_eq!(node.handle.plan().map(|plan| plan.id.number), Some(5));
+    assert_eq!(node.handle.control_state(), ControlState::Never);
+    foreign.crash();
+
+    // Its own is still welcome.
+    let mut own = Replica::start(&machine, C1);
+    own.behaviour.cluster_id.store(7, Ordering::Relaxed);
+    let mut call = own.welcome().await;
+    call.send_commit(2, &content(2.0, &["eu-west"]), None).await;
+    assert_eq!(call.ack().await.commit, 2);
 }

@@ -1,6 +1,6 @@
 //! A scripted control replica: each Sync call is handed to the test, pulses are echoed until told otherwise.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(crate) struct Behaviour {
     pub(crate) peers: Mutex<Option<v1::PeerList>>,
     pub(crate) beats: Mutex<Vec<v1::Beat>>,
     pub(crate) pulses: Mutex<u32>,
+    /// Said in welcomes and replies; 0: nothing.
+    pub(crate) cluster_id: AtomicU64,
 }
 
 pub(crate) struct Replica {
@@ -44,6 +46,7 @@ pub(crate) struct SyncCall {
     pub(crate) hello: v1::Hello,
     requests: Streaming<v1::SyncRequest>,
     responses: mpsc::Sender<Result<v1::SyncResponse, Status>>,
+    cluster_id: u64,
 }
 
 impl Replica {
@@ -83,7 +86,8 @@ impl Replica {
 
 impl SyncCall {
     pub(crate) async fn welcome(&self, proto: u32) {
-        let welcome = v1::Welcome { proto, replica: "c1".to_owned(), ..v1::Welcome::default() };
+        let cluster_id = self.cluster_id;
+        let welcome = v1::Welcome { proto, replica: "c1".to_owned(), cluster_id, epoch: 0 };
         self.send(sync_response::Message::Welcome(welcome)).await;
     }
 
@@ -152,7 +156,8 @@ impl NodeService for Service {
             return Err(Status::invalid_argument("no hello"));
         };
         let (responses, stream) = mpsc::channel(16);
-        self.calls.send(SyncCall { hello, requests, responses }).await.unwrap();
+        let cluster_id = self.behaviour.cluster_id.load(Ordering::Relaxed);
+        self.calls.send(SyncCall { hello, requests, responses, cluster_id }).await.unwrap();
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
@@ -166,6 +171,7 @@ impl NodeService for Service {
                 replica: "c1".to_owned(),
                 plan: behaviour.plan.lock().unwrap().clone(),
                 peers: behaviour.peers.lock().unwrap().clone(),
+                cluster_id: behaviour.cluster_id.load(Ordering::Relaxed),
             };
             behaviour.beats.lock().unwrap().push(beat);
             (!behaviour.mute.load(Ordering::Relaxed)).then_some(Ok(reply))

@@ -141,6 +141,7 @@ impl PulseLane {
             sequence_echo: self.sequence,
             replica: self.shared.replica.clone(),
             plan: newer.map(|published| (*published.message).clone()),
+            cluster_id: view.cluster_id,
             peers: (newer.is_some() || peers_moved).then(|| PeerList { peers: (*peers).clone() }),
         };
         // A node that does not read misses echoes, which tells it something; the plan is sent again.
