@@ -10,6 +10,7 @@
 
 mod access;
 mod admin;
+mod events;
 mod fleet;
 mod lead;
 mod metrics;

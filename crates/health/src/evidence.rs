@@ -8,6 +8,9 @@ use meridian_types::{NodeName, RegionName};
 pub const SILENCE: Duration = Duration::from_millis(1000);
 /// A replica that started waits this long for a node it knows from the store before the node's silence means anything.
 pub const UNSEEN_GRACE: Duration = Duration::from_secs(5);
+/// An observer that is late for its own timers by more than this has no voice: its probes time out by themselves. Half
+/// of a probe's deadline.
+pub const TRUSTED_LAG: Duration = Duration::from_millis(200);
 /// An observation older than this says nothing about now: reports come every second.
 pub(crate) const OBSERVATION_LIFE: Duration = Duration::from_secs(3);
 
@@ -22,6 +25,8 @@ pub struct NodeEvidence {
     pub own: Option<OwnState>,
     /// C: its control session.
     pub pulse: Pulse,
+    /// By how much it was late for its own timers of late.
+    pub lag: Duration,
     /// What it saw of other nodes: P evidence about *them*.
     pub observations: Vec<Observation>,
 }

@@ -16,6 +16,6 @@ mod judge;
 mod region;
 pub mod votes;
 
-pub use evidence::{NodeEvidence, Observation, OwnState, Pulse, SILENCE, UNSEEN_GRACE};
+pub use evidence::{NodeEvidence, Observation, OwnState, Pulse, SILENCE, TRUSTED_LAG, UNSEEN_GRACE};
 pub use judge::{Held, NodeVerdict, Now, RECOVERY_HOLD, Verdicts, judge};
 pub use region::{RegionVerdict, region};

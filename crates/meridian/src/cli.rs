@@ -31,8 +31,9 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Control plane")]
 pub(crate) struct AdminArgs {
-    /// Admin API of a control replica; default: the running `meridian dev`.
-    #[arg(long, global = true, value_name = "HOST:PORT", env = "MERIDIAN_ADMIN")]
+    /// Admin API of a control replica, or of several with commas between, of which the first that answers is asked;
+    /// default: the running `meridian dev`.
+    #[arg(long, global = true, value_name = "HOST:PORT,...", env = "MERIDIAN_ADMIN")]
     pub(crate) admin: Option<String>,
     /// Authority that the replica's certificate is verified against.
     #[arg(long, global = true, value_name = "FILE", env = "MERIDIAN_ADMIN_CA")]

@@ -30,13 +30,20 @@ impl Connection {
     /// Connects to where the arguments, the environment or a running `meridian dev` say.
     pub(crate) async fn open(args: &AdminArgs) -> anyhow::Result<Self> {
         let host = Host::real();
-        let endpoint = endpoint(args)?;
+        let endpoints = endpoint(args)?;
         let tls = match tls_files(args)? {
             Some(files) => Some(ClientTls::from_files(host.files.clone(), files, Role::Control).await?),
             None => None,
         };
-        let client = admin::connect(&endpoint, tls, &host).await?;
-        Ok(Self { client, host })
+        let mut failed = None;
+        for endpoint in endpoints.split(',') {
+            match admin::connect(endpoint.trim(), tls.clone(), &host).await {
+                Ok(client) => return Ok(Self { client, host }),
+                // The first one's failure says most.
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.map_or_else(|| Usage("--admin names no address".to_owned()).into(), Into::into))
     }
 
     /// The commit that is head now: what a change is decided on.
@@ -81,7 +88,7 @@ impl Connection {
 }
 
 /// Codes that tonic makes of a broken connection.
-fn may_be_lost(status: &Status) -> bool {
+pub(crate) fn may_be_lost(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled)
 }
 

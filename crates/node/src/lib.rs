@@ -10,6 +10,7 @@ mod attempts;
 mod caller;
 mod handle;
 mod itinerary;
+mod lag;
 mod ledger;
 mod metrics;
 mod node;

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
+use crate::lag::Lag;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::snapshot::Snapshot;
@@ -37,6 +38,7 @@ pub(crate) struct Node {
     pub(crate) accounts: ArcSwap<Accounts>,
     pub(crate) plan: ArcSwapOption<Plan>,
     pub(crate) window: Mutex<Window>,
+    pub(crate) lag: Lag,
     /// Set once everything has registered.
     pub(crate) registry: OnceLock<Registry>,
 }

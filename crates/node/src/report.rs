@@ -50,5 +50,6 @@ pub(crate) fn report(node: &Node) -> v1::Report {
             .collect(),
         targets: targets.unwrap_or_default(),
         observations: node.peers.observations(),
+        loop_lag_ms: node.lag.take_ms(),
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
+use crate::lag::Lag;
 use crate::metrics::Metrics;
 use crate::node::{Front, Node};
 use crate::options::Control;
@@ -81,6 +82,7 @@ impl Service {
             accounts: ArcSwap::from_pointee(Accounts::default()),
             plan: ArcSwapOption::empty(),
             window: Mutex::new(Window::new()),
+            lag: Lag::default(),
             registry: OnceLock::new(),
             host: host.clone(),
         });
@@ -153,6 +155,8 @@ impl Service {
         tasks.spawn("credentials", Kind::Essential, follow_credentials(Arc::clone(&node)));
         if let Some(ingress) = ingress {
             tasks.spawn("provider probes", Kind::Essential, vigil::run(Arc::clone(&node)));
+            let measured = Arc::clone(&node);
+            tasks.spawn("lag", Kind::Essential, async move { measured.lag.run().await });
             tasks.spawn("probes", Kind::Essential, probe::run(Arc::clone(&node), probe_scheme));
             if let Some(control) = handle.control.clone() {
                 tasks.spawn("flips", Kind::Essential, announce_flips(Arc::clone(&node), control));

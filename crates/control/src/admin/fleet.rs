@@ -92,7 +92,8 @@ fn node(view: &View, name: &NodeName, live: Option<&Node>, registered: Option<&R
             None => false,
         };
         node.in_flight = live.in_flight;
-        node.plan_number = live.plan_number;
+        node.plan_number = live.plan.number;
+        node.divergences = live.divergences();
         node.state = if live.state == ServingState::Unspecified { 0 } else { live.state.into() };
         node.faults = live.refused.as_ref().map(|(_, faults)| (**faults).clone()).unwrap_or_default();
         node.targets = live.report.as_ref().map(|(_, report)| report.targets.clone()).unwrap_or_default();

@@ -3,9 +3,11 @@
 mod accounts;
 mod apply;
 mod check;
+mod events;
 mod explain;
 mod fleet;
 mod overrides;
+mod rehearse;
 mod service;
 mod write;
 

@@ -7,6 +7,7 @@ use meridian_types::RegionName;
 use meridian_types::region::MAX_WEIGHT;
 use tonic::Status;
 
+use super::rehearse;
 use super::write::{Decision, refused};
 use crate::shared::Shared;
 use crate::store::document::{self, FORM};
@@ -46,6 +47,12 @@ pub(super) async fn decide(
              look at the fleet and try again",
             held.author, held.reason, request.expected_revision
         )));
+    }
+    if matches!(request.change, Some(Change::Drained(true)))
+        && !request.force
+        && let Some(objection) = rehearse::objection(shared, &region)
+    {
+        return Err(Status::failed_precondition(objection));
     }
     // What has expired does not come back to life with an unrelated change.
     let expired = held.until_unix_ms != 0 && held.until_unix_ms <= now;

@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::apply::{self, Change, Wanted};
 use super::write::{Call, Writer};
-use super::{accounts, explain, fleet, overrides};
+use super::{accounts, events, explain, fleet, overrides, rehearse};
 use crate::metrics::AdminCall;
 use crate::shared::Shared;
 use crate::store::document;
@@ -253,6 +253,30 @@ impl AdminService for Admin {
             Ok(watch(self.shared.clone(), Duration::from_millis(u64::from(interval_ms))).boxed())
         });
         self.counted("watch_fleet", outcome)
+    }
+
+    async fn rehearse(&self, request: Request<admin::RehearseRequest>) -> Result<Response<admin::Rehearsal>, Status> {
+        let allowed = self.shared.access.operator(&request);
+        self.counted("rehearse", allowed.and_then(|_| rehearse::rehearse(&self.shared, request.get_ref())))
+    }
+
+    type WatchEventsStream = BoxStream<'static, Result<admin::WatchEventsResponse, Status>>;
+
+    async fn watch_events(
+        &self,
+        request: Request<admin::WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let allowed = self.shared.access.operator(&request);
+        let stream = allowed.and_then(|_| events::watch(self.shared.clone(), &request.get_ref().cursor));
+        self.counted("watch_events", stream.map(StreamExt::boxed))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<admin::ExplainRequest>,
+    ) -> Result<Response<admin::ExplainResponse>, Status> {
+        let allowed = self.shared.access.operator(&request);
+        self.counted("explain", allowed.and_then(|_| explain::explain(&self.shared, request.get_ref())))
     }
 
     async fn explain_dns(

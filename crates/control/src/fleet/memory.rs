@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use meridian_health::{NodeEvidence, Observation, OwnState, Pulse};
 use meridian_proto::node::v1::{Beat, Fault, NodeIdentity, Report, Role, ServingState};
-use meridian_types::{CommitId, Digest, NodeName, RegionName};
+use meridian_types::{CommitId, Digest, NodeName, PlanId, RegionName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::divergence::Divergences;
 use super::sessions::Asks;
+use crate::view::View;
 
 /// Every node that this replica has heard of since it started; cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,7 +40,8 @@ pub(crate) struct Node {
     pub(crate) state: ServingState,
     pub(crate) commit: CommitId,
     pub(crate) digest: Option<Digest>,
-    pub(crate) plan_number: u64,
+    pub(crate) plan: PlanId,
+    divergences: Divergences,
     pub(crate) in_flight: u32,
     pub(crate) report: Option<(Instant, Arc<Report>)>,
     /// The commit of the last Nack, if it stands, with its faults.
@@ -97,8 +100,8 @@ impl Fleet {
         Ok((name, session))
     }
 
-    /// Takes a beat. False: the stream was superseded and has to end.
-    pub(crate) fn beat(&self, name: &NodeName, session: u64, beat: Beat) -> Result<bool, Refusal> {
+    /// Takes a beat, and compares what the node serves with what `view` says that it should. False: the stream was superseded and has to end.
+    pub(crate) fn beat(&self, name: &NodeName, session: u64, beat: Beat, view: &View) -> Result<bool, Refusal> {
         let mut nodes = self.lock();
         let identity_moved = match beat.identity.clone() {
             Some(identity) => nodes.identify(name, identity)?,
@@ -110,9 +113,10 @@ impl Fleet {
         let now = Instant::now();
         let first = node.last_beat.replace(now).is_none_or(|last| now - last >= meridian_health::SILENCE);
         let state_moved = std::mem::replace(&mut node.state, beat.state()) != beat.state();
+        node.divergences.compare(&beat, view);
         node.commit = CommitId(beat.commit);
         node.digest = Digest::from_slice(&beat.digest);
-        node.plan_number = beat.plan_number;
+        node.plan = PlanId { epoch: beat.plan_epoch, number: beat.plan_number };
         node.in_flight = beat.in_flight;
         let mut seen_moved = false;
         if let Some(report) = beat.report {
@@ -222,7 +226,8 @@ impl Node {
             state: ServingState::Unspecified,
             commit: CommitId::NONE,
             digest: None,
-            plan_number: 0,
+            plan: PlanId::default(),
+            divergences: Divergences::default(),
             in_flight: 0,
             report: None,
             refused: None,
@@ -243,6 +248,11 @@ impl Node {
     /// Whether beats come.
     pub(crate) fn is_connected(&self) -> bool {
         !self.pulses.is_empty() && self.age().is_some_and(|age| age < meridian_health::SILENCE)
+    }
+
+    /// What it serves that is not what it should serve; of a node that is silent nothing is known.
+    pub(crate) fn divergences(&self) -> Vec<String> {
+        if self.is_connected() { self.divergences.standing() } else { Vec::new() }
     }
 
     /// The node's report, if it is recent.
@@ -273,6 +283,10 @@ impl Node {
             serves: self.serves(),
             own,
             pulse: self.age().map_or(never, |age| Pulse::Last { age, open }),
+            lag: self
+                .report
+                .as_ref()
+                .map_or(Duration::ZERO, |(_, report)| Duration::from_millis(report.loop_lag_ms.into())),
             observations: observations.collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! The fleet as this replica sees it through its own streams: in memory, never stored.
 
+mod divergence;
 mod load;
 mod memory;
 mod peers;

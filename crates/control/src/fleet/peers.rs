@@ -98,6 +98,7 @@ mod tests {
     use meridian_proto::node::v1::{Beat, NodeIdentity};
 
     use super::*;
+    use crate::view::View;
 
     #[tokio::test(start_paused = true)]
     async fn every_node_is_watched_from_its_own_region_and_twice_from_every_other_one() {
@@ -110,7 +111,7 @@ mod tests {
                 ..NodeIdentity::default()
             };
             let (name, session) = fleet.open_pulse(identity).unwrap();
-            assert!(fleet.beat(&name, session, Beat::default()).unwrap());
+            assert!(fleet.beat(&name, session, Beat::default(), &View::default()).unwrap());
         }
         let duties = draw(&fleet.nodes(), &BTreeMap::new());
         let mut watched: BTreeMap<(String, String), usize> = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! Evidence about every node that this replica knows, from its streams or from the store.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use meridian_health::{Held, NodeEvidence, NodeVerdict, Verdicts};
 use meridian_proto::fleet::v1 as wire;
@@ -18,6 +19,7 @@ pub(super) fn gather(view: &View, fleet: &Fleet, live: &BTreeMap<NodeName, Node>
             serves: !registered.document.dns_only,
             own: None,
             pulse: fleet.never(),
+            lag: Duration::ZERO,
             observations: Vec::new(),
         };
         evidence.insert(name.clone(), only_stored);

@@ -3,6 +3,7 @@
 mod election;
 mod evidence;
 mod housekeeping;
+mod inputs;
 mod presence;
 mod reconcile;
 mod regions;
@@ -13,7 +14,9 @@ use std::sync::Arc;
 
 use crate::shared::Shared;
 
+pub(crate) use inputs::inputs;
 pub(crate) use presence::run as presence;
+pub(crate) use regions::time;
 pub(crate) use registrar::run as registrar;
 
 /// Stands for election, and plans while elected; until the drain.

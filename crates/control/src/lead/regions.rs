@@ -142,7 +142,7 @@ fn why_down(members: &[Member<'_>]) -> Option<String> {
 }
 
 /// As in RFC 3339, whole seconds.
-fn time(unix_ms: i64) -> String {
+pub(crate) fn time(unix_ms: i64) -> String {
     let since = Duration::from_millis(unix_ms.unsigned_abs());
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
 }

@@ -79,6 +79,7 @@ fn summarise(
         evidence: member.held.evidence.clone(),
         addresses: member.addresses.iter().map(ToString::to_string).collect(),
         max_in_flight: member.max_in_flight,
+        divergence: live.get(member.name).map(|node| node.divergences().join("; ")).unwrap_or_default(),
     };
     wire::RegionSummary {
         region: name.to_string(),

@@ -121,7 +121,8 @@ impl PulseLane {
             self.shared.access.node(&self.peer, identity).map_err(End::Told)?;
         }
         self.sequence = beat.sequence;
-        if !self.shared.fleet.beat(&self.name, self.session, beat)? {
+        let view = self.shared.mirror.view();
+        if !self.shared.fleet.beat(&self.name, self.session, beat, &view)? {
             return Err(End::Told(Status::failed_precondition("a later start of this node is connected")));
         }
         self.reply(outbox)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use meridian_types::RegionName;
 
+use super::flaps::Flaps;
 use super::{Inputs, inputs::RegionInput};
 
 /// A region is slow from this multiple of the others' median ...
@@ -17,7 +18,8 @@ const SLOW_EXTRA_MS: f64 = 200.0;
 const WELL_RATIO: f64 = 1.5;
 /// ... or this difference.
 const WELL_EXTRA_MS: f64 = 100.0;
-/// A penalty is not lowered earlier: the region is faster *because* it lost load.
+/// A penalty is not lowered earlier, and later for a region that goes back and forth: it is faster *because* it lost
+/// load.
 const DWELL: Duration = Duration::from_secs(10);
 /// What a slow region gives up, and a very slow one: never more than half, since the others may follow.
 const SLOW_PENALTY: f64 = 0.25;
@@ -35,21 +37,27 @@ pub(crate) struct Penalty {
 }
 
 /// The penalties that hold now.
-pub(crate) fn assess(held: &BTreeMap<RegionName, Penalty>, inputs: &Inputs) -> BTreeMap<RegionName, Penalty> {
+pub(crate) fn assess(
+    held: &BTreeMap<RegionName, Penalty>,
+    inputs: &Inputs,
+    flaps: &Flaps,
+) -> BTreeMap<RegionName, Penalty> {
+    let now = inputs.now.monotonic;
     let mut penalties = BTreeMap::new();
     for (name, region) in inputs.regions.iter().filter(|(_, region)| region.state.takes_traffic()) {
         let before = held.get(name);
+        let dwell = flaps.dwell(name, DWELL, now);
         let assessed = match (region.first_token_ms, others(inputs, name)) {
-            (Some(own), Some(others)) => step(before, own, others, inputs.now.monotonic),
+            (Some(own), Some(others)) => step(before, own, others, now, dwell),
             // Nothing to compare with any more: after the dwell it is tried again.
-            _ => before.filter(|penalty| !is_over(penalty, inputs.now.monotonic)).cloned(),
+            _ => before.filter(|penalty| !is_over(penalty, now, dwell)).cloned(),
         };
         penalties.extend(assessed.map(|penalty| (name.clone(), penalty)));
     }
     penalties
 }
 
-fn step(before: Option<&Penalty>, own: f64, others: f64, now: Duration) -> Option<Penalty> {
+fn step(before: Option<&Penalty>, own: f64, others: f64, now: Duration, dwell: Duration) -> Option<Penalty> {
     let (ratio, extra) = (own / others.max(1.0), own - others);
     let part = match () {
         () if extra <= SLOW_EXTRA_MS || ratio <= SLOW_RATIO => 0.0,
@@ -62,11 +70,11 @@ fn step(before: Option<&Penalty>, own: f64, others: f64, now: Duration) -> Optio
         return Some(Penalty { part, since: now, reason });
     }
     let well = ratio < WELL_RATIO || extra < WELL_EXTRA_MS;
-    before.filter(|penalty| !(well && is_over(penalty, now))).cloned()
+    before.filter(|penalty| !(well && is_over(penalty, now, dwell))).cloned()
 }
 
-fn is_over(penalty: &Penalty, now: Duration) -> bool {
-    now.saturating_sub(penalty.since) >= DWELL
+fn is_over(penalty: &Penalty, now: Duration, dwell: Duration) -> bool {
+    now.saturating_sub(penalty.since) >= dwell
 }
 
 /// Median of the other serving regions (the lower one of two).
@@ -100,7 +108,7 @@ mod tests {
             // Small numbers are noise.
             (15, 90.0, 10.0, 0.0),
         ] {
-            held = step(held.as_ref(), own, others, seconds(second));
+            held = step(held.as_ref(), own, others, seconds(second), DWELL);
             assert_eq!(held.as_ref().map_or(0.0, |penalty: &Penalty| penalty.part), expected, "second {second}");
         }
     }

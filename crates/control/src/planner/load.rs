@@ -3,24 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use meridian_types::{Plan, RegionName};
+use meridian_types::{Plan, RegionName, Shares};
 
+use super::flaps::Flaps;
 use super::{Inputs, UTILISATION, shares};
 
 /// A region that spills takes its demand back below this utilisation.
-const RETURN: f64 = 0.70;
+pub(crate) const RETURN: f64 = 0.70;
 /// A spill is settled again at most this often: DNS answers live for 30 s, and what moved shows only then.
 pub(crate) const DWELL: Duration = Duration::from_secs(30);
 /// Of a region's demand at least this much is taken to come to itself; below, the estimate would only amplify noise.
 const LEAST_OWN_SHARE: f64 = 0.25;
 
-/// The regions that spill, and whether the amount has to be settled again.
+/// The regions that spill, and whether the amount has to be settled again. One that goes back and forth spills on for
+/// longer.
 pub(crate) fn spilling(
     held: &BTreeSet<RegionName>,
     inputs: &Inputs,
     settled_at: Duration,
+    flaps: &Flaps,
 ) -> (BTreeSet<RegionName>, bool) {
-    let dwelt = inputs.now.monotonic.saturating_sub(settled_at) >= DWELL;
+    let now = inputs.now.monotonic;
+    let since = now.saturating_sub(settled_at);
     let mut spilling = BTreeSet::new();
     let mut again = false;
     for (name, region) in inputs.regions.iter().filter(|(_, region)| region.state.takes_traffic()) {
@@ -31,8 +35,8 @@ pub(crate) fn spilling(
         let used = demand / f64::from(region.capacity.max(1));
         if used > UTILISATION {
             spilling.insert(name.clone());
-            again |= dwelt;
-        } else if held.contains(name) && !(dwelt && used < RETURN) {
+            again |= since >= DWELL;
+        } else if held.contains(name) && !(used < RETURN && since >= flaps.dwell(name, DWELL, now)) {
             spilling.insert(name.clone());
         }
     }
@@ -42,20 +46,30 @@ pub(crate) fn spilling(
 /// Demand by origin: what each region's own clients offer, wherever the plan now sends them.
 ///
 /// A region sees its own part and what others spill to it. Of a closed region nothing is seen; `held` has its last.
+/// Clients follow a plan only as their caches expire: while a region's row ramps to `target` the larger of its two own
+/// shares counts, one that has just opened is taken for its own, and all open ones together for no more than is seen.
 pub(crate) fn origins(
     inputs: &Inputs,
     current: Option<&Plan>,
+    target: &BTreeMap<RegionName, Shares>,
     held: &BTreeMap<RegionName, f64>,
 ) -> BTreeMap<RegionName, f64> {
+    let planned = |name: &RegionName| current.and_then(|plan| plan.regions.get(name));
     let share = |origin: &RegionName, to: &RegionName| {
-        let row = current.and_then(|plan| plan.regions.get(origin)).map(|region| &region.placement);
+        let row = planned(origin).map(|region| &region.placement);
         row.map_or(if origin == to { 1.0 } else { 0.0 }, |row| f64::from(shares::of(row, to)) / 1000.0)
     };
     let seen = |name: &RegionName| {
-        let planned = || current.and_then(|plan| plan.regions.get(name)).map(|region| region.demand);
-        inputs.regions.get(name).and_then(|region| region.demand).or_else(planned).unwrap_or(0.0)
+        let last = || planned(name).map(|region| region.demand);
+        inputs.regions.get(name).and_then(|region| region.demand).or_else(last).unwrap_or(0.0)
     };
-    let own_share = |name: &RegionName| share(name, name).max(LEAST_OWN_SHARE);
+    let own_share = |name: &RegionName| {
+        if planned(name).is_some_and(|region| !region.state.takes_traffic()) {
+            return 1.0;
+        }
+        let end = target.get(name).map_or(0.0, |row| f64::from(shares::of(row, name)) / 1000.0);
+        share(name, name).max(end).max(LEAST_OWN_SHARE)
+    };
     let is_open = |name: &RegionName| inputs.regions.get(name).is_some_and(|region| region.state.takes_traffic());
     let first = |name: &RegionName| {
         if is_open(name) { seen(name) / own_share(name) } else { held.get(name).copied().unwrap_or_else(|| seen(name)) }
@@ -66,6 +80,12 @@ pub(crate) fn origins(
         let inflow: f64 = others.map(|other| share(other, name) * first(other)).sum();
         let own = if is_open(name) { ((seen(name) - inflow) / own_share(name)).max(0.0) } else { first(name) };
         origins.insert(name.clone(), own);
+    }
+    let open = || inputs.regions.keys().filter(|name| is_open(name));
+    let offered: f64 = open().filter_map(|name| origins.get(name)).sum();
+    let seen_in_all: f64 = open().map(seen).sum();
+    if offered > seen_in_all {
+        origins.iter_mut().filter(|(name, _)| is_open(name)).for_each(|(_, own)| *own *= seen_in_all / offered);
     }
     origins
 }

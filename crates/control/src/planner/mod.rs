@@ -9,21 +9,25 @@
 //! wander within the thresholds change no plan. Forced moves take effect whole in the next plan, voluntary ones ramp.
 
 mod base;
+mod flaps;
 mod inputs;
 mod latency;
 mod load;
 mod moves;
 mod next;
 mod ramp;
+mod rehearse;
 mod shares;
 mod target;
 mod waterfall;
 
 pub(crate) use inputs::{Inputs, RegionInput};
+pub(crate) use load::RETURN;
 pub(crate) use next::{Memory, next};
+pub(crate) use rehearse::{Rehearsed, Supposition, rehearse};
 
 /// Share of a region's capacity that is planned to be used: the rest carries bursts and the loss of a neighbour.
-const UTILISATION: f64 = 0.85;
+pub(crate) const UTILISATION: f64 = 0.85;
 
 /// The whole, in permille.
 const WHOLE: u32 = 1000;

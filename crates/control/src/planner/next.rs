@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use meridian_types::{Plan, PlanId, RegionName, RegionPlan, RegionState, Shares};
 
+use super::flaps::Flaps;
 use super::latency::{self, Penalty};
 use super::target::{self, Target};
 use super::{Inputs, RegionInput, WHOLE, load, ramp, shares};
@@ -24,6 +25,7 @@ pub(crate) struct Memory {
     penalties: BTreeMap<RegionName, Penalty>,
     spilling: BTreeSet<RegionName>,
     origins: BTreeMap<RegionName, f64>,
+    flaps: Flaps,
 }
 
 /// What must be the same for a target to stand.
@@ -64,11 +66,18 @@ pub(crate) fn next(inputs: &Inputs, previous: Option<&Plan>, memory: &mut Memory
         return None;
     }
     let now = inputs.now.monotonic;
-    memory.penalties = latency::assess(&memory.penalties, inputs);
-    let (spilling, again) = load::spilling(&memory.spilling, inputs, memory.settled_at);
-    memory.spilling = spilling;
+    let penalties = latency::assess(&memory.penalties, inputs, &memory.flaps);
+    let (spilling, again) = load::spilling(&memory.spilling, inputs, memory.settled_at, &memory.flaps);
+    for name in inputs.regions.keys() {
+        let turned = penalties.contains_key(name) != memory.penalties.contains_key(name)
+            || spilling.contains(name) != memory.spilling.contains(name);
+        if turned {
+            memory.flaps.note(name, now);
+        }
+    }
+    (memory.penalties, memory.spilling) = (penalties, spilling);
     let signature = sign(inputs, memory);
-    memory.origins = load::origins(inputs, previous, &memory.origins);
+    memory.origins = load::origins(inputs, previous, &memory.target.rows, &memory.origins);
     if again || signature != memory.signature {
         memory.target = target::settle(inputs, &memory.origins, &memory.penalties, previous);
         memory.signature = signature;

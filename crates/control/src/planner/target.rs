@@ -17,6 +17,8 @@ const PANIC: f64 = 0.5;
 pub(crate) struct Target {
     pub(crate) rows: BTreeMap<RegionName, Shares>,
     pub(crate) weights: Shares,
+    /// Requests in flight that are planned beyond the room of the region they go to.
+    pub(crate) shed: f64,
     /// Parts of the reason, by region.
     pub(crate) moves: BTreeMap<RegionName, String>,
 }
@@ -59,7 +61,7 @@ pub(crate) fn settle(
         let text = format!("{what}: about {:.0} of {demand:.0} requests in flight would be shed", placed.shed);
         open.iter().for_each(|name| append(moves.entry(name.clone()).or_default(), &text));
     }
-    Target { weights, rows, moves }
+    Target { weights, rows, shed: placed.shed, moves }
 }
 
 /// The plan that holds if `gone` is gone.
@@ -105,7 +107,7 @@ fn stay(inputs: &Inputs, previous: Option<&Plan>) -> Target {
     let all = inputs.regions.keys().cloned().collect();
     let weights = weights.and_then(|weights| known(&weights));
     let weights = weights.or_else(|| shares::proportional(&base::declared(&inputs.regions, &all)));
-    Target { rows, weights: weights.unwrap_or_default(), moves: BTreeMap::new() }
+    Target { rows, weights: weights.unwrap_or_default(), shed: 0.0, moves: BTreeMap::new() }
 }
 
 fn append(text: &mut String, more: &str) {

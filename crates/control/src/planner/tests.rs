@@ -9,7 +9,7 @@ use std::time::Duration;
 use meridian_health::Now;
 use meridian_types::{CommitId, Coordinates, Plan, RegionName, RegionState};
 
-use super::{Inputs, Memory, RegionInput, next};
+use super::{Inputs, Memory, RegionInput, Rehearsed, Supposition, next, rehearse};
 
 fn region(text: &str) -> RegionName {
     RegionName::new(text).unwrap()

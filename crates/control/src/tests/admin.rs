@@ -169,6 +169,7 @@ async fn overrides_compare_the_revision_they_were_decided_on() {
         change: Some(admin::set_override_request::Change::Weight(50)),
         reason: "less".to_owned(),
         until_unix_ms: 0,
+        force: false,
     };
     let late = replica.admin.set_override(request.clone()).await.unwrap_err();
     assert_eq!(late.code(), Code::Aborted);

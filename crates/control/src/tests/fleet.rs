@@ -5,7 +5,9 @@ use std::time::Duration;
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::fleet::v1::{NodeVerdict, RegionState};
 use meridian_proto::node::v1::ServingState;
+use meridian_store::Store;
 use meridian_store::memory::MemoryStore;
+use prost::Message;
 use tokio::time::Instant;
 
 use super::node::Pulsing;
@@ -103,6 +105,7 @@ async fn an_override_ends_by_itself() {
         change: Some(admin::set_override_request::Change::Weight(200)),
         reason: "test".to_owned(),
         until_unix_ms: until,
+        force: false,
     };
     replica.admin.set_override(request).await.unwrap();
     let seen = replica.fleet_with("us gets more", |fleet| shown(fleet, "us").weight > 333).await;
@@ -195,4 +198,50 @@ async fn a_watcher_sees_the_fleet_move() {
     tokio::time::timeout(LIMIT, watching).await.unwrap();
     replica.stop().await;
     while let Ok(Some(_)) = fleets.message().await {}
+}
+
+#[tokio::test]
+async fn a_node_that_serves_something_else_than_it_should_shows_within_a_second() {
+    let store = MemoryStore::new(1);
+    let (mut replica, nodes) = fleet(&store).await;
+    let history = replica.admin.history(admin::HistoryRequest { limit: 1 }).await.unwrap().into_inner();
+    let digest = history.commits[0].digest.to_vec();
+    let serve = |commit: u64, digest: &[u8]| nodes[1].say(|words| words.serves = (commit, digest.to_vec()));
+    let told = |fleet: &admin::Fleet| {
+        let node = fleet.nodes.iter().find(|node| node.node == "n-eu").unwrap();
+        // These nodes take plans and accounts from nobody.
+        let told = node.divergences.iter().filter(|text| !text.contains("obeys plan")).cloned();
+        (node.digest_matches, told.collect::<Vec<_>>().join("; "))
+    };
+    for node in &nodes {
+        node.say(|words| words.serves = (1, digest.clone()));
+    }
+    replica.fleet_with("in step", |fleet| told(fleet) == (true, String::new())).await;
+
+    // Its state rots.
+    let began = Instant::now();
+    serve(1, &[7; 32]);
+    let seen = replica.fleet_with("rot", |fleet| !told(fleet).0).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(told(&seen).1.starts_with("it serves content 070707070707 as commit 1, which is "), "{}", told(&seen).1);
+    serve(1, &digest);
+    replica.fleet_with("in step again", |fleet| told(fleet) == (true, String::new())).await;
+
+    // A commit that does not arrive.
+    replica.apply(apply(1, vec![region("us", 3.0)], Vec::new())).await;
+    let began = Instant::now();
+    let seen = replica.fleet_with("behind", |fleet| !told(fleet).1.is_empty()).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(told(&seen), (true, "it serves commit 1 and not the head 2".to_owned()));
+    // The leader writes it down, so that it is an event and outlives this replica.
+    let summary = async || {
+        let listed = store.list("/meridian/test/sum/eu").await.unwrap();
+        meridian_proto::fleet::v1::RegionSummary::decode(listed.entries[0].value.clone()).unwrap()
+    };
+    let deadline = Instant::now() + LIMIT;
+    while !summary().await.nodes[0].divergence.contains("not the head 2") {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    replica.stop().await;
 }

@@ -31,6 +31,8 @@ pub(super) struct Words {
     pub(super) first_token_ms: f64,
     /// It says nothing any more, with its connection open.
     pub(super) stopped: bool,
+    /// What it serves: commit and digest.
+    pub(super) serves: (u64, Vec<u8>),
     /// Other nodes as `region/name`, and whether they are reached.
     pub(super) sees: BTreeMap<String, bool>,
 }
@@ -65,6 +67,7 @@ impl Pulsing {
             in_flight: 1,
             first_token_ms: 100.0,
             stopped: false,
+            serves: (0, Vec::new()),
             sees: others.iter().map(|other| ((*other).to_owned(), true)).collect(),
         };
         let words = Arc::new(Mutex::new(words));
@@ -153,6 +156,8 @@ fn beat(sequence: u64, identity: Option<NodeIdentity>, words: &Words) -> Beat {
         identity,
         state: words.state.into(),
         in_flight: words.in_flight,
+        commit: words.serves.0,
+        digest: words.serves.1.clone().into(),
         report: Some(report),
         ..Beat::default()
     }

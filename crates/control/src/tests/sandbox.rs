@@ -99,6 +99,15 @@ impl Replica {
 
     /// Drains or undrains on what the fleet shows.
     pub(super) async fn drain(&mut self, region: &str, drained: bool) -> Result<u64, Status> {
+        self.set_drained(region, drained, false).await
+    }
+
+    /// Drains, whatever the rehearsal says.
+    pub(super) async fn force_drain(&mut self, region: &str) -> Result<u64, Status> {
+        self.set_drained(region, true, true).await
+    }
+
+    async fn set_drained(&mut self, region: &str, drained: bool, force: bool) -> Result<u64, Status> {
         let fleet = self.fleet().await;
         let shown = fleet.regions.iter().find(|shown| shown.region == region).unwrap();
         let request = admin::SetOverrideRequest {
@@ -108,6 +117,7 @@ impl Replica {
             change: Some(admin::set_override_request::Change::Drained(drained)),
             reason: "maintenance".to_owned(),
             until_unix_ms: 0,
+            force,
         };
         Ok(self.admin.set_override(request).await?.into_inner().revision)
     }

@@ -35,6 +35,8 @@ pub(super) fn apply(layout: &Layout, view: &View, change: Change) -> (View, Vec<
         }
     }
     if let Some(accounts) = accounts {
+        // Slow, and compared with every beat.
+        next.accounts_digest = accounts.digest();
         next.accounts = Arc::new(accounts);
     }
     if head_touched && let Err(error) = follow_head(&mut next) {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::View;
 use super::apply::apply;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::store::Layout;
 
@@ -50,14 +51,16 @@ impl Status {
 pub(crate) struct Mirror {
     views: watch::Receiver<Arc<View>>,
     pub(crate) status: Status,
+    pub(crate) events: Events,
 }
 
 impl Mirror {
     /// A mirror and what [`run`](Feed::run) feeds it with.
     pub(crate) fn new(store: Arc<dyn Store>, layout: Layout, host: Host, metrics: Metrics) -> (Self, Feed) {
         let (publish, views) = watch::channel(Arc::new(View::default()));
-        let status = Status::new();
-        (Self { views, status: status.clone() }, Feed { store, layout, host, metrics, publish, status })
+        let (status, events) = (Status::new(), Events::new());
+        let mirror = Self { views, status: status.clone(), events: events.clone() };
+        (mirror, Feed { store, layout, host, metrics, publish, status, events })
     }
 
     /// The newest view.
@@ -87,6 +90,7 @@ pub(crate) struct Feed {
     metrics: Metrics,
     publish: watch::Sender<Arc<View>>,
     status: Status,
+    events: Events,
 }
 
 impl Feed {
@@ -115,7 +119,9 @@ impl Feed {
                         self.status.set(None);
                     }
                     self.metrics.revision.set(i64::try_from(next.revision.0).unwrap_or(i64::MAX));
-                    self.publish.send_replace(Arc::new(next));
+                    let next = Arc::new(next);
+                    self.publish.send_replace(next.clone());
+                    self.events.take(&view, &next, !resync, self.host.clock.now_unix_ms());
                 }
                 Err(Interruption::Ended(ended)) => return Err(ended),
                 Err(Interruption::Retrying(cause)) => {

@@ -11,7 +11,7 @@ use meridian_proto::content::Content;
 use meridian_proto::fleet::v1 as fleet;
 use meridian_proto::store::v1 as stored;
 use meridian_store::Revision;
-use meridian_types::{CommitId, Configuration, NodeName, Plan, RegionName};
+use meridian_types::{CommitId, Configuration, Digest, NodeName, Plan, RegionName};
 
 pub(crate) use mirror::Mirror;
 
@@ -30,6 +30,7 @@ pub(crate) struct View {
     pub(crate) head: Option<Arc<Head>>,
     pub(crate) commits: BTreeMap<CommitId, Arc<Commit>>,
     pub(crate) accounts: Arc<Accounts>,
+    pub(crate) accounts_digest: Digest,
     /// Operators' overrides, expired ones too.
     pub(crate) overrides: BTreeMap<RegionName, Override>,
     pub(crate) nodes: BTreeMap<NodeName, Registered>,

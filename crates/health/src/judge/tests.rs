@@ -22,8 +22,14 @@ fn fleet(nodes: &[&str]) -> BTreeMap<NodeName, NodeEvidence> {
     };
     let node = |(region, name): &(RegionName, NodeName)| {
         let own = Some(OwnState::Serving);
-        let evidence =
-            NodeEvidence { region: region.clone(), serves: true, own, pulse: FRESH, observations: see(name) };
+        let evidence = NodeEvidence {
+            region: region.clone(),
+            serves: true,
+            own,
+            pulse: FRESH,
+            lag: Duration::ZERO,
+            observations: see(name),
+        };
         (name.clone(), evidence)
     };
     names.iter().map(node).collect()
@@ -121,6 +127,17 @@ fn the_rules_of_one_look() {
             blind(f, "b", "a");
             blind(f, "b", "c");
             blind(f, "c", "a");
+        },
+        Unreachable,
+        "no pulse for 1.1 s; 1 of 1 regions cannot reach it; frozen",
+    );
+    check(
+        "an observer that is late for its own timers abstains",
+        |f| {
+            pulse(f, "a", SILENT);
+            blind(f, "b", "a");
+            blind(f, "c", "a");
+            f.get_mut("b").unwrap().lag = crate::TRUSTED_LAG + Duration::from_millis(1);
         },
         Unreachable,
         "no pulse for 1.1 s; 1 of 1 regions cannot reach it; frozen",

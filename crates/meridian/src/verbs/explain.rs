@@ -1,7 +1,8 @@
 //! `explain`.
 
 use clap::Subcommand;
-use meridian_proto::admin::v1::ExplainDnsRequest;
+use meridian_proto::admin::v1::explain_request::Subject;
+use meridian_proto::admin::v1::{ExplainDnsRequest, ExplainRequest};
 
 use crate::connection::Connection;
 use crate::output;
@@ -19,17 +20,51 @@ pub(crate) enum ExplainVerb {
         #[arg(long, default_value = "")]
         node: String,
     },
+    /// Why a region is in its state: evidence, nodes, override, since when.
+    Region {
+        /// As `fleet` names it.
+        name: String,
+    },
+    /// Why a region has its weight: what the planner is told, and what it made of it.
+    Weight {
+        /// The region.
+        name: String,
+    },
+    /// Why a node has its verdict: what it says, what others see of it.
+    Node {
+        /// As `fleet` names it.
+        name: String,
+    },
+    /// How an upstream target does on every node.
+    Target {
+        /// `provider:model`, or a provider for all of its targets.
+        name: String,
+    },
 }
 
 pub(crate) async fn run(connection: &Connection, verb: ExplainVerb) -> anyhow::Result<()> {
-    let ExplainVerb::Dns { name, from, node } = verb;
-    let request = ExplainDnsRequest { name, from, node };
+    let subject = match verb {
+        ExplainVerb::Dns { name, from, node } => return dns(connection, ExplainDnsRequest { name, from, node }).await,
+        ExplainVerb::Region { name } => Subject::Region(name),
+        ExplainVerb::Weight { name } => Subject::Weight(name),
+        ExplainVerb::Node { name } => Subject::Node(name),
+        ExplainVerb::Target { name } => Subject::Target(name),
+    };
+    let request = ExplainRequest { subject: Some(subject) };
+    let answer = connection.read(async |mut client| client.explain(request.clone()).await).await?;
+    output::print(&lines(&format!("replica {}", answer.replica), &answer.lines))
+}
+
+async fn dns(connection: &Connection, request: ExplainDnsRequest) -> anyhow::Result<()> {
     let answer = connection.read(async |mut client| client.explain_dns(request.clone()).await).await?;
-    let mut text = format!("node {} says:\n", answer.node);
-    for line in answer.lines {
-        text.push_str(&line);
+    output::print(&lines(&format!("node {}", answer.node), &answer.lines))
+}
+
+fn lines(who: &str, lines: &[String]) -> String {
+    let mut text = format!("{who} says:\n");
+    for line in lines {
+        text.push_str(line);
         text.push('\n');
     }
-    output::print(&text)?;
-    Ok(())
+    text
 }

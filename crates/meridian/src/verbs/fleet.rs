@@ -183,9 +183,7 @@ fn node_row(node: &FleetNode) -> Vec<String> {
 
 fn node_note(node: &FleetNode) -> String {
     let mut parts: Vec<String> = Vec::new();
-    if node.commit != 0 && !node.digest_matches {
-        parts.push("what it serves DIFFERS from its commit".to_owned());
-    }
+    parts.extend(node.divergences.iter().map(|divergence| format!("DIFFERS: {divergence}")));
     if let Some(fault) = node.faults.first() {
         let more = node.faults.len() - 1;
         let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
@@ -237,6 +235,7 @@ mod tests {
                 verdict: NodeVerdict::Down.into(),
                 last_pulse_age_ms: 1_512,
                 commit: 3,
+                divergences: vec!["it serves commit 3 and not the head 4".into()],
                 ..FleetNode::default()
             }],
             ..Fleet::default()
@@ -252,7 +251,7 @@ mod tests {
              us-west  DRAINED  500     0/0        0.0     -            -      drained by alice: kernel\n\
              \n\
              NODE       REGION   STATE  LAST PULSE  COMMIT  IN FLIGHT  ADDRESSES  NOTE\n\
-             eu-west-1  eu-west  DOWN   1.5s        3       0/0        -          what it serves DIFFERS from its commit\n"
+             eu-west-1  eu-west  DOWN   1.5s        3       0/0        -          DIFFERS: it serves commit 3 and not the head 4\n"
         );
         assert!(coloured(&text).contains("\x1b[31mDOWN\x1b[0m"));
     }

@@ -8,6 +8,8 @@ mod get;
 mod keys;
 mod overrides;
 mod pki;
+mod plan;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -42,7 +44,11 @@ pub(crate) enum Verb {
     Weight(overrides::WeightArgs),
     /// Show regions, nodes, weights, and why they are what they are.
     Fleet(fleet::FleetArgs),
-    /// Ask why something is answered as it is.
+    /// Rehearse: what would happen to shares and load if something were otherwise.
+    Plan(plan::PlanArgs),
+    /// Follow every verdict, plan, drain, override and commit as it happens.
+    Watch(watch::WatchArgs),
+    /// Ask why something is as it is.
     #[command(subcommand)]
     Explain(explain::ExplainVerb),
     /// Make certificates.
@@ -71,6 +77,11 @@ async fn run_connected(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode
             let loaded = apply::load(&args.files)?;
             apply::diff(&Connection::open(admin).await?, &loaded).await
         }
+        // It opens connections by itself, one after the other.
+        Verb::Watch(args) => {
+            watch::watch(admin, args).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         verb => {
             let connection = Connection::open(admin).await?;
             match verb {
@@ -83,8 +94,9 @@ async fn run_connected(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode
                 Verb::Undrain(args) => overrides::undrain(&connection, args).await?,
                 Verb::Weight(args) => overrides::weight(&connection, args).await?,
                 Verb::Fleet(args) => fleet::fleet(&connection, &args).await?,
+                Verb::Plan(args) => plan::plan(&connection, args).await?,
                 Verb::Explain(verb) => explain::run(&connection, verb).await?,
-                Verb::Apply(_) | Verb::Diff(_) | Verb::Pki(_) => {}
+                Verb::Apply(_) | Verb::Diff(_) | Verb::Watch(_) | Verb::Pki(_) => {}
             }
             Ok(ExitCode::SUCCESS)
         }

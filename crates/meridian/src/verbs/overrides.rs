@@ -28,6 +28,9 @@ struct Terms {
 pub(crate) struct DrainArgs {
     /// As `fleet` names it.
     region: String,
+    /// Drain although others have no room for what it carries.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     terms: Terms,
 }
@@ -57,7 +60,7 @@ pub(crate) struct WeightArgs {
 
 pub(crate) async fn drain(connection: &Connection, args: DrainArgs) -> anyhow::Result<()> {
     let region = region(connection, &args.region).await?;
-    let until = set(connection, &region, Change::Drained(true), args.terms).await?;
+    let until = set(connection, &region, Change::Drained(true), args.terms, args.force).await?;
     output::print(&format!("{} is drained{until}; it goes on serving what still comes\n", region.region))?;
     Ok(())
 }
@@ -65,7 +68,7 @@ pub(crate) async fn drain(connection: &Connection, args: DrainArgs) -> anyhow::R
 pub(crate) async fn undrain(connection: &Connection, args: UndrainArgs) -> anyhow::Result<()> {
     let region = region(connection, &args.region).await?;
     let terms = Terms { reason: args.reason, until: None, duration: None };
-    set(connection, &region, Change::Drained(false), terms).await?;
+    set(connection, &region, Change::Drained(false), terms, false).await?;
     output::print(&format!("{} takes traffic again\n", region.region))?;
     Ok(())
 }
@@ -76,7 +79,7 @@ pub(crate) async fn weight(connection: &Connection, args: WeightArgs) -> anyhow:
         Some(weight) => (Change::Weight(weight), format!("has weight {weight}")),
         None => (Change::ClearWeight(true), "has its declared weight".to_owned()),
     };
-    let until = set(connection, &region, change, args.terms).await?;
+    let until = set(connection, &region, change, args.terms, false).await?;
     output::print(&format!("{} {what}{until}\n", region.region))?;
     Ok(())
 }
@@ -90,7 +93,13 @@ async fn region(connection: &Connection, name: &str) -> anyhow::Result<FleetRegi
 }
 
 /// Sets it and says until when.
-async fn set(connection: &Connection, region: &FleetRegion, change: Change, terms: Terms) -> anyhow::Result<String> {
+async fn set(
+    connection: &Connection,
+    region: &FleetRegion,
+    change: Change,
+    terms: Terms,
+    force: bool,
+) -> anyhow::Result<String> {
     let now = connection.host.clock.now_unix_ms();
     let ends =
         terms.duration.map(|duration| now.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)));
@@ -102,6 +111,7 @@ async fn set(connection: &Connection, region: &FleetRegion, change: Change, term
         change: Some(change),
         reason: terms.reason,
         until_unix_ms,
+        force,
     };
     connection.write(async |mut client| client.set_override(request.clone()).await).await?;
     Ok(if until_unix_ms == 0 { String::new() } else { format!(" until {}", date(until_unix_ms)) })

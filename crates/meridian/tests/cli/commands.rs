@@ -229,3 +229,28 @@ fn a_dev_instance_is_found_and_a_dead_one_is_recognised() {
     assert_eq!(stale.status.code(), Some(2));
     assert!(String::from_utf8(stale.stderr).unwrap().contains("is gone"));
 }
+
+#[test]
+fn a_watch_survives_its_replica_and_goes_on_from_the_cursor() {
+    let plane = Plane::start(None);
+    // The first of the two addresses is dead.
+    let admin = format!("127.0.0.1:1,{}", plane.address);
+    let watched = run(&["--admin", &admin, "watch"], "");
+    let subjects: Vec<_> = watched.out.lines().map(|line| line.split_whitespace().last().unwrap()).collect();
+    assert_eq!(subjects, ["event-1", "event-2", "event-3"], "{}", watched.err);
+    assert!(watched.err.contains("going on from 2") && watched.err.contains("three is enough"), "{}", watched.err);
+}
+
+#[test]
+fn rehearsals_and_explanations_ask_for_what_was_written() {
+    let plane = Plane::start(None);
+    let rehearsed = plane.run(&["plan", "--if", "region eu-west down", "--if", "region us-west weight 5"], "").out;
+    assert!(rehearsed.contains("Down(true)") && rehearsed.contains("Weight(5)"), "{rehearsed}");
+    assert_eq!(plane.run(&["plan", "--if", "region eu-west gone"], "").code, 2);
+    for (kind, expected) in [("region", "Region"), ("node", "Node"), ("target", "Target"), ("weight", "Weight")] {
+        let told = plane.run(&["explain", kind, "x"], "").out;
+        assert_eq!(told, format!("replica cp-1 says:\n{expected}(\"x\")\n"));
+    }
+    assert_eq!(plane.run(&["drain", "eu-west", "--force"], "").code, 0);
+    assert!(plane.state.lock().unwrap().overrides[0].force);
+}

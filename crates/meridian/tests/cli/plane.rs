@@ -247,6 +247,34 @@ impl AdminService for Api {
         Ok(Response::new(tokio_stream::iter(std::iter::repeat_n(Ok(fleet), 1 << 12))))
     }
 
+    async fn rehearse(&self, request: Request<RehearseRequest>) -> Answer<Rehearsal> {
+        let regions = request.into_inner().suppose.into_iter().map(|supposition| RehearsedRegion {
+            region: supposition.region,
+            reason: format!("{:?}", supposition.what.unwrap()),
+            ..RehearsedRegion::default()
+        });
+        Ok(Response::new(Rehearsal { regions: regions.collect(), ..Rehearsal::default() }))
+    }
+
+    type WatchEventsStream = tokio_stream::Iter<std::vec::IntoIter<Result<WatchEventsResponse, Status>>>;
+
+    /// One event more than the cursor says, and then the replica is gone; three in all.
+    async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Answer<Self::WatchEventsStream> {
+        let cursor: u32 = request.into_inner().cursor.parse().unwrap_or(0);
+        if cursor == 3 {
+            return Err(Status::invalid_argument("three is enough"));
+        }
+        let event = Event { subject: format!("event-{}", cursor + 1), ..Event::default() };
+        let message = Some(watch_events_response::Message::Event(event));
+        let response = WatchEventsResponse { cursor: (cursor + 1).to_string(), message };
+        Ok(Response::new(tokio_stream::iter(vec![Ok(response), Err(Status::unavailable("stopping"))])))
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {
+        let lines = vec![format!("{:?}", request.into_inner().subject.unwrap())];
+        Ok(Response::new(ExplainResponse { replica: "cp-1".into(), lines }))
+    }
+
     async fn explain_dns(&self, request: Request<ExplainDnsRequest>) -> Answer<ExplainDnsResponse> {
         let request = request.into_inner();
         let lines = vec![format!("{} for {}", request.name, request.from)];

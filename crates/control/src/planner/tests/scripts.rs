@@ -219,3 +219,77 @@ fn the_operators_weight_counts() {
     fleet.run(LONG);
     assert_eq!(fleet.weights(), [334, 333, 333]);
 }
+
+#[test]
+fn a_rehearsal_tells_shares_load_and_what_would_be_shed_and_changes_nothing() {
+    let mut fleet = Fleet::new();
+    for (name, demand) in [("us", 60.0), ("eu", 60.0), ("ap", 10.0)] {
+        fleet.set(name, |region| region.demand = Some(demand));
+    }
+    fleet.run(LONG);
+    let plans = fleet.plans;
+    let rehearse = |suppose: &[Supposition]| rehearse(&fleet.inputs, fleet.plan.as_ref(), suppose);
+    let rounded = |rehearsed: &Rehearsed| -> Vec<(u32, u32, u32)> {
+        let regions = rehearsed.regions.values();
+        regions.map(|r| (r.weight, r.load_after.round() as u32, r.shed.round() as u32)).collect()
+    };
+    // ap, eu, us: as things are; one away, which fits; two away, which does not.
+    let now = rehearse(&[]);
+    assert_eq!(rounded(&now), [(334, 10, 0), (333, 60, 0), (333, 60, 0)]);
+    let down = rehearse(&[Supposition::Down(region("eu"))]);
+    assert_eq!((rounded(&down), down.shed), (vec![(500, 45, 0), (0, 0, 0), (500, 85, 0)], 0.0));
+    assert_eq!(down.regions["eu"].reason, "supposed to be down");
+    assert!(down.regions["us"].reason.contains("from eu (down)"), "{}", down.regions["us"].reason);
+    let both = [Supposition::Drained(region("eu"), true), Supposition::Down(region("us"))];
+    let both = rehearse(&both);
+    assert_eq!((both.demand, both.shed.round()), (130.0, 45.0));
+    assert_eq!(rounded(&both), [(1000, 130, 45), (0, 0, 0), (0, 0, 0)]);
+    let heavy = rehearse(&[Supposition::Demand(region("ap"), 100.0), Supposition::Weight(region("us"), 200)]);
+    assert_eq!(rounded(&heavy).iter().map(|(_, load, _)| *load).collect::<Vec<_>>(), [85, 75, 60]);
+    assert!(heavy.regions["us"].weight > 400);
+    // It was only a rehearsal.
+    fleet.run(LONG);
+    assert_eq!(fleet.plans, plans);
+}
+
+#[test]
+fn a_load_in_waves_is_carried_elsewhere_for_longer_and_longer() {
+    let mut fleet = Fleet::new();
+    let mut turns = Vec::new();
+    let mut spills = false;
+    for wave in 0..20 {
+        for demand in [100.0, 20.0] {
+            fleet.set("eu", |eu| eu.demand = Some(demand));
+            for _ in 0..35 {
+                fleet.run(Duration::from_secs(1));
+                let now = fleet.targets()[1] < 333;
+                if now != spills {
+                    turns.push(wave);
+                    spills = now;
+                }
+            }
+        }
+    }
+    // Without the penalty there would be 40 turns.
+    let late = turns.iter().filter(|wave| **wave >= 5).count();
+    assert!((1..=10).contains(&turns.len()) && late <= 5, "{turns:?}");
+}
+
+#[test]
+fn regions_that_come_up_under_load_are_not_taken_for_more_than_they_show() {
+    let mut fleet = Fleet::new();
+    for name in ["us", "eu", "ap"] {
+        fleet.set(name, |region| (region.state, region.demand) = (RegionState::Empty, None));
+    }
+    fleet.run(LONG);
+    for name in ["ap", "eu", "us"] {
+        fleet.set(name, |region| (region.state, region.demand) = (RegionState::Serving, Some(70.0)));
+        fleet.run(TICK);
+    }
+    // 70 of 100 each: everybody stays at home.
+    fleet.run(LONG);
+    assert_eq!(fleet.weights(), [334, 333, 333]);
+    assert_eq!(fleet.placement("us"), [("us", 1000)]);
+    let rehearsed = rehearse(&fleet.inputs, fleet.plan.as_ref(), &[]);
+    assert_eq!((rehearsed.demand, rehearsed.shed), (210.0, 0.0));
+}

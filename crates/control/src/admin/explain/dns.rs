@@ -13,7 +13,7 @@ use crate::shared::Shared;
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Over the sync stream of the named node, or of any.
-pub(super) async fn dns(
+pub(in crate::admin) async fn dns(
     shared: &Shared,
     request: admin::ExplainDnsRequest,
 ) -> Result<admin::ExplainDnsResponse, Status> {

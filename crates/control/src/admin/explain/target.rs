@@ -1,0 +1,39 @@
+//! An upstream target, or all targets of a provider, as every node sees them.
+
+use tonic::Status;
+
+use super::history;
+use crate::shared::Shared;
+
+pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status> {
+    let (provider, model) = name.split_once(':').map_or((name, None), |(provider, model)| (provider, Some(model)));
+    let mut lines = Vec::new();
+    let mut known = std::collections::BTreeSet::new();
+    for (node, live) in &shared.fleet.nodes() {
+        for target in live.report.iter().flat_map(|(_, report)| &report.targets) {
+            known.insert(format!("{}:{}", target.provider, target.model));
+            if target.provider != provider || model.is_some_and(|model| target.model != model) {
+                continue;
+            }
+            let failures: Vec<String> =
+                target.failures.iter().map(|class| format!("{} {}", class.count, class.class)).collect();
+            let state = if target.available { "a candidate".to_owned() } else { format!("OUT: {}", target.reason) };
+            lines.push(format!(
+                "{}:{} on {node} ({}): {state}; {} attempts, failures: {}, first token {:.0} ms, {} in flight",
+                target.provider,
+                target.model,
+                live.region,
+                target.attempts,
+                if failures.is_empty() { "none".to_owned() } else { failures.join(", ") },
+                target.first_token_ewma_ms,
+                target.in_flight
+            ));
+        }
+    }
+    if lines.is_empty() {
+        let known: Vec<String> = known.into_iter().collect();
+        return Err(Status::not_found(format!("no node reports a target {name}; there are: {}", known.join(", "))));
+    }
+    history(shared, name, &mut lines);
+    Ok(lines)
+}

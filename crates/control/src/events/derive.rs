@@ -1,0 +1,153 @@
+//! From two views of the store to what happened between them.
+
+use std::collections::BTreeMap;
+
+use meridian_proto::admin::v1::{Event, event::Kind};
+use meridian_proto::fleet::v1 as fleet;
+use meridian_proto::store::v1 as stored;
+
+use crate::lead::time;
+use crate::view::View;
+
+/// The events of one revision, in a fixed order: replicas must number them alike.
+pub(super) fn derive(before: &View, after: &View, now_unix_ms: i64) -> Vec<Event> {
+    let mut events = Events { events: Vec::new(), now_unix_ms };
+    if before.epoch != after.epoch {
+        let text = format!("the store was restored from a backup: epoch {} -> {}", before.epoch, after.epoch);
+        events.add(Kind::Restore, "store", 0, text);
+    }
+    leader(before, after, &mut events);
+    commit(before, after, &mut events);
+    overrides(before, after, &mut events);
+    for (region, summary) in &after.summaries {
+        let held = before.summaries.get(region);
+        nodes(held, summary, &mut events);
+        targets(held, summary, &mut events);
+    }
+    plan(before, after, &mut events);
+    events.events
+}
+
+struct Events {
+    events: Vec<Event>,
+    now_unix_ms: i64,
+}
+
+impl Events {
+    /// `at_unix_ms` 0: now.
+    fn add(&mut self, kind: Kind, subject: impl Into<String>, at_unix_ms: i64, text: String) {
+        let at_unix_ms = if at_unix_ms == 0 { self.now_unix_ms } else { at_unix_ms };
+        self.events.push(Event { kind: kind.into(), subject: subject.into(), at_unix_ms, text });
+    }
+}
+
+fn leader(before: &View, after: &View, events: &mut Events) {
+    let name = |view: &View| view.leader.as_ref().map(|leader| leader.replica.replica.clone());
+    match (name(before), name(after)) {
+        (was, is) if was == is => {}
+        (Some(was), None) => events.add(Kind::Leader, was, 0, "plans no longer; nobody does now".to_owned()),
+        (_, Some(is)) => events.add(Kind::Leader, is, 0, "plans now".to_owned()),
+        (None, None) => {}
+    }
+}
+
+fn commit(before: &View, after: &View, events: &mut Events) {
+    let Some(head) = after.head.as_ref().filter(|_| before.head_id() != after.head_id()) else { return };
+    let info = &head.commit.info;
+    let text = format!("head {} -> {} by {}: {}", before.head_id(), after.head_id(), info.author, info.reason);
+    events.add(Kind::Commit, info.commit.to_string(), info.made_at_unix_ms, text);
+}
+
+fn overrides(before: &View, after: &View, events: &mut Events) {
+    for (region, held) in &after.overrides {
+        let (was, is) = (before.overrides.get(region).map(|held| &held.document), &held.document);
+        if was == Some(is) {
+            continue;
+        }
+        let drained = was.is_some_and(|was| was.drained);
+        let weight = was.and_then(|was| was.weight);
+        let mut parts = Vec::new();
+        match (drained, is.drained) {
+            (false, true) => parts.push("drained".to_owned()),
+            (true, false) => parts.push("undrained".to_owned()),
+            _ => {}
+        }
+        match (weight, is.weight) {
+            (was, Some(weight)) if was != Some(weight) => parts.push(format!("weight {weight}")),
+            (Some(_), None) => parts.push("back to its declared weight".to_owned()),
+            _ => {}
+        }
+        if parts.is_empty() {
+            parts.push("override renewed".to_owned());
+        }
+        let text = format!("{} {}", parts.join(", "), terms(is));
+        events.add(Kind::Override, region.to_string(), is.made_at_unix_ms, text);
+    }
+}
+
+fn terms(document: &stored::Override) -> String {
+    let until = match document.until_unix_ms {
+        0 => String::new(),
+        until => format!(", until {}", time(until)),
+    };
+    format!("by {}: {}{until}", document.author, document.reason)
+}
+
+fn nodes(before: Option<&fleet::RegionSummary>, after: &fleet::RegionSummary, events: &mut Events) {
+    let held: BTreeMap<&str, &fleet::NodeSummary> =
+        before.into_iter().flat_map(|summary| &summary.nodes).map(|node| (node.node.as_str(), node)).collect();
+    for node in &after.nodes {
+        let was = held.get(node.node.as_str());
+        let verdict = was.map_or(fleet::NodeVerdict::Unspecified, |was| was.verdict());
+        if verdict != node.verdict() {
+            let text = format!("{} -> {}: {}", name(verdict), name(node.verdict()), node.evidence);
+            events.add(Kind::Node, node.node.clone(), node.since_unix_ms, text);
+        }
+        let diverged = was.map_or("", |was| was.divergence.as_str());
+        if diverged != node.divergence {
+            let text = match node.divergence.as_str() {
+                "" => format!("in step again (was: {diverged})"),
+                divergence => divergence.to_owned(),
+            };
+            events.add(Kind::Divergence, node.node.clone(), 0, text);
+        }
+    }
+}
+
+fn name(verdict: fleet::NodeVerdict) -> &'static str {
+    match verdict {
+        fleet::NodeVerdict::Unspecified => "new",
+        fleet::NodeVerdict::Serving => "serving",
+        fleet::NodeVerdict::Draining => "draining",
+        fleet::NodeVerdict::Unreachable => "unreachable",
+        fleet::NodeVerdict::Down => "down",
+    }
+}
+
+fn targets(before: Option<&fleet::RegionSummary>, after: &fleet::RegionSummary, events: &mut Events) {
+    for target in &after.targets {
+        let same = |held: &&fleet::TargetSummary| held.provider == target.provider && held.model == target.model;
+        let was = before.and_then(|summary| summary.targets.iter().find(same)).is_none_or(|held| held.healthy);
+        if was != target.healthy {
+            let text = match target.healthy {
+                true => format!("back among the candidates of {}", after.region),
+                false => format!("out of the candidates of {}: {}", after.region, target.reason),
+            };
+            events.add(Kind::Target, format!("{}:{}", target.provider, target.model), 0, text);
+        }
+    }
+}
+
+fn plan(before: &View, after: &View, events: &mut Events) {
+    let (was, is) = (before.plan.as_ref().map(|held| &held.plan), after.plan.as_ref().map(|held| &held.plan));
+    let Some(is) = is.filter(|is| was.map(|was| was.id) != Some(is.id)) else { return };
+    for (name, region) in &is.regions {
+        let state = was.and_then(|was| was.regions.get(name)).map(|was| was.state);
+        if state != Some(region.state) {
+            let from = state.map_or("new", meridian_types::RegionState::as_str);
+            let text = format!("{from} -> {}: {}", region.state.as_str(), region.reason);
+            events.add(Kind::Region, name.to_string(), is.made_at_unix_ms, text);
+        }
+    }
+    events.add(Kind::Plan, is.id.to_string(), is.made_at_unix_ms, is.reason.clone());
+}

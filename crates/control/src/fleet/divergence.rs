@@ -1,0 +1,88 @@
+//! What a node serves, compared with what the store says that it should serve, at every beat.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use meridian_proto::node::v1::{Beat, ServingState};
+use meridian_types::{CommitId, Digest, PlanId};
+use tokio::time::Instant;
+
+use crate::view::View;
+
+/// What changes in the store needs a moment to arrive: a difference counts once it has stood for so long. With the
+/// beat (250 ms) this keeps what is shown under a second old.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+
+/// In what a node may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Aspect {
+    /// What it serves is not what its own commit says: never on its way, always wrong.
+    Content,
+    /// It serves another commit than the head.
+    Commit,
+    Accounts,
+    Plan,
+}
+
+/// The differences of one node, with since when and a text for people.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Divergences {
+    found: BTreeMap<Aspect, (Instant, String)>,
+}
+
+impl Divergences {
+    /// Compares a beat.
+    pub(crate) fn compare(&mut self, beat: &Beat, view: &View) {
+        let now = Instant::now();
+        let mut found = BTreeMap::new();
+        // A node that is starting has nothing yet, and a replica that has read nothing has nothing to compare with.
+        if view.is_loaded() && beat.state() != ServingState::Starting {
+            for (aspect, text) in differences(beat, view) {
+                let since = self.found.get(&aspect).map_or(now, |(since, _)| *since);
+                found.insert(aspect, (since, text));
+            }
+        }
+        self.found = found;
+    }
+
+    /// Those that count.
+    pub(crate) fn standing(&self) -> Vec<String> {
+        let counts = |aspect: &Aspect, since: Instant| *aspect == Aspect::Content || since.elapsed() >= ON_ITS_WAY;
+        let standing = self.found.iter().filter(|(aspect, (since, _))| counts(aspect, *since));
+        standing.map(|(_, (_, text))| text.clone()).collect()
+    }
+}
+
+fn differences(beat: &Beat, view: &View) -> Vec<(Aspect, String)> {
+    let mut found = Vec::new();
+    let (served, head) = (CommitId(beat.commit), view.head_id());
+    let digest = Digest::from_slice(&beat.digest);
+    match view.commits.get(&served) {
+        Some(commit) if digest != Some(commit.digest) => {
+            let serves = digest.map_or("nothing".to_owned(), |digest| format!("content {}", short(digest)));
+            let text = format!("it serves {serves} as commit {served}, which is {}", short(commit.digest));
+            found.push((Aspect::Content, text));
+        }
+        None if served != CommitId::NONE && head != CommitId::NONE => {
+            found.push((Aspect::Content, format!("it serves commit {served}, which the store does not have")));
+        }
+        _ => {}
+    }
+    if served != head {
+        found.push((Aspect::Commit, format!("it serves commit {served} and not the head {head}")));
+    }
+    let accounts = Digest::from_slice(&beat.accounts_digest);
+    if accounts.is_some_and(|accounts| accounts != view.accounts_digest) {
+        found.push((Aspect::Accounts, "its tenants and keys are not those of the store".to_owned()));
+    }
+    let plan = PlanId { epoch: beat.plan_epoch, number: beat.plan_number };
+    if let Some(published) = view.plan.as_ref().filter(|published| published.plan.id != plan) {
+        found.push((Aspect::Plan, format!("it obeys plan {plan} and not {}", published.plan.id)));
+    }
+    found
+}
+
+/// Enough of a digest to tell two apart.
+fn short(digest: Digest) -> String {
+    digest.to_string().chars().take(12).collect()
+}
