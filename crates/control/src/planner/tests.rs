@@ -2,6 +2,7 @@
 
 mod properties;
 mod scripts;
+mod settled;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

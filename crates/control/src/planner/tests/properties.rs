@@ -35,12 +35,12 @@ prop_compose! {
     }
 }
 
-fn regions() -> impl Strategy<Value = BTreeMap<RegionName, RegionInput>> {
+pub(super) fn regions() -> impl Strategy<Value = BTreeMap<RegionName, RegionInput>> {
     proptest::collection::btree_map("[a-f]", input(), 1..6)
         .prop_map(|map| map.into_iter().map(|(name, input)| (region(&name), input)).collect())
 }
 
-fn start(regions: BTreeMap<RegionName, RegionInput>) -> Fleet {
+pub(super) fn start(regions: BTreeMap<RegionName, RegionInput>) -> Fleet {
     let mut fleet = Fleet::new();
     fleet.inputs.regions = regions;
     fleet.memory = Memory::resume(None, &fleet.inputs);
