@@ -10,6 +10,7 @@
 
 mod access;
 mod admin;
+pub mod backup;
 mod events;
 mod fleet;
 mod lead;

@@ -1,6 +1,7 @@
 //! Whole replicas over a memory store, with nodes played by hand over loopback.
 
 mod admin;
+mod backup;
 mod events;
 mod fleet;
 mod lanes;

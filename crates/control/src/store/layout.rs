@@ -39,7 +39,6 @@ impl Layout {
         &self.prefix
     }
 
-    #[cfg(test)]
     pub(crate) fn epoch(&self) -> String {
         self.key("epoch")
     }
@@ -105,7 +104,12 @@ impl Layout {
         self.key(&format!("beacon/{id}"))
     }
 
-    fn key(&self, rest: &str) -> String {
+    /// Where every replica says that it lives.
+    pub(crate) fn replicas(&self) -> String {
+        self.key("cp/")
+    }
+
+    pub(crate) fn key(&self, rest: &str) -> String {
         format!("{}{rest}", self.prefix)
     }
 

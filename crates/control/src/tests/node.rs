@@ -170,6 +170,7 @@ pub(super) struct Syncing {
     pub(super) accounts: Accounts,
     pub(super) content: Content,
     pub(super) commit: u64,
+    pub(super) cluster_id: u64,
 }
 
 impl Syncing {
@@ -189,9 +190,12 @@ impl Syncing {
         let mut client = NodeServiceClient::new(channel);
         let incoming = client.sync(ReceiverStream::new(outgoing)).await?.into_inner();
         let (accounts, content) = (Accounts::default(), Content::default());
-        let mut syncing = Self { requests, incoming, accounts, content, commit: 0 };
+        let mut syncing = Self { requests, incoming, accounts, content, commit: 0, cluster_id: 0 };
         match syncing.receive().await? {
-            sync_response::Message::Welcome(welcome) => assert_eq!(welcome.proto, 1),
+            sync_response::Message::Welcome(welcome) => {
+                assert_eq!(welcome.proto, 1);
+                syncing.cluster_id = welcome.cluster_id;
+            }
             other => panic!("expected a welcome, not {other:?}"),
         }
         Ok(syncing)

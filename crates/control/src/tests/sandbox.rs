@@ -10,6 +10,7 @@ use meridian_proto::admin::v1::admin_service_client::AdminServiceClient;
 use meridian_proto::admin::v1::{self as admin, ApplyRequest, ApplyResponse, Fleet};
 use meridian_proto::resources::v1::{self as resources, Resource, ResourceRef};
 use meridian_proto::transport;
+use meridian_store::Store;
 use meridian_store::memory::MemoryStore;
 use prometheus_client::registry::Registry;
 use prost::Message;
@@ -34,6 +35,11 @@ pub(super) struct Replica {
 impl Replica {
     /// Starts one and waits until it is ready.
     pub(super) async fn start(store: &MemoryStore, name: &str) -> Self {
+        Self::over(Arc::new(store.clone()), name).await
+    }
+
+    /// The same over any store.
+    pub(super) async fn over(store: Arc<dyn Store>, name: &str) -> Self {
         let host = Host::real();
         let listener = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -41,7 +47,7 @@ impl Replica {
             replica: name.to_owned(),
             address: address.to_string(),
             cluster: "test".to_owned(),
-            store: Arc::new(store.clone()),
+            store,
             host,
             listener,
             tls: None,

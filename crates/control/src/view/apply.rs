@@ -49,7 +49,10 @@ fn put(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>, entry: &E
     let value = &entry.value;
     let revision = entry.mod_revision;
     match key {
-        Key::Epoch => view.epoch = document::read::<stored::Epoch>(value)?.restores,
+        Key::Epoch => {
+            let epoch: stored::Epoch = document::read(value)?;
+            (view.epoch, view.restored_id) = (epoch.restores, epoch.cluster_id);
+        }
         Key::Head => view.head_named = Some(CommitId(document::read::<stored::Head>(value)?.commit)),
         Key::Commit(id) => {
             view.commits.insert(id, Arc::new(Commit::read(value)?));
@@ -95,7 +98,7 @@ fn put(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>, entry: &E
 
 fn delete(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>) {
     match key {
-        Key::Epoch => view.epoch = 0,
+        Key::Epoch => (view.epoch, view.restored_id) = (0, 0),
         // A head is never deleted; if somebody did, the fleet goes on with the last one.
         Key::Head | Key::Plan => {}
         Key::Commit(id) => {

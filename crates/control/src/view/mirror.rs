@@ -104,6 +104,7 @@ impl Feed {
         options.silence = Some(SILENCE);
         let entropy = self.host.entropy.clone();
         let mut follower = Follower::new(self.store.clone(), options, Box::new(move || entropy.unit()));
+        let mut store_id = 0;
         loop {
             match follower.next().await {
                 Ok(change) => {
@@ -115,9 +116,10 @@ impl Feed {
                     }
                     if resync {
                         // The follower has asked, and refuses any other from now on.
-                        next.cluster_id = self.store.cluster_id().await.unwrap_or(view.cluster_id);
+                        store_id = self.store.cluster_id().await.unwrap_or(store_id);
                         self.status.set(None);
                     }
+                    next.cluster_id = if next.restored_id == 0 { store_id } else { next.restored_id };
                     self.metrics.revision.set(i64::try_from(next.revision.0).unwrap_or(i64::MAX));
                     let next = Arc::new(next);
                     self.publish.send_replace(next.clone());

@@ -22,8 +22,10 @@ use crate::store::Commit;
 pub(crate) struct View {
     /// 0: the store was not read yet.
     pub(crate) revision: Revision,
-    /// The store's identity.
+    /// Identity of the data: the store's own, unless a restore brought the data from another one.
     pub(crate) cluster_id: u64,
+    /// What a restore brought; 0: nothing.
+    pub(crate) restored_id: u64,
     /// Restores of the store.
     pub(crate) epoch: u64,
     /// The commit that the fleet should run.
