@@ -2,52 +2,24 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use meridian_control::{Options, Plaintext, Service};
-use meridian_host::Host;
 use meridian_identity::{PemFiles, ServerTls};
-use meridian_store::Store;
-use meridian_store::embedded::EmbeddedStore;
-use meridian_store_etcd::{EtcdOptions, EtcdStore};
 
 use super::Process;
+use super::place::StoreArgs;
 use crate::failure::Usage;
 
 /// Streams get a Goaway and then this long; nodes go to another replica within it.
 const GRACE: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum StoreKind {
-    /// A file of this process: one replica, no other process needed.
-    Embedded,
-    /// An etcd cluster, which all replicas share.
-    Etcd,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct ControlArgs {
-    /// Where configuration and plans are kept.
-    #[arg(long, value_enum, default_value = "embedded")]
-    store: StoreKind,
-    /// Directory of the embedded store.
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Client URLs of etcd's members.
-    #[arg(long, value_name = "URL,...", value_delimiter = ',')]
-    etcd_endpoints: Vec<String>,
-    /// Authority of etcd's members.
-    #[arg(long, value_name = "FILE")]
-    etcd_ca: Option<PathBuf>,
-    /// Our certificate for etcd.
-    #[arg(long, value_name = "FILE")]
-    etcd_cert: Option<PathBuf>,
-    /// Its key.
-    #[arg(long, value_name = "FILE")]
-    etcd_key: Option<PathBuf>,
+    #[command(flatten)]
+    place: StoreArgs,
     /// Where nodes and operators are served.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7100")]
     listen: SocketAddr,
@@ -57,9 +29,6 @@ pub(crate) struct ControlArgs {
     /// Name of this replica, unique in the cluster.
     #[arg(long, default_value = "control-1")]
     replica: String,
-    /// Name of the cluster: one store can hold several.
-    #[arg(long, default_value = "meridian")]
-    cluster: String,
     /// Authority that nodes and operators are verified against.
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
@@ -75,15 +44,8 @@ pub(crate) struct ControlArgs {
     insecure: bool,
 }
 
-/// Which store, from flags that fit together.
-#[derive(Debug)]
-enum Place {
-    Embedded(PathBuf),
-    Etcd(EtcdOptions),
-}
-
 pub(crate) async fn run(args: ControlArgs, process: Process) -> anyhow::Result<()> {
-    let place = args.place()?;
+    let place = args.place.place()?;
     let tls = args.tls_files()?;
     let Process { host, shutdown, .. } = &process;
     let listener = host.net.listen(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
@@ -92,12 +54,12 @@ pub(crate) async fn run(args: ControlArgs, process: Process) -> anyhow::Result<(
         Some(files) => Some(ServerTls::from_files(host.files.clone(), files).await?),
         None => None,
     };
-    let (store, embedded) = open(place, host).await?;
+    let (store, embedded) = place.open(host).await?;
     let mut registry = meridian_telemetry::registry(env!("CARGO_PKG_VERSION"), "control");
     let options = Options {
         replica: args.replica.clone(),
         address: args.advertise.clone().unwrap_or_else(|| address.to_string()),
-        cluster: args.cluster.clone(),
+        cluster: args.place.cluster.clone(),
         store,
         host: host.clone(),
         listener,
@@ -115,40 +77,7 @@ pub(crate) async fn run(args: ControlArgs, process: Process) -> anyhow::Result<(
     outcome
 }
 
-async fn open(place: Place, host: &Host) -> anyhow::Result<(Arc<dyn Store>, Option<EmbeddedStore>)> {
-    match place {
-        Place::Embedded(dir) => {
-            let opened = EmbeddedStore::open(&dir, host.entropy.next_u64()).await;
-            let store = opened.with_context(|| format!("open the store in {}", dir.display()))?;
-            Ok((Arc::new(store.clone()), Some(store)))
-        }
-        Place::Etcd(options) => Ok((Arc::new(EtcdStore::connect(options).await.context("use the etcd store")?), None)),
-    }
-}
-
 impl ControlArgs {
-    fn place(&self) -> Result<Place, Usage> {
-        let wrong = |text: &str| Err(Usage(text.to_owned()));
-        let has_etcd = !self.etcd_endpoints.is_empty()
-            || self.etcd_ca.is_some()
-            || self.etcd_cert.is_some()
-            || self.etcd_key.is_some();
-        match (self.store, &self.data_dir) {
-            (StoreKind::Embedded, _) if has_etcd => wrong("--etcd-... flags need --store etcd"),
-            (StoreKind::Embedded, Some(dir)) => Ok(Place::Embedded(dir.clone())),
-            (StoreKind::Embedded, None) => wrong("--store embedded needs --data-dir"),
-            (StoreKind::Etcd, Some(_)) => wrong("--data-dir is for --store embedded; etcd keeps everything"),
-            (StoreKind::Etcd, None) if self.etcd_endpoints.is_empty() => wrong("--store etcd needs --etcd-endpoints"),
-            (StoreKind::Etcd, None) => {
-                let mut options = EtcdOptions::new(self.etcd_endpoints.clone());
-                options.ca_file.clone_from(&self.etcd_ca);
-                options.cert_file.clone_from(&self.etcd_cert);
-                options.key_file.clone_from(&self.etcd_key);
-                Ok(Place::Etcd(options))
-            }
-        }
-    }
-
     fn tls_files(&self) -> Result<Option<PemFiles>, Usage> {
         let wrong = |text: &str| Err(Usage(text.to_owned()));
         match (&self.tls_ca, &self.tls_cert, &self.tls_key) {
@@ -180,7 +109,7 @@ mod tests {
 
     fn check(line: &str, expected: Result<(), &str>) {
         let args = Line::parse_from(std::iter::once("control").chain(line.split_whitespace())).args;
-        let found = args.place().and_then(|_| args.tls_files()).map(drop).map_err(|usage| usage.0);
+        let found = args.place.place().and_then(|_| args.tls_files()).map(drop).map_err(|usage| usage.0);
         match expected {
             Ok(()) => assert_eq!(found, Ok(()), "{line}"),
             Err(text) => assert!(found.as_ref().is_err_and(|found| found.contains(text)), "{line}: {found:?}"),

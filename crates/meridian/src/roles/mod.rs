@@ -6,6 +6,7 @@ mod dev;
 mod dns;
 mod node;
 mod parts;
+pub(crate) mod place;
 mod sim;
 
 use std::io::IsTerminal;

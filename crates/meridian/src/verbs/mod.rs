@@ -9,6 +9,7 @@ mod keys;
 mod overrides;
 mod pki;
 mod plan;
+mod store;
 mod watch;
 
 use std::process::ExitCode;
@@ -51,6 +52,9 @@ pub(crate) enum Verb {
     /// Ask why something is as it is.
     #[command(subcommand)]
     Explain(explain::ExplainVerb),
+    /// Back up and restore the store.
+    #[command(subcommand)]
+    Store(store::StoreVerb),
     /// Make certificates.
     #[command(subcommand)]
     Pki(pki::PkiVerb),
@@ -77,6 +81,10 @@ async fn run_connected(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode
             let loaded = apply::load(&args.files)?;
             apply::diff(&Connection::open(admin).await?, &loaded).await
         }
+        Verb::Store(verb) => {
+            store::run(verb).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         // It opens connections by itself, one after the other.
         Verb::Watch(args) => {
             watch::watch(admin, args).await?;
@@ -96,7 +104,7 @@ async fn run_connected(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode
                 Verb::Fleet(args) => fleet::fleet(&connection, &args).await?,
                 Verb::Plan(args) => plan::plan(&connection, args).await?,
                 Verb::Explain(verb) => explain::run(&connection, verb).await?,
-                Verb::Apply(_) | Verb::Diff(_) | Verb::Watch(_) | Verb::Pki(_) => {}
+                Verb::Apply(_) | Verb::Diff(_) | Verb::Watch(_) | Verb::Store(_) | Verb::Pki(_) => {}
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -254,3 +254,28 @@ fn rehearsals_and_explanations_ask_for_what_was_written() {
     assert_eq!(plane.run(&["drain", "eu-west", "--force"], "").code, 0);
     assert!(plane.state.lock().unwrap().overrides[0].force);
 }
+
+#[test]
+fn an_embedded_store_is_backed_up_and_restored_under_a_new_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (old, new, file) = (path("old"), path("new"), path("backup"));
+    let empty = run(&["store", "backup", &file, "--data-dir", &old], "");
+    assert!(empty.code == 1 && empty.err.contains("holds nothing of cluster meridian"), "{}", empty.err);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = meridian_store::embedded::EmbeddedStore::open(Path::new(&old), 1).await.unwrap();
+        let txn = meridian_store::Txn::new().put("/meridian/meridian/tenant/acme", "x");
+        meridian_store::Store::txn(&store, txn).await.unwrap();
+        store.close().await;
+    });
+    let taken = run(&["store", "backup", &file, "--data-dir", &old], "");
+    assert!(taken.code == 0 && taken.out.starts_with("1 keys, "), "{}{}", taken.out, taken.err);
+    let restored = run(&["store", "restore", &file, "--data-dir", &new], "");
+    assert!(restored.out.contains("restored, 0 removed; the store is at epoch 1"), "{}", restored.err);
+    let refused = run(&["store", "restore", &file, "--data-dir", &new], "");
+    assert!(refused.code == 1 && refused.err.contains("--replace"), "{}", refused.err);
+    let again = run(&["store", "restore", &file, "--data-dir", &new, "--replace"], "");
+    assert!(again.out.contains("the store is at epoch 2"), "{}", again.err);
+    assert_eq!(run(&["store", "restore", &file], "").code, 2);
+}
