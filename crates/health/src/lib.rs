@@ -11,6 +11,7 @@
 //!   freezes them.
 //! - Coming back takes longer than going: a node must be well for a while.
 
+pub mod agreement;
 mod evidence;
 mod judge;
 mod region;

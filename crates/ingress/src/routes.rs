@@ -12,7 +12,7 @@ use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use meridian_host::Entropy;
 use meridian_llm::{Dialect, Endpoint};
-use meridian_types::ErrorCode;
+use meridian_types::{ErrorCode, probe};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
@@ -63,7 +63,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/models", get(all_models))
         // Names of models may hold slashes.
         .route("/v1/models/{*id}", get(one_model))
-        .route("/healthz", get(|| async { text(StatusCode::OK, "ok\n".to_owned()) }))
+        .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .fallback(|Extension(arrival): Extension<Arrival>| async move {
@@ -74,6 +74,16 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), arrive))
         .with_state(shared)
+}
+
+/// Alive; to a probe of another node it also says what this one sees.
+async fn alive(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let mut response = text(StatusCode::OK, "ok\n".to_owned());
+    let seen = headers.contains_key(probe::ASKS).then(|| shared.surface.regions_seen()).flatten();
+    if let Some(seen) = seen.and_then(|seen| HeaderValue::from_str(&seen).ok()) {
+        response.headers_mut().insert(HeaderName::from_static(probe::SEEN), seen);
+    }
+    response
 }
 
 /// Gives the request its id, trace and span, and the answer its headers.

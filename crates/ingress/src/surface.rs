@@ -57,6 +57,11 @@ pub trait Surface: Send + Sync + 'static {
     /// Whether the process is stopping, so that clients should not keep their connection.
     fn is_draining(&self) -> bool;
 
+    /// What this node last saw of each region, for probes that ask ([`meridian_types::probe`]); `None`: nothing.
+    fn regions_seen(&self) -> Option<String> {
+        None
+    }
+
     /// All metrics of the process in OpenMetrics text.
     fn metrics(&self) -> String;
 }

@@ -5,9 +5,11 @@
 
 mod account;
 mod admission;
+mod agreement;
 mod attempt;
 mod attempts;
 mod caller;
+mod gossip;
 mod handle;
 mod itinerary;
 mod lag;

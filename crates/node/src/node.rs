@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::snapshot::Snapshot;
 use crate::window::Window;
-use crate::{caller, stack};
+use crate::{caller, gossip, stack};
 
 /// The shared state. Readers load what was swapped in; nobody waits for a lock across an await.
 pub(crate) struct Node {
@@ -94,6 +94,10 @@ impl Surface for Front {
 
     fn is_draining(&self) -> bool {
         self.0.shutdown.is_draining()
+    }
+
+    fn regions_seen(&self) -> Option<String> {
+        gossip::write(&self.0.peers.evidence().0)
     }
 
     fn metrics(&self) -> String {

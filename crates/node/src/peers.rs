@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meridian_control_client::Peer;
+use meridian_health::agreement::{Probe, Told};
 use meridian_proto::node::v1;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+
+use crate::gossip;
 
 /// The list of peers, and the newest observation of each.
 pub(crate) struct Peers {
@@ -22,6 +25,8 @@ struct Seen {
     at: Instant,
     streak: u32,
     detail: String,
+    /// What it said of the regions when it last answered.
+    told: Vec<Told>,
 }
 
 impl Peers {
@@ -48,11 +53,11 @@ impl Peers {
         self.list.subscribe()
     }
 
-    /// Takes the outcome of one probe.
-    pub(crate) fn record(&self, peer: &Peer, outcome: Result<(), String>) {
-        let (reachable, detail) = match outcome {
-            Ok(()) => (true, String::new()),
-            Err(detail) => (false, detail),
+    /// Takes the outcome of one probe: what the peer said of the regions, or why it did not answer.
+    pub(crate) fn record(&self, peer: &Peer, outcome: Result<Option<String>, String>) {
+        let (reachable, detail, told) = match outcome {
+            Ok(seen) => (true, String::new(), gossip::read(&peer.region, seen.as_deref().unwrap_or_default())),
+            Err(detail) => (false, detail, Vec::new()),
         };
         let mut all = self.seen();
         let before = all.get(peer);
@@ -60,7 +65,7 @@ impl Peers {
         let streak = same.map_or(1, |before| before.streak.saturating_add(1));
         // That a new peer answers is no news; that it does not is.
         let flipped = before.map_or(!reachable, |before| before.reachable != reachable);
-        all.insert(peer.clone(), Seen { reachable, at: Instant::now(), streak, detail });
+        all.insert(peer.clone(), Seen { reachable, at: Instant::now(), streak, detail, told });
         drop(all);
         if flipped {
             tracing::info!(peer = %peer.node, region = %peer.region, reachable, "peer flipped");
@@ -71,6 +76,20 @@ impl Peers {
     /// Returns after a peer has flipped.
     pub(crate) async fn flipped(&self) {
         self.flipped.notified().await;
+    }
+
+    /// For the agreement of the nodes: what was seen here, and what others said they saw.
+    pub(crate) fn evidence(&self) -> (Vec<Probe>, Vec<Told>) {
+        let all = self.seen();
+        let probe = |(peer, seen): (&Peer, &Seen)| {
+            let (region, age) = (peer.region.clone(), seen.at.elapsed());
+            Probe { region, reachable: seen.reachable, streak: seen.streak, age }
+        };
+        let told = all.values().flat_map(|seen| {
+            let aged = |told: &Told| Told { age: told.age + seen.at.elapsed(), ..told.clone() };
+            seen.told.iter().map(aged).collect::<Vec<_>>()
+        });
+        (all.iter().map(probe).collect(), told.collect())
     }
 
     /// For the report.
@@ -109,7 +128,7 @@ mod tests {
         for (ok, streak, news) in
             [(true, 1, false), (true, 2, false), (false, 1, true), (false, 2, false), (true, 1, true)]
         {
-            peers.record(&a, if ok { Ok(()) } else { Err("silent".to_owned()) });
+            peers.record(&a, if ok { Ok(None) } else { Err("silent".to_owned()) });
             let seen = peers.observations().remove(0);
             assert_eq!((seen.reachable, seen.streak, has_flipped(&peers).await), (ok, streak, news));
         }

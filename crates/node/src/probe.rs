@@ -45,8 +45,8 @@ async fn probe(node: Arc<Node>, prober: Prober, scheme: &'static str, peer: Peer
     loop {
         let outcome = match &url {
             Ok(url) => match prober.get(url.clone()).await {
-                Ok(status) if status.is_success() => Ok(()),
-                Ok(status) => Err(format!("answered {}", status.as_u16())),
+                Ok((status, seen)) if status.is_success() => Ok(seen),
+                Ok((status, _)) => Err(format!("answered {}", status.as_u16())),
                 Err(why) => Err(why),
             },
             Err(_) => Err("its address is none".to_owned()),

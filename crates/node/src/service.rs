@@ -8,7 +8,7 @@ use meridian_control_client as control_client;
 use meridian_ingress as ingress;
 use meridian_lifecycle::{Kind, Shutdown, ShutdownTrigger, Tasks, shutdown};
 use meridian_proto::accounts::Accounts;
-use meridian_types::Incarnation;
+use meridian_types::{Incarnation, RegionName};
 use meridian_upstream::{CREDENTIAL_INTERVAL, Transport};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use crate::node::{Front, Node};
 use crate::options::Control;
 use crate::peers::Peers;
 use crate::window::Window;
-use crate::{Handle, Options, probe, vigil};
+use crate::{Handle, Options, agreement, probe, vigil};
 
 /// After the grace: for the error events that end streams to reach their clients.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -47,6 +47,7 @@ pub struct Service {
     dns: Option<meridian_dns::Service>,
     control: Option<control_client::Service>,
     probe_scheme: &'static str,
+    region: RegionName,
     drain_grace: Duration,
     /// Stops the node's own parts, after the process's shutdown and in order.
     trigger: ShutdownTrigger,
@@ -105,6 +106,7 @@ impl Service {
         });
         let probe_scheme = if tls.is_some() { "https" } else { "http" };
         let address = http.as_ref().map(|listener| listener.local_addr()).transpose().map_err(BuildError::Listener)?;
+        let region = options.region.clone();
         let ingress = http.map(|listener| {
             let options = ingress::Options {
                 listener,
@@ -119,7 +121,17 @@ impl Service {
         });
         publish(&node, registry);
         let handle = Handle { node, control: control.as_ref().map(control_client::Service::handle), http: address };
-        Ok(Self { handle, ingress, dns, control, probe_scheme, drain_grace: options.drain_grace, trigger, inner })
+        Ok(Self {
+            handle,
+            ingress,
+            dns,
+            control,
+            probe_scheme,
+            region,
+            drain_grace: options.drain_grace,
+            trigger,
+            inner,
+        })
     }
 
     /// Looks at this node, also while it runs.
@@ -131,7 +143,7 @@ impl Service {
     /// connections are told to close; the listener closes after the linger time; streams that still run at the end of
     /// the grace end with an error event; the control plane hears of the drain until the end.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { handle, ingress, dns, control, probe_scheme, drain_grace, trigger, inner } = self;
+        let Self { handle, ingress, dns, control, probe_scheme, region, drain_grace, trigger, inner } = self;
         let node = Arc::clone(&handle.node);
         let tasks = Tasks::new(trigger.clone(), inner.clone());
         // The control plane's lanes tidy up after the force, so that it must not drop them.
@@ -158,6 +170,10 @@ impl Service {
             let measured = Arc::clone(&node);
             tasks.spawn("lag", Kind::Essential, async move { measured.lag.run().await });
             tasks.spawn("probes", Kind::Essential, probe::run(Arc::clone(&node), probe_scheme));
+            if let Some(dns) = node.dns.clone() {
+                let agreed = agreement::run(Arc::clone(&node), region, dns, handle.control.clone());
+                tasks.spawn("agreement", Kind::Essential, agreed);
+            }
             if let Some(control) = handle.control.clone() {
                 tasks.spawn("flips", Kind::Essential, announce_flips(Arc::clone(&node), control));
             }

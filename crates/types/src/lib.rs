@@ -12,6 +12,7 @@ mod mistake;
 pub mod model;
 mod name;
 mod plan;
+pub mod probe;
 pub mod provider;
 pub mod record;
 pub mod region;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
+use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
+use meridian_types::probe;
 use tokio::time::timeout;
 
 use crate::Transport;
@@ -22,15 +23,19 @@ impl Prober {
         Self { pool, deadline }
     }
 
-    /// `GET url`: the status, or in a few words why there is none.
+    /// `GET url`: the status and what the other one sees of the regions, or in a few words why there is no answer.
     ///
     /// # Errors
     /// When no head came within the deadline.
-    pub async fn get(&self, url: Uri) -> Result<StatusCode, String> {
+    pub async fn get(&self, url: Uri) -> Result<(StatusCode, Option<String>), String> {
         let mut request = Request::new(Full::new(Bytes::new()));
         *request.uri_mut() = url;
+        request.headers_mut().insert(probe::ASKS, HeaderValue::from_static("1"));
         match timeout(self.deadline, self.pool.request(request)).await {
-            Ok(Ok(answer)) => Ok(answer.status()),
+            Ok(Ok(answer)) => {
+                let seen = answer.headers().get(probe::SEEN).and_then(|seen| seen.to_str().ok());
+                Ok((answer.status(), seen.map(str::to_owned)))
+            }
             Ok(Err(error)) if error.is_connect() => Err("cannot be connected to".to_owned()),
             Ok(Err(_)) => Err("broke off".to_owned()),
             Err(_) => Err(format!("silent for {} ms", self.deadline.as_millis())),

@@ -3,6 +3,7 @@
 #![cfg(test)] // clippy's allowances for tests then reach helpers too
 
 mod accounting;
+mod agreement;
 mod choice;
 mod drain;
 mod failover;

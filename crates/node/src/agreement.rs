@@ -1,0 +1,41 @@
+//! While the control plane is gone, nodes agree by themselves which regions are: these leave this node's DNS answers, and
+//! the plan's contingency for the loss holds. With the control plane there, its plan alone speaks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_control_client::{self as control_client, ControlState};
+use meridian_health::agreement;
+use meridian_types::RegionName;
+
+use crate::node::Node;
+
+/// As often as probes come in.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Runs for ever. `control` is `None` for a node that has no control plane at all.
+pub(crate) async fn run(
+    node: Arc<Node>,
+    own: RegionName,
+    dns: meridian_dns::Handle,
+    control: Option<control_client::Handle>,
+) {
+    let mut held = BTreeSet::new();
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let is_led = control.as_ref().is_some_and(|control| control.control_state() == ControlState::Connected);
+        let gone = if is_led {
+            BTreeSet::new()
+        } else {
+            let (probes, told) = node.peers.evidence();
+            agreement::gone(&own, &probes, &told, &held)
+        };
+        if gone != held {
+            let names: Vec<&str> = gone.iter().map(RegionName::as_str).collect();
+            tracing::warn!(gone = ?names, "without a control plane the nodes agree on the regions that are gone");
+            dns.set_gone(gone.clone());
+            held = gone;
+        }
+    }
+}

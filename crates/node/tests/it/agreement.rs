@@ -1,0 +1,169 @@
+//! Three nodes in three regions, with no control plane: a region that dies leaves the others' DNS answers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_control_client::Peer;
+use meridian_host::Host;
+use meridian_lifecycle::{ShutdownTrigger, shutdown};
+use meridian_node::{Handle, Service};
+use meridian_types::zone::{AllDown, Policy, SteeredName};
+use meridian_types::{
+    CommitId, Configuration, Contingency, Coordinates, DomainName, Plan, PlanId, Region, RegionName, RegionPlan,
+    RegionState, Shares, Zone,
+};
+
+use crate::support::{eventually, options, publish};
+
+const REGIONS: [&str; 3] = ["ap", "eu", "us"];
+
+fn region(name: &str) -> RegionName {
+    name.parse().unwrap()
+}
+
+fn domain(name: &str) -> DomainName {
+    DomainName::new(name).unwrap()
+}
+
+fn configuration() -> Configuration {
+    let mut configuration = Configuration::default();
+    for (name, longitude) in REGIONS.into_iter().zip([100.0, 0.0, -100.0]) {
+        let declared = Region {
+            name: region(name),
+            coordinates: Coordinates::new(40.0, longitude).unwrap(),
+            jurisdiction: "US".parse().unwrap(),
+            weight: 100,
+            addresses: Vec::new(),
+        };
+        configuration.regions.insert(declared.name.clone(), declared);
+    }
+    let steered = SteeredName {
+        name: domain("api.gslb.example"),
+        policy: Policy::Weighted,
+        regions: REGIONS.map(region).to_vec(),
+        ttl: Duration::from_secs(30),
+        max_addresses: 3,
+        all_down: AllDown::FailOpen,
+        band_km: 0,
+        jurisdictions: Vec::new(),
+        https: None,
+    };
+    let zone = Zone {
+        name: domain("gslb.example"),
+        nameservers: vec![domain("ns.gslb.example")],
+        hostmaster: domain("admin.gslb.example"),
+        negative_ttl: Duration::from_secs(20),
+        steered: vec![steered],
+        records: Vec::new(),
+        networks: Vec::new(),
+    };
+    configuration.zones.insert(zone.name.clone(), zone);
+    configuration
+}
+
+/// A third each, with a half each for every loss.
+fn plan() -> Plan {
+    let shares = |names: &[&str]| -> Shares {
+        let part = 1000 / names.len() as u32;
+        let mut shares: Shares = names.iter().map(|name| (region(name), part)).collect();
+        *shares.get_mut(names[0]).unwrap() += 1000 - part * names.len() as u32;
+        shares
+    };
+    let all = shares(&REGIONS);
+    let of = |(number, name): (u8, &str)| {
+        let plan = RegionPlan {
+            state: RegionState::Serving,
+            weight: all[name],
+            target_weight: all[name],
+            reason: String::new(),
+            addresses: vec![[192, 0, 2, number].into()],
+            placement: shares(&[name]),
+            capacity: 100,
+            demand: 0.0,
+        };
+        (region(name), plan)
+    };
+    let without = |gone: &&str| {
+        let left: Vec<&str> = REGIONS.into_iter().filter(|name| name != gone).collect();
+        (region(gone), Contingency { weights: shares(&left), placements: BTreeMap::new() })
+    };
+    Plan {
+        id: PlanId { epoch: 0, number: 1 },
+        commit: CommitId(1),
+        made_at_unix_ms: 0,
+        made_by: String::new(),
+        reason: String::new(),
+        regions: (1..).zip(REGIONS).map(of).collect(),
+        contingencies: REGIONS.iter().map(without).collect(),
+    }
+}
+
+async fn node(host: &Host, dir: &Path, place: &str) -> (Handle, ShutdownTrigger) {
+    let mut options = options(host, place, &dir.join(place)).await;
+    options.region = region(place);
+    let tcp = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let udp = host.net.datagram("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    options.dns = Some(meridian_dns::Options {
+        udp: vec![udp],
+        tcp,
+        geo: None,
+        geo_file: None,
+        node: place.to_owned(),
+        host: host.clone(),
+        cookies: None,
+        rate_limit: None,
+        query_log_one_in: None,
+    });
+    let service = Service::new(options).await.unwrap();
+    let handle = service.handle();
+    let (trigger, seen) = shutdown();
+    tokio::spawn(service.run(seen));
+    publish(&handle, 1, configuration());
+    handle.serving().plan(Arc::new(plan()));
+    (handle, trigger)
+}
+
+fn explained(node: &Handle) -> String {
+    node.dns().unwrap().explain("api.gslb.example", "192.0.2.9").join("\n")
+}
+
+#[tokio::test]
+async fn without_a_control_plane_the_living_regions_agree_which_one_is_gone() {
+    let (host, dir) = (Host::real(), tempfile::tempdir().unwrap());
+    let mut nodes = Vec::new();
+    for place in REGIONS {
+        nodes.push(node(&host, dir.path(), place).await);
+    }
+    let peer = |place: &str, node: &Handle| Peer {
+        node: place.parse().unwrap(),
+        region: region(place),
+        address: node.http_address().unwrap().to_string(),
+    };
+    let peers: Vec<Peer> = REGIONS.iter().zip(&nodes).map(|(place, (node, _))| peer(place, node)).collect();
+    for (own, (node, _)) in nodes.iter().enumerate() {
+        let others = peers.iter().enumerate().filter(|(index, _)| *index != own);
+        node.serving().peers(others.map(|(_, peer)| peer.clone()).collect());
+    }
+    let sees_all = |node: &Handle| {
+        let seen = node.serving().report().observations;
+        seen.len() == 2 && seen.iter().all(|seen| seen.reachable && seen.streak >= 2)
+    };
+    eventually("all see all", || nodes.iter().all(|(node, _)| sees_all(node))).await;
+    assert!(!explained(&nodes[2].0).contains("gone by agreement"));
+
+    // eu dies; ap and us say so to each other.
+    nodes[1].1.force();
+    for which in [0, 2] {
+        eventually("eu is gone", || explained(&nodes[which].0).contains("gone by agreement")).await;
+        let text = explained(&nodes[which].0);
+        assert!(text.contains("eu") && text.contains("weight 500"), "the contingency holds: {text}");
+    }
+    // Then ap dies too: nobody is left to agree, and us drops nobody more on its own word.
+    nodes[0].1.force();
+    let lost = |node: &Handle| node.serving().report().observations.iter().all(|seen| !seen.reachable);
+    eventually("us is alone", || lost(&nodes[2].0)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(explained(&nodes[2].0).matches("gone by agreement").count(), 1, "{}", explained(&nodes[2].0));
+}
