@@ -90,7 +90,8 @@ fn terms(document: &stored::Override) -> String {
         0 => String::new(),
         until => format!(", until {}", time(until)),
     };
-    format!("by {}: {}{until}", document.author, document.reason)
+    let reason = if document.reason.is_empty() { "no reason given" } else { &document.reason };
+    format!("by {}: {reason}{until}", document.author)
 }
 
 fn nodes(before: Option<&fleet::RegionSummary>, after: &fleet::RegionSummary, events: &mut Events) {
