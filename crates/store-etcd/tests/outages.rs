@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "test set-up outside of test functions")]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_store::follow::{self, Follower};
 use meridian_store::{Compare, Error, Revision, Store, Txn};
 use meridian_store_etcd::testing::EtcdProcess;
 use meridian_store_etcd::{EtcdOptions, EtcdStore};
@@ -112,4 +115,58 @@ async fn a_dead_member_is_left_for_the_next_and_a_lost_quorum_is_told() {
     members[1].start_again();
     timeout(PATIENCE, async { while put(&store, "/two/again").await.is_err() {} }).await.expect("the quorum is back");
     assert_eq!(store.list("/two/").await.unwrap().entries.len(), 51);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_goes_on_over_every_members_death_and_compactions_between() {
+    let mut members = EtcdProcess::start_cluster(3).await;
+    let store = Arc::new(store(&members.iter().collect::<Vec<_>>()).await);
+    let mut follower = Follower::new(store.clone(), follow::Options::new("/f/"), Box::new(|| 0.5));
+    let mut mirror = BTreeMap::new();
+    // Each member dies once, so that the leader does at least once.
+    for (round, member) in members.iter_mut().enumerate() {
+        member.kill().await;
+        let mut last = Revision::ZERO;
+        for n in 0..5 {
+            let key = format!("/f/{}", n % 4);
+            last = timeout(PATIENCE, async {
+                loop {
+                    let txn = Txn::new().put(&key, format!("{round}.{n}"));
+                    match store.txn(txn).await {
+                        Ok(outcome) => return outcome.revision,
+                        Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                    }
+                }
+            })
+            .await
+            .expect("two of three serve");
+        }
+        // What the follower may not have seen yet is forgotten.
+        let compact =
+            async { while store.compact(last).await.is_err_and(|e| !matches!(e, Error::Compacted { .. })) {} };
+        timeout(PATIENCE, compact).await.expect("it compacts");
+        let caught_up = async {
+            while follower.revision() < last {
+                match follower.next().await {
+                    Ok(change) => {
+                        change.deletes.iter().for_each(|key| drop(mirror.remove(key)));
+                        mirror.extend(change.upserts.into_iter().map(|entry| (entry.key, entry.value)));
+                    }
+                    Err(follow::Interruption::Retrying(_)) => {}
+                    Err(ended) => panic!("{ended}"),
+                }
+            }
+        };
+        timeout(PATIENCE, caught_up).await.expect("the follower catches up");
+        let held: BTreeMap<_, _> =
+            store.list("/f/").await.unwrap().entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
+        assert_eq!(mirror, held, "round {round}");
+        member.start_again();
+        let back = async { while !answers(member).await {} };
+        timeout(PATIENCE, back).await.expect("it comes back");
+    }
+}
+
+async fn answers(member: &EtcdProcess) -> bool {
+    store(&[member]).await.get("/f/0").await.is_ok()
 }
