@@ -1,8 +1,11 @@
-//! What can be written on the command line.
+//! What can be written on the command line: each flag where it does something, and nowhere else.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::roles;
 use crate::verbs;
@@ -27,22 +30,72 @@ pub(crate) enum Command {
     Verb(verbs::Verb),
 }
 
+/// Verbs that work on files or on the store, and so call no control plane.
+const ON_FILES: [&str; 2] = ["pki", "store"];
+
+impl Cli {
+    /// Reads the arguments of this process; ends it with a hint if they are wrong.
+    pub(crate) fn read() -> Self {
+        Self::try_read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The shared flags may stand before the verb or after it. One that its verb does not take is an error in both
+    /// places.
+    fn try_read(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut command = command();
+        let matches = command.try_get_matches_from_mut(line)?;
+        if let Some((name, _)) = matches.subcommand()
+            && let Some(verb) = command.find_subcommand(name)
+        {
+            let is_written = |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+            let is_taken = |arg: &Arg| verb.get_arguments().any(|taken| taken.get_id() == arg.get_id());
+            let ignored = shared::<AdminArgs>().into_iter().chain(shared::<LogArgs>());
+            if let Some(arg) = ignored.filter(|arg| is_written(&arg)).find(|arg| !is_taken(arg)) {
+                let flag = arg.get_long().unwrap_or_default();
+                let text = format!("--{flag} does nothing for `{name}`");
+                return Err(command.error(ErrorKind::ArgumentConflict, text));
+            }
+        }
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// The derived command, with the shared flags in each verb that takes them.
+fn command() -> clap::Command {
+    let mut command = Cli::command();
+    // Global below their verb: `keys --admin ... list` and `keys list --admin ...` mean the same. Clap carries what is
+    // written deepest to every level, and what is written before what is in the environment.
+    let roles = roles::Role::augment_subcommands(clap::Command::new("roles"));
+    for role in roles.get_subcommands() {
+        command = command.mut_subcommand(role.get_name(), |role| role.args(shared::<LogArgs>()));
+    }
+    let verbs = verbs::Verb::augment_subcommands(clap::Command::new("verbs"));
+    for verb in verbs.get_subcommands().filter(|verb| !ON_FILES.contains(&verb.get_name())) {
+        command = command.mut_subcommand(verb.get_name(), |verb| verb.args(shared::<AdminArgs>()));
+    }
+    command
+}
+
+fn shared<A: Args>() -> Vec<Arg> {
+    A::augment_args(clap::Command::new("shared")).get_arguments().map(|arg| arg.clone().global(true)).collect()
+}
+
 /// Where the admin API is, for the operator verbs.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Control plane")]
 pub(crate) struct AdminArgs {
     /// Admin API of a control replica, or of several with commas between, of which the first that answers is asked;
     /// default: the running `meridian dev`.
-    #[arg(long, global = true, value_name = "HOST:PORT,...", env = "MERIDIAN_ADMIN")]
+    #[arg(long, value_name = "HOST:PORT,...", env = "MERIDIAN_ADMIN")]
     pub(crate) admin: Option<String>,
     /// Authority that the replica's certificate is verified against.
-    #[arg(long, global = true, value_name = "FILE", env = "MERIDIAN_ADMIN_CA")]
+    #[arg(long, value_name = "FILE", env = "MERIDIAN_ADMIN_CA")]
     pub(crate) admin_ca: Option<PathBuf>,
     /// Certificate of the operator.
-    #[arg(long, global = true, value_name = "FILE", env = "MERIDIAN_ADMIN_CERT")]
+    #[arg(long, value_name = "FILE", env = "MERIDIAN_ADMIN_CERT")]
     pub(crate) admin_cert: Option<PathBuf>,
     /// Its key.
-    #[arg(long, global = true, value_name = "FILE", env = "MERIDIAN_ADMIN_KEY")]
+    #[arg(long, value_name = "FILE", env = "MERIDIAN_ADMIN_KEY")]
     pub(crate) admin_key: Option<PathBuf>,
 }
 
@@ -51,10 +104,10 @@ pub(crate) struct AdminArgs {
 #[command(next_help_heading = "Logs of roles")]
 pub(crate) struct LogArgs {
     /// Filter, for example `info,meridian_dns=debug`.
-    #[arg(long, global = true, value_name = "FILTER", env = "MERIDIAN_LOG")]
+    #[arg(long, value_name = "FILTER", env = "MERIDIAN_LOG")]
     pub(crate) log: Option<String>,
     /// `text` or `json`.
-    #[arg(long, global = true, value_name = "FORMAT", env = "MERIDIAN_LOG_FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", env = "MERIDIAN_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: meridian_telemetry::Format,
 }
 
@@ -68,4 +121,68 @@ pub(crate) enum OutputFormat {
     /// The messages' JSON form, fields named as in `proto/`. Fields that have their default value are left out, and
     /// 64-bit numbers are strings, as protobuf has it.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: Result<(), &str>) {
+        let read = Cli::try_read(std::iter::once("meridian").chain(line.split_whitespace()));
+        match (read, expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{line}: {error}"),
+            (read, _) => panic!("{line}: {read:?}"),
+        }
+    }
+
+    #[test]
+    fn a_flag_is_taken_where_it_does_something_and_is_an_error_elsewhere() {
+        command().debug_assert();
+        for line in [
+            "fleet --admin a:1",
+            "--admin a:1 fleet",
+            "--admin a:1 fleet --watch --interval 5s",
+            "keys --admin a:1 list",
+            "keys list --admin a:1 --admin-ca a --admin-cert b --admin-key c",
+            "sim --log debug --log-format json",
+            "--log debug dev",
+            "weight us 5 --for 3s",
+            "weight us --clear --reason x",
+        ] {
+            check(line, Ok(()));
+        }
+        for (line, text) in [
+            ("sim --admin 1.2.3.4:1", "unexpected argument '--admin'"),
+            ("--admin 1.2.3.4:1 sim", "--admin does nothing for `sim`"),
+            ("node --config x --admin-ca x", "unexpected argument '--admin-ca'"),
+            ("fleet --log sgsd=sdf=", "unexpected argument '--log'"),
+            ("--log debug fleet", "--log does nothing for `fleet`"),
+            ("get all --log-format json", "unexpected argument '--log-format'"),
+            ("--log-format json keys list", "--log-format does nothing for `keys`"),
+            ("pki init --dir d --admin a:1", "unexpected argument '--admin'"),
+            ("--admin-key k store backup f", "--admin-key does nothing for `store`"),
+            ("fleet --interval 5s", "--watch"),
+            ("weight us --clear --for 3s", "cannot be used with"),
+            ("weight us --clear --until 2030-01-01T00:00:00Z", "cannot be used with"),
+            ("weight us 5 --clear", "cannot be used with"),
+            ("drain us --for 3s --until 2030-01-01T00:00:00Z", "cannot be used with"),
+        ] {
+            check(line, Err(text));
+        }
+    }
+
+    #[test]
+    fn a_shared_flag_means_the_same_before_and_after_its_verb() {
+        let admin = |line: &str| {
+            let read = Cli::try_read(std::iter::once("meridian").chain(line.split_whitespace()));
+            read.unwrap().admin.admin
+        };
+        for line in ["--admin a:1 keys list", "keys --admin a:1 list", "keys list --admin a:1"] {
+            assert_eq!(admin(line).as_deref(), Some("a:1"), "{line}");
+        }
+        assert_eq!(admin("--admin a:1 keys list --admin b:1").as_deref(), Some("b:1"));
+        let read = Cli::try_read(["meridian", "sim", "--log-format", "json"]).unwrap();
+        assert_eq!(read.log.log_format, meridian_telemetry::Format::Json);
+    }
 }

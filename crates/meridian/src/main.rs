@@ -11,12 +11,10 @@ mod verbs;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let outcome = match cli.command {
         Command::Role(role) => roles::run(role, cli.log),
         Command::Verb(verb) => verbs::run(verb, &cli.admin),

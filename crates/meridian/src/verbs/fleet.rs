@@ -39,7 +39,7 @@ pub(crate) struct FleetArgs {
     #[arg(long)]
     watch: bool,
     /// With --watch, at least this long between two.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", requires = "watch", value_parser = humantime::parse_duration)]
     interval: Duration,
 }
 

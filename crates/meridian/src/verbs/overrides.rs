@@ -52,7 +52,7 @@ pub(crate) struct WeightArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(0..=1000), required_unless_present = "clear")]
     weight: Option<u32>,
     /// Back to the declared weight.
-    #[arg(long, conflicts_with = "weight")]
+    #[arg(long, conflicts_with_all = ["weight", "until", "for"])]
     clear: bool,
     #[command(flatten)]
     terms: Terms,

@@ -30,13 +30,13 @@ pub(crate) enum PkiVerb {
         /// control, node, dns or operator.
         #[arg(long)]
         role: Role,
-        /// Needed for nodes and DNS processes.
+        /// Where a node or a DNS process belongs; others belong to none.
         #[arg(long)]
         region: Option<RegionName>,
         /// Name of the replica, node or person.
         #[arg(long)]
         name: String,
-        /// Host name or address that it is reached at; may be repeated.
+        /// Host name or address that it is reached at; may be repeated. Nobody connects to an operator.
         #[arg(long = "host", value_name = "HOST")]
         hosts: Vec<String>,
         /// Days that it is valid.
@@ -54,6 +54,13 @@ pub(crate) fn run(verb: PkiVerb) -> anyhow::Result<ExitCode> {
             format!("{}\n{}\n", directory.certificate().display(), directory.key().display())
         }
         PkiVerb::Issue { dir, role, region, name, hosts, days } => {
+            if region.is_some() && !matches!(role, Role::Node | Role::Dns) {
+                let text = format!("--region is for nodes and DNS processes: {role} certificates hold everywhere");
+                return Err(Usage(text).into());
+            }
+            if role == Role::Operator && !hosts.is_empty() {
+                return Err(Usage("--host is for what is connected to: an operator is not".to_owned()).into());
+            }
             let identity = Identity::new(role, region, &name).map_err(|error| Usage(error.to_string()))?;
             if role == Role::Control && hosts.is_empty() {
                 let text = "--host is needed for a control replica: nodes check the name they connect to";

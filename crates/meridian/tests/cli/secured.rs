@@ -16,6 +16,11 @@ fn an_operator_with_a_certificate_is_known_by_name_and_others_are_refused() {
     assert!(again.err.contains("never overwritten"), "{}", again.err);
     assert_eq!(pki(&["issue", "--role", "node", "--name", "n1"]).code, 2, "a node without region");
     assert_eq!(pki(&["issue", "--role", "control", "--name", "cp-1"]).code, 2, "a replica without host");
+    for (role, flag) in [("operator", "--region"), ("control", "--region"), ("operator", "--host")] {
+        let ignored = pki(&["issue", "--role", role, "--name", "x", flag, "eu"]);
+        assert_eq!((ignored.code, ignored.out.as_str()), (2, ""), "{role} {flag}");
+        assert!(ignored.err.contains(flag), "{}", ignored.err);
+    }
     let control = pki(&["issue", "--role", "control", "--name", "cp-1", "--host", "127.0.0.1"]);
     assert_eq!(control.out, format!("{}\n{}\n", path("control-cp-1.pem"), path("control-cp-1-key.pem")));
     assert_eq!(pki(&["issue", "--role", "operator", "--name", "alice"]).code, 0);
