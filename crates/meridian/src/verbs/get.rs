@@ -6,10 +6,12 @@ use meridian_proto::admin::v1::GetResourcesRequest;
 use meridian_proto::resources::v1::Resource;
 use meridian_types::Kind;
 use serde_json::Value;
+use tonic::Code;
 
 use super::apply::kind;
 use crate::cli::OutputFormat;
 use crate::connection::Connection;
+use crate::failure::refused;
 use crate::format::table;
 use crate::output;
 
@@ -29,7 +31,12 @@ pub(crate) struct GetArgs {
 struct Kinds(Vec<Kind>);
 
 fn kinds(text: &str) -> Result<Kinds, String> {
-    if text == "all" { Ok(Kinds(Kind::ALL.to_vec())) } else { kind(text).map(|kind| Kinds(vec![kind])) }
+    match text.to_ascii_lowercase().as_str() {
+        "all" => Ok(Kinds(Kind::ALL.to_vec())),
+        // They are never in files: only their hashes are known.
+        "key" | "keys" => Err("`meridian keys list` shows keys".to_owned()),
+        _ => kind(text).map(|kind| Kinds(vec![kind])),
+    }
 }
 
 pub(crate) async fn get(connection: &Connection, args: &GetArgs) -> anyhow::Result<()> {
@@ -37,8 +44,12 @@ pub(crate) async fn get(connection: &Connection, args: &GetArgs) -> anyhow::Resu
     for kind in &args.kind.0 {
         let name = args.name.clone().unwrap_or_default();
         let request = GetResourcesRequest { kind: kind.as_str().to_owned(), name };
-        resources
-            .extend(connection.read(async |mut client| client.get_resources(request.clone()).await).await?.resources);
+        match connection.client.clone().get_resources(request).await {
+            Ok(response) => resources.extend(response.into_inner().resources),
+            // Of this kind; it may be of the next.
+            Err(status) if status.code() == Code::NotFound && args.name.is_some() => {}
+            Err(status) => return Err(refused(&status)),
+        }
     }
     if let (Some(name), true) = (&args.name, resources.is_empty()) {
         let kinds: Vec<_> = args.kind.0.iter().map(|kind| kind.as_str()).collect();
