@@ -58,7 +58,11 @@ fn unknown_codecs(configuration: &Configuration, codecs: &[String]) -> Vec<Mista
         name: provider.name.to_string(),
         path: "codec".to_owned(),
         code: ErrorCode::UnknownReference,
-        text: format!("there is no codec {:?}; there are: {}", provider.codec, codecs.join(", ")),
+        text: format!(
+            "there is no codec {:?}; there are: {}",
+            provider.codec,
+            super::listed(codecs.iter().map(String::as_str))
+        ),
     };
     unknown.map(mistake).collect()
 }

@@ -24,13 +24,14 @@ pub(super) async fn decide(
     let head = view.head.as_ref();
     let region = RegionName::new(&request.region).map_err(|error| Status::invalid_argument(error.to_string()))?;
     if !head.is_some_and(|head| head.configuration.regions.contains_key(&region)) {
-        let known: Vec<String> =
-            head.into_iter().flat_map(|head| head.configuration.regions.keys()).map(ToString::to_string).collect();
-        return Err(Status::not_found(format!("there is no region {region}; there are: {}", known.join(", "))));
+        let known = head.into_iter().flat_map(|head| head.configuration.regions.keys()).map(RegionName::as_str);
+        return Err(Status::not_found(format!("there is no region {region}; there are: {}", super::listed(known))));
     }
     let now = shared.now_unix_ms();
     if request.until_unix_ms != 0 && request.until_unix_ms <= now {
-        return Err(Status::invalid_argument("until_unix_ms is in the past; 0 means until it is removed"));
+        return Err(Status::invalid_argument(
+            "the end (until_unix_ms) must be in the future; without one it holds until it is removed",
+        ));
     }
     let key = shared.layout.region_override(&region);
     let entry = shared.store.get(&key).await.map_err(|error| refused(&error))?;

@@ -3,13 +3,16 @@
 use clap::Subcommand;
 use meridian_proto::admin::v1::explain_request::Subject;
 use meridian_proto::admin::v1::{ExplainDnsRequest, ExplainRequest};
+use tonic::Code;
 
 use crate::connection::Connection;
+use crate::failure::refused;
 use crate::output;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ExplainVerb {
-    /// Why a name is answered as it is to a client at an address.
+    /// Why a name is answered as it is to a client at an address. A node is asked through the replica that configures
+    /// it: give all replicas in --admin.
     Dns {
         /// The name, for example api.meridian.test.
         name: String,
@@ -55,8 +58,18 @@ pub(crate) async fn run(connection: &Connection, verb: ExplainVerb) -> anyhow::R
     output::print(&lines(&format!("replica {}", answer.replica), &answer.lines))
 }
 
+/// A node is asked through one replica alone: the others say so, and the next is tried.
 async fn dns(connection: &Connection, request: ExplainDnsRequest) -> anyhow::Result<()> {
-    let answer = connection.read(async |mut client| client.explain_dns(request.clone()).await).await?;
+    let mut outcome = connection.client.clone().explain_dns(request.clone()).await;
+    for endpoint in &connection.others {
+        if !outcome.as_ref().is_err_and(|status| status.code() == Code::Unavailable) {
+            break;
+        }
+        if let Ok(mut client) = connection.client_of(endpoint).await {
+            outcome = client.explain_dns(request.clone()).await;
+        }
+    }
+    let answer = outcome.map_err(|status| refused(&status))?.into_inner();
     output::print(&lines(&format!("node {}", answer.node), &answer.lines))
 }
 

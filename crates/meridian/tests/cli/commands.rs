@@ -107,7 +107,12 @@ fn what_get_prints_can_be_applied() {
     }
     let table = plane.run(&["get", "models"], "").out;
     assert!(table.contains("gpt-4o-mini        sim-openai > sim-anthropic:claude-haiku-4-5"), "{table}");
-    assert_eq!(plane.run(&["get", "model", "none"], "").code, 1);
+    let one = plane.run(&["get", "all", "eu-west"], "");
+    assert!(one.code == 0 && one.out.starts_with("REGION") && one.out.contains("eu-west"), "{}", one.err);
+    for (kind, text) in [("model", "there is no Model/none"), ("all", "Region or Provider or Model or Zone or Tenant")] {
+        let none = plane.run(&["get", kind, "none"], "");
+        assert!(none.code == 1 && none.err.contains(text), "{}", none.err);
+    }
 }
 
 fn json_documents(array: &str) -> String {
@@ -172,6 +177,14 @@ fn fleet_and_explain_answer() {
     assert!(plane.run(&["fleet"], "").out.contains("eu-west  serving  500"));
     let explained = plane.run(&["explain", "dns", "api.meridian.test", "--from", "198.51.100.0/24"], "");
     assert_eq!(explained.out, "node eu-west-1 says:\napi.meridian.test for 198.51.100.0/24\n");
+    // Another replica has the node; between them is a dead one.
+    let without = Plane::start(None);
+    without.state.lock().unwrap().is_elsewhere = true;
+    let line = ["explain", "dns", "a.b", "--from", "192.0.2.1", "--admin"];
+    let all = format!("{},127.0.0.1:1,{}", without.address, plane.address);
+    assert_eq!(run(&[line.as_slice(), &[&all]].concat(), "").out, "node eu-west-1 says:\na.b for 192.0.2.1\n");
+    let refused = run(&[line.as_slice(), &[&without.address]].concat(), "");
+    assert_eq!((refused.code, refused.err.as_str()), (1, "error: another one has to ask it\n"));
 }
 
 #[test]
@@ -198,6 +211,7 @@ fn wrong_usage_exits_with_2_and_a_hint() {
     };
     check(&["fleet"], "--admin HOST:PORT");
     check(&["get", "planets", "--admin", "127.0.0.1:1"], "allowed: region, provider, model, zone, tenant");
+    check(&["get", "key"], "meridian keys list");
     check(&["apply"], "--file");
     check(&["weight", "eu-west", "--admin", "127.0.0.1:1"], "WEIGHT");
     check(&["history", "--admin", "127.0.0.1:1", "--admin-ca", "x"], "belong together");

@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) author: String,
     /// Loses the answer of that many writes, after they were done.
     pub(crate) lose_answers: u32,
+    /// No node is configured by this replica.
+    pub(crate) is_elsewhere: bool,
     outcomes: BTreeMap<String, ApplyResponse>,
 }
 
@@ -164,7 +166,10 @@ impl AdminService for Api {
     async fn get_resources(&self, request: Request<GetResourcesRequest>) -> Answer<GetResourcesResponse> {
         let (state, request) = (self.0.lock().unwrap(), request.into_inner());
         let matches = |r: &Resource| r.kind == request.kind && (request.name.is_empty() || r.name == request.name);
-        let resources = state.content().resources().filter(matches).collect();
+        let resources: Vec<Resource> = state.content().resources().filter(matches).collect();
+        if resources.is_empty() && !request.name.is_empty() {
+            return Err(Status::not_found(format!("there is no {}/{}", request.kind, request.name)));
+        }
         Ok(Response::new(GetResourcesResponse { resources, commit: state.head() }))
     }
 
@@ -277,6 +282,9 @@ impl AdminService for Api {
 
     async fn explain_dns(&self, request: Request<ExplainDnsRequest>) -> Answer<ExplainDnsResponse> {
         let request = request.into_inner();
+        if self.0.lock().unwrap().is_elsewhere {
+            return Err(Status::unavailable("another one has to ask it"));
+        }
         let lines = vec![format!("{} for {}", request.name, request.from)];
         Ok(Response::new(ExplainDnsResponse { node: "eu-west-1".into(), lines }))
     }

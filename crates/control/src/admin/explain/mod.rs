@@ -12,6 +12,7 @@ use tonic::Status;
 
 pub(super) use dns::dns;
 
+use crate::admin::listed;
 use crate::lead::time;
 use crate::shared::Shared;
 use crate::view::View;
@@ -56,7 +57,7 @@ fn configured<'a>(
     let regions = view.head.as_ref().map(|head| &head.configuration.regions);
     let found = regions.and_then(|regions| regions.iter().find(|(region, _)| region.as_str() == name));
     found.ok_or_else(|| {
-        let known: Vec<String> = regions.into_iter().flatten().map(|(region, _)| region.to_string()).collect();
-        Status::not_found(format!("there is no region {name}; there are: {}", known.join(", ")))
+        let known = regions.into_iter().flatten().map(|(region, _)| region.as_str());
+        Status::not_found(format!("there is no region {name}; there are: {}", listed(known)))
     })
 }

@@ -7,6 +7,7 @@ use meridian_types::NodeName;
 use tonic::Status;
 
 use super::{history, seconds};
+use crate::admin::listed;
 use crate::fleet::Node;
 use crate::lead::time;
 use crate::shared::Shared;
@@ -17,8 +18,8 @@ pub(super) fn node(shared: &Shared, view: &Arc<View>, name: &str) -> Result<Vec<
     let found = live.get(name);
     let registered = view.nodes.iter().find(|(node, _)| node.as_str() == name);
     if found.is_none() && registered.is_none() {
-        let known: Vec<&str> = view.nodes.keys().chain(live.keys()).map(NodeName::as_str).collect();
-        return Err(Status::not_found(format!("there is no node {name}; there are: {}", known.join(", "))));
+        let known = view.nodes.keys().chain(live.keys()).map(NodeName::as_str);
+        return Err(Status::not_found(format!("there is no node {name}; there are: {}", listed(known))));
     }
     let mut lines = Vec::new();
     let held = view.summaries.values().flat_map(|summary| &summary.nodes).find(|node| node.node == name);

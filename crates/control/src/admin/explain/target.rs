@@ -3,6 +3,7 @@
 use tonic::Status;
 
 use super::history;
+use crate::admin::listed;
 use crate::shared::Shared;
 
 pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status> {
@@ -31,8 +32,10 @@ pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status>
         }
     }
     if lines.is_empty() {
-        let known: Vec<String> = known.into_iter().collect();
-        return Err(Status::not_found(format!("no node reports a target {name}; there are: {}", known.join(", "))));
+        return Err(Status::not_found(format!(
+            "no node reports a target {name}; there are: {}",
+            listed(known.iter().map(String::as_str))
+        )));
     }
     history(shared, name, &mut lines);
     Ok(lines)
