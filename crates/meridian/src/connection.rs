@@ -1,5 +1,6 @@
 //! The admin API: where it is, who we are, and writes that may be repeated.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use anyhow::Context;
 use meridian_control_client::admin::{self, Client};
 use meridian_host::Host;
 use meridian_identity::{ClientTls, PemFiles, Role};
+use meridian_proto::NOT_ATTEMPTED;
 use meridian_proto::admin::v1::HistoryRequest;
 use meridian_types::RequestId;
 use tonic::{Code, Response, Status};
@@ -66,7 +68,7 @@ impl Connection {
 
     /// A call that changes nothing.
     pub(crate) async fn read<T>(&self, call: impl AsyncFn(Client) -> Result<Response<T>, Status>) -> anyhow::Result<T> {
-        call(self.client.clone()).await.map(Response::into_inner).map_err(|status| refused(&status))
+        call(self.client.clone()).await.map(Response::into_inner).map_err(|status| self.refused(&status))
     }
 
     /// A call that changes something. It carries a request id, so that sending it again after a lost answer is
@@ -77,18 +79,36 @@ impl Connection {
     ) -> anyhow::Result<T> {
         let mut pause = FIRST_PAUSE;
         let mut left = ATTEMPTS;
+        // Of any attempt: a later one that was refused says nothing about it.
+        let mut is_unknown = false;
         loop {
             left -= 1;
             match call(self.client.clone()).await {
                 Ok(response) => return Ok(response.into_inner()),
-                Err(status) if !may_be_lost(&status) => return Err(refused(&status)),
-                Err(status) if left == 0 => {
-                    return Err(refused(&status)).context("whether it was done is unknown; look before you repeat it");
+                Err(status) if !may_be_lost(&status) => return Err(self.refused(&status)),
+                Err(status) => {
+                    is_unknown |= !was_not_attempted(&status);
+                    if left == 0 {
+                        return Err(self.refused(&status)).context(match is_unknown {
+                            true => "whether it was done is unknown; look before you repeat it",
+                            false => "refused, nothing was changed",
+                        });
+                    }
                 }
-                Err(_) => tokio::time::sleep(pause).await,
             }
+            tokio::time::sleep(pause).await;
             pause *= 2;
         }
+    }
+
+    /// What the control plane said, or why nothing came back.
+    pub(crate) fn refused(&self, status: &Status) -> anyhow::Error {
+        // What speaks TLS answers a plain connection with an alert, which is no HTTP/2, and hangs up.
+        if self.tls.is_none() && is_broken(status) {
+            const HINT: &str = "if the control plane serves TLS, give --admin-ca, --admin-cert and --admin-key";
+            return anyhow::anyhow!("{}; {HINT}", refused(status));
+        }
+        refused(status)
     }
 
     /// A new id for a write.
@@ -102,6 +122,17 @@ impl Connection {
 /// Codes that tonic makes of a broken connection.
 pub(crate) fn may_be_lost(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled)
+}
+
+/// Whether nothing was asked of the store: the control plane says so, or it was not reached.
+fn was_not_attempted(status: &Status) -> bool {
+    let mut causes = std::iter::successors(status.source(), |&error| error.source());
+    status.metadata().contains_key(NOT_ATTEMPTED) || causes.any(|error| error.is::<tonic::ConnectError>())
+}
+
+/// Whether the connection broke: a status that was received has no cause, and one of a deadline is no break.
+fn is_broken(status: &Status) -> bool {
+    status.source().is_some() && !matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled)
 }
 
 fn tls_files(args: &AdminArgs) -> Result<Option<PemFiles>, Usage> {

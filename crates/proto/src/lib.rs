@@ -21,6 +21,10 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/meridia
 /// fleets at most this.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
+/// Metadata key of an UNAVAILABLE answer of the operators' API: the store was not asked to write anything, so nothing is
+/// changed and nothing will be. Without it the outcome of a write is unknown.
+pub const NOT_ATTEMPTED: &str = "meridian-not-attempted";
+
 /// Wire versions that this build speaks, both ends included.
 pub const PROTO_VERSIONS: std::ops::RangeInclusive<u32> = 1..=1;
 

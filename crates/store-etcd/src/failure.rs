@@ -95,7 +95,20 @@ pub(crate) fn classify(endpoint: &str, error: etcd_client::Error) -> Failure {
         etcd_client::Error::TransportError(_) | etcd_client::Error::IoError(_) => Kind::Lost,
         _ => Kind::Lost,
     };
-    Failure { kind, reason: format!("{endpoint}: {error}"), source: Some(error) }
+    let reason = format!("{endpoint}: {}", words(&error));
+    // All that a status says is in the reason; as a source it would be shown with the debug form of its causes.
+    let source = (!matches!(error, etcd_client::Error::GRpcStatus(_))).then_some(error);
+    Failure { kind, reason, source }
+}
+
+/// The error for an operator: what the member said, or `tcp connect error: Connection refused (os error 111)`.
+fn words(error: &etcd_client::Error) -> String {
+    let etcd_client::Error::GRpcStatus(status) = error else { return error.to_string() };
+    let text = if status.message().is_empty() { status.code().description() } else { status.message() };
+    match causes(status).last().map(ToString::to_string) {
+        Some(cause) if !text.contains(&cause) => format!("{text}: {cause}"),
+        _ => text.to_owned(),
+    }
 }
 
 fn of_status(status: &Status) -> Kind {
@@ -124,16 +137,13 @@ fn of_status(status: &Status) -> Kind {
 
 /// Whether the cause is that no connection could be made: then the request is still here.
 fn never_connected(status: &Status) -> bool {
-    let mut cause = std::error::Error::source(status);
+    causes(status).any(|error| error.is::<tonic::ConnectError>())
+}
+
+/// What is behind a status that no member sent, the deepest last.
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     // A chain of causes is short; the bound is against a loop.
-    for _ in 0..16 {
-        let Some(error) = cause else { return false };
-        if error.is::<tonic::ConnectError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    std::iter::successors(std::error::Error::source(status), |error| error.source()).take(16)
 }
 
 #[cfg(test)]
@@ -159,6 +169,20 @@ mod tests {
         check(Code::NotFound, LEASE_NOT_FOUND, Kind::LeaseGone);
         check(Code::InvalidArgument, TOO_LARGE, Kind::TooLarge);
         check(Code::InvalidArgument, "etcdserver: duplicate key given in txn request", Kind::Refused);
+    }
+
+    #[tokio::test]
+    async fn an_unreachable_member_is_told_in_words() {
+        // Nothing can listen on port 0.
+        let mut client = etcd_client::Client::connect(["http://127.0.0.1:0"], None).await.unwrap();
+        let failure = classify("http://e", client.get("k", None).await.unwrap_err());
+        assert!(failure.was_not_sent());
+        let text = failure.into_write_error().to_string();
+        assert!(
+            text.starts_with("store unavailable: http://e: tcp connect error: ") && text.contains("os error"),
+            "{text}"
+        );
+        assert!(!text.contains("source") && !text.contains('{'), "{text}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use meridian_proto::NOT_ATTEMPTED;
 use meridian_proto::store::v1 as stored;
 use meridian_store::{Compare, Error, LeaseId, Revision, Txn};
 use meridian_types::Digest;
@@ -10,6 +11,7 @@ use prost::Message;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tonic::Status;
+use tonic::metadata::MetadataValue;
 
 use crate::shared::Shared;
 use crate::store::document::{self, FORM};
@@ -153,12 +155,16 @@ async fn look<M: Message + Default>(
     )))
 }
 
-/// A store's error, for operators.
+/// A store's error from before anything was written, for operators.
 pub(crate) fn refused(error: &Error) -> Status {
     match error {
         Error::TooLarge { .. } => Status::resource_exhausted(error.to_string()),
         Error::Invalid { .. } | Error::Corrupt { .. } => Status::internal(error.to_string()),
-        _ => Status::unavailable(format!("read-only: {error}")),
+        _ => {
+            let mut status = Status::unavailable(format!("read-only: {error}"));
+            status.metadata_mut().insert(NOT_ATTEMPTED, MetadataValue::from_static("1"));
+            status
+        }
     }
 }
 

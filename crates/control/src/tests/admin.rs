@@ -210,6 +210,7 @@ async fn without_the_store_writes_are_refused_with_a_reason_and_reads_go_on() {
     let refused = replica.try_apply(apply(1, vec![region("sa", 1.0)], Vec::new())).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
     assert!(refused.message().starts_with("read-only: "), "{refused}");
+    assert!(refused.metadata().contains_key(meridian_proto::NOT_ATTEMPTED));
     let fleet = replica.fleet_with("read-only is shown", |fleet| !fleet.read_only.is_empty()).await;
     assert_eq!(fleet.head_commit, 1);
     store.set_available(true);

@@ -6,7 +6,6 @@ use meridian_proto::admin::v1::{ExplainDnsRequest, ExplainRequest};
 use tonic::Code;
 
 use crate::connection::Connection;
-use crate::failure::refused;
 use crate::output;
 
 #[derive(Debug, Subcommand)]
@@ -69,7 +68,7 @@ async fn dns(connection: &Connection, request: ExplainDnsRequest) -> anyhow::Res
             outcome = client.explain_dns(request.clone()).await;
         }
     }
-    let answer = outcome.map_err(|status| refused(&status))?.into_inner();
+    let answer = outcome.map_err(|status| connection.refused(&status))?.into_inner();
     output::print(&lines(&format!("node {}", answer.node), &answer.lines))
 }
 

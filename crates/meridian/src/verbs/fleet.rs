@@ -10,7 +10,7 @@ use meridian_proto::node::v1::{Role, ServingState};
 
 use crate::cli::OutputFormat;
 use crate::connection::Connection;
-use crate::failure::{Usage, refused};
+use crate::failure::Usage;
 use crate::format::{age, date, table};
 use crate::output;
 
@@ -55,7 +55,7 @@ pub(crate) async fn fleet(connection: &Connection, args: &FleetArgs) -> anyhow::
     let interval_ms = u32::try_from(args.interval.as_millis()).unwrap_or(u32::MAX);
     let request = WatchFleetRequest { interval_ms };
     let mut fleets = connection.read(async |mut client| client.watch_fleet(request).await).await?;
-    while let Some(fleet) = fleets.message().await.map_err(|status| refused(&status))? {
+    while let Some(fleet) = fleets.message().await.map_err(|status| connection.refused(&status))? {
         let mut text = render(&fleet, args.output)?;
         if args.output == OutputFormat::Table {
             text = if output::is_terminal() { format!("{CLEAR}{text}") } else { format!("{text}\n") };

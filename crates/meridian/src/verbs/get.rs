@@ -11,7 +11,6 @@ use tonic::Code;
 use super::apply::kind;
 use crate::cli::OutputFormat;
 use crate::connection::Connection;
-use crate::failure::refused;
 use crate::format::table;
 use crate::output;
 
@@ -48,7 +47,7 @@ pub(crate) async fn get(connection: &Connection, args: &GetArgs) -> anyhow::Resu
             Ok(response) => resources.extend(response.into_inner().resources),
             // Of this kind; it may be of the next.
             Err(status) if status.code() == Code::NotFound && args.name.is_some() => {}
-            Err(status) => return Err(refused(&status)),
+            Err(status) => return Err(connection.refused(&status)),
         }
     }
     if let (Some(name), true) = (&args.name, resources.is_empty()) {

@@ -88,8 +88,9 @@ pub(crate) async fn weight(connection: &Connection, args: WeightArgs) -> anyhow:
 async fn region(connection: &Connection, name: &str) -> anyhow::Result<FleetRegion> {
     let fleet = connection.read(async |mut client| client.get_fleet(GetFleetRequest {}).await).await?;
     let names: Vec<_> = fleet.regions.iter().map(|region| region.region.clone()).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let found = fleet.regions.into_iter().find(|region| region.region == name);
-    found.ok_or_else(|| anyhow::anyhow!("there is no region {name}; there are: {}", names.join(", ")))
+    found.ok_or_else(|| anyhow::anyhow!("there is no region {name}; there are: {names}"))
 }
 
 /// Sets it and says until when.

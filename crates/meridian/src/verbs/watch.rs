@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::cli::{AdminArgs, OutputFormat};
 use crate::connection::Connection;
-use crate::failure::{Usage, refused};
+use crate::failure::Usage;
 use crate::format::date;
 use crate::output;
 
@@ -71,8 +71,8 @@ impl Watch {
         let mut client = connection.client.clone();
         let mut events = match client.watch_events(request).await {
             Ok(events) => events.into_inner(),
-            Err(status) if crate::connection::may_be_lost(&status) => return Ok(Some(refused(&status))),
-            Err(status) => return Err(refused(&status)),
+            Err(status) if crate::connection::may_be_lost(&status) => return Ok(Some(connection.refused(&status))),
+            Err(status) => return Err(connection.refused(&status)),
         };
         loop {
             match events.message().await {
@@ -85,7 +85,7 @@ impl Watch {
                     }
                 }
                 Ok(None) => return Ok(Some(anyhow::anyhow!("the replica ended the stream"))),
-                Err(status) => return Ok(Some(refused(&status))),
+                Err(status) => return Ok(Some(connection.refused(&status))),
             }
         }
     }

@@ -78,6 +78,21 @@ fn a_write_whose_answer_was_lost_is_repeated_and_done_once() {
 }
 
 #[test]
+fn a_write_that_was_not_attempted_is_told_from_one_whose_outcome_is_unknown() {
+    let plane = Plane::start(None);
+    for (lost, expected) in [
+        (0, "error: refused, nothing was changed: read-only: no quorum\n"),
+        (1, "error: whether it was done is unknown; look before you repeat it: read-only: no quorum\n"),
+    ] {
+        let mut state = plane.state.lock().unwrap();
+        (state.is_read_only, state.lose_answers) = (true, lost);
+        drop(state);
+        let refused = plane.run(&["apply", "-f", "-"], REGION);
+        assert_eq!((refused.code, refused.err.as_str()), (1, expected), "{lost} lost");
+    }
+}
+
+#[test]
 fn a_write_that_was_decided_on_something_old_is_refused() {
     let plane = Plane::start(None);
     plane.run(&["apply", "-f", "-"], REGION);
@@ -109,7 +124,8 @@ fn what_get_prints_can_be_applied() {
     assert!(table.contains("gpt-4o-mini        sim-openai > sim-anthropic:claude-haiku-4-5"), "{table}");
     let one = plane.run(&["get", "all", "eu-west"], "");
     assert!(one.code == 0 && one.out.starts_with("REGION") && one.out.contains("eu-west"), "{}", one.err);
-    for (kind, text) in [("model", "there is no Model/none"), ("all", "Region or Provider or Model or Zone or Tenant")] {
+    for (kind, text) in [("model", "there is no Model/none"), ("all", "Region or Provider or Model or Zone or Tenant")]
+    {
         let none = plane.run(&["get", kind, "none"], "");
         assert!(none.code == 1 && none.err.contains(text), "{}", none.err);
     }

@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(crate) lose_answers: u32,
     /// No node is configured by this replica.
     pub(crate) is_elsewhere: bool,
+    /// Its store takes no writes.
+    pub(crate) is_read_only: bool,
     outcomes: BTreeMap<String, ApplyResponse>,
 }
 
@@ -175,6 +177,11 @@ impl AdminService for Api {
 
     async fn apply(&self, request: Request<ApplyRequest>) -> Answer<ApplyResponse> {
         let mut state = self.0.lock().unwrap();
+        if state.is_read_only && state.lose_answers == 0 {
+            let mut refused = Status::unavailable("read-only: no quorum");
+            refused.metadata_mut().insert(meridian_proto::NOT_ATTEMPTED, "1".parse().unwrap());
+            return Err(refused);
+        }
         let peer = request.extensions().get::<transport::Peer<Identity>>().unwrap();
         state.author = peer.identity.as_ref().map_or("anonymous".to_owned(), |identity| identity.name.clone());
         let response = state.apply(request.into_inner())?;
