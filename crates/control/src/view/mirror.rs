@@ -129,7 +129,7 @@ impl Feed {
                 Err(Interruption::Retrying(cause)) => {
                     self.metrics.store_interruptions.inc();
                     tracing::warn!(%cause, "store watch interrupted; serving on with what is known");
-                    self.status.set(Some(format!("read-only: {cause}")));
+                    self.status.set(Some(cause.to_string()));
                 }
             }
         }
