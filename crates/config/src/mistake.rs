@@ -10,7 +10,7 @@ use crate::yaml::Position;
 /// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// As the operator named it.
+    /// As the operator named it; empty for what stands in no file.
     pub file: Arc<str>,
     /// From 1; 0: the file as a whole.
     pub line: u64,
@@ -58,7 +58,9 @@ impl fmt::Display for Place {
 
 impl fmt::Display for Located {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
+        if !self.place.file.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
         for part in [&self.resource, &self.path] {
             if !part.is_empty() {
                 write!(f, "{part}: ")?;

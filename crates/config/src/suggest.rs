@@ -14,9 +14,10 @@ pub(crate) fn nearest<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>
     scored.filter(|(distance, _)| is_near(*distance, word)).min().map(|(_, candidate)| candidate)
 }
 
-/// `; did you mean X` if something is near, else nothing.
-pub(crate) fn hint<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, allowed).map(|candidate| format!("; did you mean {candidate}?")).unwrap_or_default()
+/// `; did you mean X? allowed: X, Y` if something is near, else `; allowed: X, Y`: goes behind what is unknown.
+pub(crate) fn allowed(word: &str, names: &[&str]) -> String {
+    let hint = nearest(word, names.iter().copied()).map(|name| format!(" did you mean {name}?")).unwrap_or_default();
+    format!(";{hint} allowed: {}", names.join(", "))
 }
 
 #[cfg(test)]
@@ -34,5 +35,11 @@ mod tests {
         check("tll", Some("ttl"));
         check("url", None);
         check("completely", None);
+    }
+
+    #[test]
+    fn what_is_allowed_is_set_apart_from_what_is_not() {
+        assert_eq!(allowed("tll", &["ttl", "name"]), "; did you mean ttl? allowed: ttl, name");
+        assert_eq!(allowed("colour", &["ttl", "name"]), "; allowed: ttl, name");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Source, load, source, to_json, to_yaml};
+use crate::{Source, load, read, source, to_json, to_yaml};
 
 fn sources(texts: &[(&str, &str)]) -> Vec<Source> {
     texts.iter().map(|(file, text)| Source { file: (*file).into(), text: (*text).to_owned() }).collect()
@@ -150,6 +150,102 @@ fn a_models_policy_is_written_in_yaml() {
     assert!(model.policy.reroute_refusals);
     assert_eq!(model.policy.deadlines.min_bytes_per_s, Some(0));
     assert_eq!(model.tiers[0][0].price.map(|price| price.output_micro_usd), Some(10_000_000));
+}
+
+/// Everything that is wrong in a set that stands alone.
+fn everything(files: &[(&str, &str)]) -> Vec<String> {
+    let found = read(&sources(files)).configuration().unwrap_err();
+    found.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn mistakes_of_shape_of_fields_and_of_references_come_in_one_run() {
+    let text = "\
+kind: Model
+name: chat
+choice: CHEAPEST
+tiers:
+  - targets:
+      - {provider: nobody, wieght: 3}
+      - {provder: p}
+      - {provider: p, weight: heavy}
+      - {provider: p, weight: 2000, model: other}
+fallbacks: [ghost, chat, 7, broken]
+---
+kind: Provider
+name: p
+codec: anthropic
+base_url: ftp://a.test
+jurisdiction: US
+api_key: sk-live-1234567890
+---
+kind: Model
+name: broken
+tiers: [
+---
+kind: Provider
+name: q
+credential: sk-live-1234567890
+---
+kind: Zone
+name: a.test
+nameservers: [ns.a.test]
+colour: red
+steered:
+  - {name: api, policy: NEAREST, regions: [mars], all_down: {fail_to: venus}}
+  - {name: b, policy: nearest, band_km: 5, all_down: {refuse: no}}
+---
+kind: Modle
+name: misspelt
+---
+kind: Model
+name: with space
+tiers: [{targets: [{provider: q}, {provider: none-such}]}]
+fallbacks: [misspelt]
+";
+    let found = everything(&[("f.yaml", text)]);
+    let expected = [
+        "f.yaml:3:9: Model/chat: choice: \"CHEAPEST\" is unknown; allowed: BY_WEIGHT, FASTEST, PRIORITY, LOWEST_COST, SESSION",
+        "f.yaml:6:10: Model/chat: tiers[0].targets[0].provider: there is no provider nobody; there are: p, q",
+        "f.yaml:6:28: Model/chat: tiers[0].targets[0].wieght: unknown field; did you mean weight? allowed: provider, model, weight, price",
+        "f.yaml:7:10: Model/chat: tiers[0].targets[1].provder: unknown field; did you mean provider? allowed: provider, model, weight, price",
+        "f.yaml:8:31: Model/chat: tiers[0].targets[2].weight: text is not allowed here; write a whole number from 0 to 4294967295, without quotes",
+        "f.yaml:9:23: Model/chat: tiers[0].targets[3].weight: 2000 is not allowed; 0 to 1000 is",
+        "f.yaml:10:13: Model/chat: fallbacks[0]: there is no model ghost; there are: broken, chat, misspelt",
+        "f.yaml:10:20: Model/chat: fallbacks[1]: a model cannot be its own fallback",
+        "f.yaml:10:26: Model/chat: fallbacks[2]: a number is not allowed here; write text, in quotes",
+        "f.yaml:15:1: Provider/p: base_url: not allowed; write an absolute http:// or https:// URL without user, query and fragment",
+        "f.yaml:17:1: Provider/p: api_key: a secret must not stand in the configuration; write a reference: `credential: {env: NAME}` or `credential: {file: /PATH}`",
+        "f.yaml:21:8: Model/broken: unreadable YAML: unclosed bracket '['",
+        "f.yaml:23:1: Provider/q: base_url: this field is required: an absolute http:// or https:// URL without user, query and fragment",
+        "f.yaml:23:1: Provider/q: codec: this field is required",
+        "f.yaml:23:1: Provider/q: jurisdiction: this field is required",
+        "f.yaml:25:13: Provider/q: credential: a secret must not stand in the configuration; write a reference: `credential: {env: NAME}` or `credential: {file: /PATH}`",
+        "f.yaml:30:1: Zone/a.test: colour: unknown field; allowed: name, nameservers, hostmaster, negative_ttl, steered, records, networks",
+        "f.yaml:32:44: Zone/a.test: steered[0].regions[0]: there is no region mars; there are: none",
+        "f.yaml:32:62: Zone/a.test: steered[0].all_down.fail_to: there is no region venus; there are: none",
+        "f.yaml:33:23: Zone/a.test: steered[1].policy: \"nearest\" is unknown; did you mean NEAREST? allowed: NEAREST, WEIGHTED, FAILOVER",
+        "f.yaml:33:63: Zone/a.test: steered[1].all_down.refuse: text is not allowed here; write a mapping: {}",
+        "f.yaml:35:7: kind: unknown kind; did you mean Model? allowed: Region, Provider, Model, Zone, Tenant",
+        "f.yaml:39:1: Model/with space: name: \"with space\" is no valid model name: 1 to 200 printable characters without spaces",
+        "f.yaml:40:36: Model/with space: tiers[0].targets[1].provider: there is no provider none-such; there are: p, q",
+    ];
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn a_fence_is_not_judged_by_a_region_that_cannot_be_read() {
+    let region = "kind: Region\nname: eu\ncoordinates: {latitude: 0, longitude: 0}\njurisdiction: eu\n";
+    let zone =
+        format!("{ZONE}steered:\n  - {{name: api, policy: NEAREST, jurisdictions: [EU], all_down: {{fail_to: eu}}}}\n");
+    let found = everything(&[("r.yaml", region), ("z.yaml", &zone)]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("r.yaml:4:1: Region/eu: jurisdiction: "), "{found:#?}");
+    let found = everything(&[("r.yaml", &region.replace("jurisdiction: eu", "jurisdiction: US")), ("z.yaml", &zone)]);
+    assert_eq!(found.len(), 2, "{found:#?}");
 }
 
 fn examples(directory: &str) -> Vec<Source> {

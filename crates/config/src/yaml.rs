@@ -1,9 +1,14 @@
 //! YAML as a tree in which every value knows its place; the only module that names the YAML library.
 
+mod split;
+mod unreadable;
+
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+
+pub(crate) use unreadable::Unreadable;
 
 /// Line and column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -39,22 +44,22 @@ pub(crate) struct Entry {
     pub(crate) node: Node,
 }
 
-/// Text that is no YAML.
-#[derive(Debug)]
-pub(crate) struct Unreadable {
-    pub(crate) at: Position,
-    pub(crate) text: String,
-}
-
-/// Every document of a text; empty ones are left out.
-pub(crate) fn parse(text: &str) -> Result<Vec<Node>, Unreadable> {
-    // As in YAML 1.2: `NO` is Norway.
-    let options = serde_saphyr::options! { strict_booleans: true };
-    let documents: Result<Vec<Spanned<Value>>, _> = serde_saphyr::from_multiple_with_options(text, options);
-    match documents {
-        Ok(documents) => Ok(documents.into_iter().map(Node::from).collect()),
-        Err(error) => Err(unreadable(&error)),
+/// Every document of a text, each by itself; empty ones are left out.
+pub(crate) fn parse(text: &str) -> Vec<Result<Node, Unreadable>> {
+    let mut documents = Vec::new();
+    for part in split::parts(text) {
+        // As in YAML 1.2: `NO` is Norway.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        match serde_saphyr::from_multiple_with_options::<Spanned<Value>>(part.text, options) {
+            Ok(found) => documents.extend(found.into_iter().map(|spanned| {
+                let mut node = Node::from(spanned);
+                node.move_down(part.lines_before);
+                Ok(node)
+            })),
+            Err(error) => documents.push(Err(Unreadable::new(part.text, part.lines_before, &error))),
+        }
     }
+    documents
 }
 
 /// JSON as YAML.
@@ -62,20 +67,24 @@ pub(crate) fn write(value: &serde_json::Value) -> Result<String, serde_saphyr::s
     serde_saphyr::to_string(value)
 }
 
-fn unreadable(error: &serde_saphyr::Error) -> Unreadable {
-    let at = error.location().map(position).unwrap_or_default();
-    let text = error.without_snippet().to_string();
-    // The place stands before the message already.
-    let text = text.split(" at line ").next().unwrap_or(&text);
-    let text = text.split("\n").next().unwrap_or(text);
-    Unreadable { at, text: format!("unreadable YAML: {text}") }
-}
-
 fn position(location: serde_saphyr::Location) -> Position {
     Position { line: location.line(), column: location.column() }
 }
 
 impl Node {
+    /// Adds lines above.
+    fn move_down(&mut self, lines: u64) {
+        self.at.line += lines;
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.move_down(lines)),
+            Value::Map(entries) => entries.iter_mut().for_each(|entry| {
+                entry.key_at.line += lines;
+                entry.node.move_down(lines);
+            }),
+            Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Text(_) => {}
+        }
+    }
+
     /// What a reader would call it.
     pub(crate) fn what(&self) -> &'static str {
         match self.value {
@@ -223,7 +232,7 @@ mod tests {
     #[test]
     fn every_value_knows_its_place() {
         let text = "a: 1\nb:\n  - c: x\n    d: [2, 3.5]\n---\ne: null\n";
-        let documents = parse(text).unwrap();
+        let documents: Vec<_> = parse(text).into_iter().map(Result::unwrap).collect();
         assert_eq!(documents.len(), 2);
         let check = |path: &str, line: u64, column: u64| {
             assert_eq!(documents[0].locate(path), Position { line, column }, "{path}");
@@ -237,11 +246,35 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_yaml_says_where() {
-        for (text, line) in [("a: 1\nb: [\n", 2), ("a: 1\na: 2\n", 2), ("a: 1\n b: 2\n", 2)] {
-            let error = parse(text).unwrap_err();
-            assert_eq!(error.at.line, line, "{text:?}: {}", error.text);
-            assert!(!error.text.contains('\n'));
-        }
+    fn text_that_is_no_yaml_says_where_and_why_in_words_about_the_text() {
+        let check = |text: &str, line: u64, expected: &str| {
+            let documents = parse(text);
+            let [Err(error)] = documents.as_slice() else { panic!("{text:?}: {documents:?}") };
+            let told = error.text.strip_prefix("unreadable YAML: ").unwrap();
+            assert_eq!((error.at.line, told), (line, expected), "{text:?}");
+        };
+        let key = "a key is missing here, or is null; a key must be text, `null` and `~` in quotes";
+        check("a: 1\nb: [\n", 2, "unclosed bracket '['");
+        check("a: 1\na: 2\n", 2, "the key \"a\" is written twice here");
+        check("a: 1\n b: 2\n", 2, "mapping values are not allowed in this context");
+        check("a: 1\n~: 2\n", 2, key);
+        check("a: 1\n: 2\n", 2, key);
+        check("a: 1\n[b]: 2\n", 2, "a key must be text, neither a list nor a mapping nor tagged");
+        check("a: *b\n", 1, "this alias (*name) has no anchor (&name) before it in the document");
+        check("a: \"b\n", 2, "invalid indentation in multiline quoted scalar");
+        check("a: {b: 1]\n", 1, "mismatched bracket '{' closed by ']'");
+        check("a:\n\t- b\n", 2, "tabs disallowed within this context (block indentation)");
+        check("a: 1\n<<: 7\n", 2, "a merge key (<<) takes a mapping or a list of mappings");
+        check("a: !!int x\n", 1, "the value does not fit its tag");
+        check("a: .nan\n", 1, "a number must be finite; write text in quotes");
+        check("a: @b\n", 1, "unexpected character: `@'");
+    }
+
+    #[test]
+    fn an_unreadable_document_hides_no_other_and_is_known_by_its_name() {
+        let documents = parse("a: 1\n---\nkind: Model\nname: \"m\" # mine\nb: [\n---\nc: 3\n");
+        let [Ok(_), Err(broken), Ok(last)] = documents.as_slice() else { panic!("{documents:?}") };
+        assert_eq!((broken.kind.as_str(), broken.name.as_str(), broken.at.line), ("Model", "m", 5));
+        assert_eq!(last.locate("c"), Position { line: 7, column: 1 });
     }
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use meridian_types::{Configuration, Digest, Kind, Mistake};
 
-use crate::convert;
 use crate::resources::v1::{Resource, ResourceRef};
+use crate::sketch::Sketch;
 
 /// Resources by kind and name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,21 +75,18 @@ impl Content {
         }
     }
 
-    /// The configuration that the resources declare, or every mistake in them. References are checked only where
-    /// each resource alone is right.
+    /// The configuration that the resources declare, or every mistake in them and between them.
     pub fn configuration(&self) -> Result<Configuration, Vec<Mistake>> {
-        let mut configuration = Configuration::default();
-        let mut mistakes = Vec::new();
+        self.sketch().check()
+    }
+
+    /// The configuration as far as the resources can be read.
+    pub fn sketch(&self) -> Sketch {
+        let mut sketch = Sketch::default();
         for ((kind, name), body) in &self.resources {
-            if let Err(found) = convert::add_resource(&mut configuration, kind, name, body) {
-                mistakes.extend(found);
-            }
+            sketch.add(kind, name, body);
         }
-        if mistakes.is_empty() {
-            configuration.complete();
-            mistakes = configuration.check();
-        }
-        if mistakes.is_empty() { Ok(configuration) } else { Err(mistakes) }
+        sketch
     }
 }
 

@@ -6,12 +6,14 @@
 //!   at rest.
 //! - [`content`]: a commit's content as opaque resources, with its digest and diffs.
 //! - [`accounts`]: tenants and keys as both ends of the account stream hold them.
+//! - [`sketch`]: a configuration as far as it can be read, for every mistake in one check.
 //! - [`convert`]: `TryFrom` into `meridian_types`, every mistake with its field path.
 //! - [`transport`]: gRPC over the sockets of a `meridian_host::Host`.
 
 pub mod accounts;
 pub mod content;
 pub mod convert;
+pub mod sketch;
 pub mod transport;
 
 /// Encoded `FileDescriptorSet` of every package, for server reflection.

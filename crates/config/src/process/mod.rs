@@ -47,7 +47,8 @@ fn from_text<T>(
         let code = meridian_types::ErrorCode::InvalidRequest;
         vec![Located { place: Place::new(file, at), resource: String::new(), path: String::new(), code, text }]
     };
-    let documents = yaml::parse(text).map_err(|unreadable| whole(unreadable.at, unreadable.text))?;
+    let documents: Result<Vec<_>, _> = yaml::parse(text).into_iter().collect();
+    let documents = documents.map_err(|unreadable| whole(unreadable.at, unreadable.text))?;
     let [node] = documents.as_slice() else {
         return Err(whole(yaml::Position::default(), format!("one document is needed, there are {}", documents.len())));
     };

@@ -113,11 +113,10 @@ impl<'a> Section<'a> {
     pub(super) fn finish(mut self) -> Vec<Located> {
         for entry in self.node.entries().unwrap_or_default() {
             if !self.asked.contains(&entry.key.as_str()) {
-                let hint = suggest::hint(&entry.key, self.asked.iter().copied());
                 let mut allowed = self.asked.clone();
                 allowed.sort_unstable();
                 allowed.dedup();
-                let text = format!("unknown key{hint} allowed: {}", allowed.join(", "));
+                let text = format!("unknown key{}", suggest::allowed(&entry.key, &allowed));
                 let path = self.path_of(&entry.key);
                 self.add(entry.key_at, &path, ErrorCode::InvalidField, text);
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use meridian_proto::accounts::Accounts;
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::content::Content;
-use meridian_proto::convert;
+use meridian_proto::convert::{self, Reading};
 use meridian_proto::resources::v1::{self as resources, Resource, ResourceRef};
 use meridian_proto::store::v1 as stored;
 use meridian_store::{Compare, Revision, Txn};
@@ -80,7 +80,10 @@ pub(super) async fn decide(shared: &Shared, wanted: &Wanted<'_>) -> Result<Decis
         Change::Restore(id) => restore(shared, &base, *id).await?,
     };
     let found = check::configuration(&edited.content, &edited.accounts, &edited.removed, &shared.codecs);
-    edited.mistakes.extend(found.into_iter().map(check::message));
+    // What a check says about a stand-in for a tenant's wrong field was told as that field's mistake.
+    let at = |mistake: &admin::Mistake| (mistake.kind.clone(), mistake.name.clone(), mistake.field_path.clone());
+    let told: BTreeSet<_> = edited.mistakes.iter().map(at).collect();
+    edited.mistakes.extend(found.into_iter().map(check::message).filter(|mistake| !told.contains(&at(mistake))));
     let unchanged = edited.changes.iter().all(|change| change.action() == admin::change::Action::Unchanged);
     let mut answer = admin::ApplyResponse { commit: head.0, changes: edited.changes, mistakes: edited.mistakes };
     if wanted.dry_run || unchanged || !answer.mistakes.is_empty() {
@@ -234,8 +237,15 @@ impl Edited {
         let before = match kind {
             Kind::Tenant => {
                 let decoded = convert::decode::<resources::Tenant>(kind, &name, &upsert.body);
-                match decoded.and_then(|message| convert::tenant(&message)) {
-                    Ok(tenant) => {
+                let Reading { value, mistakes } = match decoded {
+                    Ok(message) => convert::read_tenant(&message),
+                    Err(mistakes) => Reading { value: None, mistakes },
+                };
+                // A mistake in one field does not keep the others from being checked; nothing is written then.
+                self.mistakes.extend(mistakes.into_iter().map(check::message));
+                match value {
+                    // One whose name is wrong has that of a stand-in.
+                    Some(tenant) if tenant.name.as_str() == name => {
                         let before = base.accounts.tenants.get(&tenant.name);
                         if before != Some(&tenant) {
                             self.tenants_written.insert(tenant.name.clone());
@@ -244,7 +254,7 @@ impl Edited {
                         self.accounts.tenants.insert(tenant.name.clone(), tenant);
                         before
                     }
-                    Err(found) => return self.mistakes.extend(found.into_iter().map(check::message)),
+                    _ => return,
                 }
             }
             _ => {

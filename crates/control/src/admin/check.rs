@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use meridian_proto::accounts::Accounts;
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::content::Content;
-use meridian_proto::convert;
+use meridian_proto::sketch;
 use meridian_types::{Configuration, ErrorCode, Kind, Mistake, zone};
 
 /// What is wrong with `content` as a whole. `removed` are the resources that the change takes away: who still
@@ -16,18 +16,16 @@ pub(super) fn configuration(
     removed: &BTreeSet<(Kind, String)>,
     codecs: &[String],
 ) -> Vec<Mistake> {
-    let mut configuration = Configuration::default();
-    let mut mistakes = Vec::new();
-    for resource in content.resources() {
-        let added = convert::add_resource(&mut configuration, &resource.kind, &resource.name, &resource.body);
-        mistakes.extend(added.err().unwrap_or_default());
-    }
-    mistakes.extend(unknown_codecs(&configuration, codecs));
+    let sketch = content.sketch();
+    // What cannot be read of a resource does not keep the rest of it, or of the others, from being checked.
+    let configuration = sketch.readable().clone();
+    let mut found = unknown_codecs(&configuration, codecs);
     let uses = uses(&configuration, accounts);
+    let mut in_use = Vec::new();
     for (kind, name) in removed {
         if let Some(users) = uses.get(&(*kind, name.clone())) {
             let users: Vec<String> = users.iter().map(|user| user.to_string()).collect();
-            mistakes.push(Mistake {
+            in_use.push(Mistake {
                 kind: *kind,
                 name: name.clone(),
                 path: String::new(),
@@ -36,18 +34,18 @@ pub(super) fn configuration(
             });
         }
     }
-    if mistakes.iter().all(|mistake| mistake.code == ErrorCode::InUse) {
-        configuration.complete();
-        let told: BTreeSet<(Kind, String, String)> = removed
-            .iter()
-            .filter_map(|what| uses.get(what))
-            .flatten()
-            .map(|user| (user.kind, user.name.clone(), user.path.clone()))
-            .collect();
-        let is_told = |mistake: &Mistake| told.contains(&(mistake.kind, mistake.name.clone(), mistake.path.clone()));
-        mistakes.extend(configuration.check().into_iter().filter(|mistake| !is_told(mistake)));
-        mistakes.extend(unknown_models(&configuration, accounts, removed));
-    }
+    let told: BTreeSet<(Kind, String, String)> = removed
+        .iter()
+        .filter_map(|what| uses.get(what))
+        .flatten()
+        .map(|user| (user.kind, user.name.clone(), user.path.clone()))
+        .collect();
+    let is_told = |mistake: &Mistake| told.contains(&(mistake.kind, mistake.name.clone(), mistake.path.clone()));
+    let mut mistakes = sketch.check().err().unwrap_or_default();
+    mistakes.retain(|mistake| !is_told(mistake));
+    found.extend(unknown_models(&configuration, accounts, removed));
+    let mut mistakes = sketch::without_repetitions(mistakes, found);
+    mistakes.extend(in_use);
     mistakes
 }
 
@@ -131,7 +129,7 @@ fn uses(configuration: &Configuration, accounts: &Accounts) -> Uses {
                 add((Kind::Region, region.as_str()), Kind::Zone, name, format!("steered[{s}].regions[{i}]"));
             }
             if let zone::AllDown::FailTo(region) = &steered.all_down {
-                add((Kind::Region, region.as_str()), Kind::Zone, name, format!("steered[{s}].allDown.failTo"));
+                add((Kind::Region, region.as_str()), Kind::Zone, name, format!("steered[{s}].all_down.fail_to"));
             }
         }
     }

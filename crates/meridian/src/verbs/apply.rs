@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use meridian_config::{Loaded, Located, source, to_yaml};
+use meridian_config::{Draft, Loaded, source, to_yaml};
 use meridian_proto::admin::v1::change::Action;
 use meridian_proto::admin::v1::{ApplyRequest, ApplyResponse, Change, Mistake};
 use meridian_proto::resources::v1::{Resource, ResourceRef};
@@ -15,6 +15,11 @@ use similar::TextDiff;
 use crate::connection::Connection;
 use crate::failure::{Mistakes, Usage};
 use crate::output;
+
+/// How a command ends that found mistakes.
+const NOTHING_APPLIED: &str = "nothing was applied";
+const REFERENCES_UNKNOWN: &str =
+    "nothing was applied; references were not checked, for the control plane could not be asked";
 
 /// Lines around a change, as `diff -u` has it.
 const DIFF_CONTEXT: usize = 3;
@@ -60,21 +65,51 @@ pub(crate) fn kind(text: &str) -> Result<Kind, String> {
     Kind::parse(text).ok_or_else(|| format!("allowed: {allowed}"))
 }
 
-/// Reads files, or fails with the mistakes of all of them.
-pub(crate) fn load(paths: &[PathBuf]) -> anyhow::Result<Loaded> {
+/// Reads files as far as they can be read.
+pub(crate) fn load(paths: &[PathBuf]) -> anyhow::Result<Draft> {
     let mut sources = Vec::new();
     for path in paths {
         sources.extend(source::read(path)?);
     }
-    let loaded = meridian_config::load(&sources).map_err(|mistakes| not_applied(&mistakes))?;
-    if loaded.resources.is_empty() {
+    let draft = meridian_config::read(&sources);
+    if draft.mistakes.is_empty() && draft.loaded.resources.is_empty() {
         return Err(Usage("the files declare no resource".to_owned()).into());
     }
-    Ok(loaded)
+    Ok(draft)
 }
 
-fn not_applied(mistakes: &[Located]) -> Mistakes {
-    Mistakes { lines: mistakes.iter().map(ToString::to_string).collect(), what: "nothing was applied" }
+/// The connection and the resources of files without mistakes; else fails with all mistakes. Those between resources
+/// are the control plane's to find, for it knows what the files may refer to; without it, the others are told.
+pub(crate) async fn checked(
+    connection: anyhow::Result<Connection>,
+    draft: Draft,
+) -> anyhow::Result<(Connection, Loaded)> {
+    if draft.mistakes.is_empty() {
+        return Ok((connection?, draft.loaded));
+    }
+    let found = match connection {
+        Ok(connection) => trial(&connection, &draft.loaded).await,
+        Err(error) => Err(error),
+    };
+    let (mistakes, what) = match found {
+        Ok(found) => (draft.with(found), NOTHING_APPLIED),
+        Err(_) => (draft.mistakes, REFERENCES_UNKNOWN),
+    };
+    Err(Mistakes { lines: mistakes.iter().map(ToString::to_string).collect(), what }.into())
+}
+
+/// What the control plane finds wrong with what is readable.
+async fn trial(connection: &Connection, loaded: &Loaded) -> anyhow::Result<Vec<meridian_types::Mistake>> {
+    let request = ApplyRequest {
+        request_id: connection.request_id(),
+        expected_commit: connection.head().await?,
+        upserts: loaded.resources.clone(),
+        removals: Vec::new(),
+        reason: String::new(),
+        dry_run: true,
+    };
+    let response = connection.read(async |mut client| client.apply(request.clone()).await).await?;
+    Ok(response.mistakes.iter().filter_map(meridian_config::from_control_plane).collect())
 }
 
 pub(crate) async fn apply(connection: &Connection, args: &ApplyArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
@@ -140,7 +175,7 @@ async fn send(
         return Ok(response);
     }
     let lines = response.mistakes.iter().map(|mistake| line(mistake, loaded)).collect();
-    Err(Mistakes { lines, what: "nothing was applied" }.into())
+    Err(Mistakes { lines, what: NOTHING_APPLIED }.into())
 }
 
 /// With the place in the files, where it is from there.

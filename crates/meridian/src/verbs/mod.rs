@@ -74,12 +74,14 @@ async fn run_connected(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode
     // Files are read before anyone is called: their mistakes need no control plane.
     match verb {
         Verb::Apply(args) => {
-            let loaded = apply::load(&args.files)?;
-            apply::apply(&Connection::open(admin).await?, &args, &loaded).await
+            let draft = apply::load(&args.files)?;
+            let (connection, loaded) = apply::checked(Connection::open(admin).await, draft).await?;
+            apply::apply(&connection, &args, &loaded).await
         }
         Verb::Diff(args) => {
-            let loaded = apply::load(&args.files)?;
-            apply::diff(&Connection::open(admin).await?, &loaded).await
+            let draft = apply::load(&args.files)?;
+            let (connection, loaded) = apply::checked(Connection::open(admin).await, draft).await?;
+            apply::diff(&connection, &loaded).await
         }
         Verb::Store(verb) => {
             store::run(verb).await?;

@@ -60,6 +60,16 @@ fn mistakes_are_printed_with_their_place_and_nothing_is_applied() {
     assert!(
         refused.err.starts_with("<stdin>:3:1: Tenant/t: allowed_model: unknown field; did you mean allowed_models?")
     );
+    assert!(refused.err.ends_with("references were not checked, for the control plane could not be asked\n"));
+    // Both kinds come together.
+    let text = "kind: Model\nname: m\nfallback: []\nfallbacks: [m]\ntiers: [{targets: [{provider: nobody}]}]\n";
+    let refused = plane.run(&["apply", "-f", "-"], text);
+    let expected = "<stdin>:3:1: Model/m: fallback: unknown field; did you mean fallbacks? allowed: name, tiers, \
+                    fallbacks, deadlines, choice, on_refusal\n\
+                    <stdin>:4:13: Model/m: fallbacks[0]: a model cannot be its own fallback\n\
+                    <stdin>:5:21: Model/m: tiers[0].targets[0].provider: there is no provider nobody; there are: none\n\
+                    error: 3 mistakes; nothing was applied\n";
+    assert_eq!((refused.code, refused.err.as_str()), (1, expected));
     assert_eq!(plane.state.lock().unwrap().commits.len(), 0);
 }
 

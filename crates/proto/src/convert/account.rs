@@ -1,21 +1,22 @@
 //! Accounts: tenants and keys.
 
-use meridian_types::{Digest, Key, KeyHash, Kind, Mistake, Tenant};
+use meridian_types::{Digest, Key, KeyHash, Kind, Tenant};
 
-use super::reader::Reader;
+use super::STAND_IN;
+use super::reader::{Reader, Reading};
 use crate::resources::v1 as wire;
 
-/// Checks a tenant.
-pub fn tenant(message: &wire::Tenant) -> Result<Tenant, Vec<Mistake>> {
+/// Reads a tenant.
+pub fn read(message: &wire::Tenant) -> Reading<Tenant> {
     let mut reader = Reader::new(Kind::Tenant, &message.name);
-    let name = reader.text("name", &message.name);
+    let name = reader.text_or("name", &message.name, STAND_IN);
     let mut allowed_jurisdictions = Vec::new();
     for (i, text) in message.allowed_jurisdictions.iter().enumerate() {
         allowed_jurisdictions.extend(reader.text(&format!("allowed_jurisdictions[{i}]"), text));
     }
     let mut allowed_models = Vec::new();
     for (i, text) in message.allowed_models.iter().enumerate() {
-        allowed_models.extend(reader.text(&format!("allowed_models[{i}]"), text));
+        allowed_models.extend(reader.text_or(&format!("allowed_models[{i}]"), text, STAND_IN));
     }
     reader.finish(name.map(|name| Tenant { name, allowed_jurisdictions, allowed_models }))
 }

@@ -4,19 +4,20 @@ use std::collections::BTreeSet;
 
 use meridian_types::model::{Choice, Policy, Price, Target};
 use meridian_types::region::{DEFAULT_WEIGHT, MAX_WEIGHT};
-use meridian_types::{ErrorCode, Kind, Mistake, Model, ModelName};
+use meridian_types::{ErrorCode, Kind, Model, ModelName};
 
+use super::STAND_IN;
 use super::provider::deadlines;
-use super::reader::Reader;
+use super::reader::{Reader, Reading};
 use crate::resources::v1 as wire;
 
 /// Tiers, targets in a tier, and fallbacks at most: a request tries a handful, a longer list is a slip.
 const MAX_LIST: usize = 32;
 
-/// Checks a model.
-pub fn model(message: &wire::Model) -> Result<Model, Vec<Mistake>> {
+/// Reads a model.
+pub(super) fn read(message: &wire::Model) -> Reading<Model> {
     let mut reader = Reader::new(Kind::Model, &message.name);
-    let name: Option<ModelName> = reader.text("name", &message.name);
+    let name: Option<ModelName> = reader.text_or("name", &message.name, STAND_IN);
     limit(&mut reader, "tiers", message.tiers.len());
     limit(&mut reader, "fallbacks", message.fallbacks.len());
     if message.tiers.is_empty() {
@@ -28,7 +29,7 @@ pub fn model(message: &wire::Model) -> Result<Model, Vec<Mistake>> {
     }
     let mut fallbacks = Vec::new();
     for (i, fallback) in message.fallbacks.iter().enumerate() {
-        fallbacks.extend(reader.text::<ModelName>(&format!("fallbacks[{i}]"), fallback));
+        fallbacks.extend(reader.text_or::<ModelName>(&format!("fallbacks[{i}]"), fallback, STAND_IN));
     }
     let policy = Policy {
         deadlines: deadlines(&mut reader, message.deadlines.as_ref()),
@@ -57,10 +58,10 @@ fn targets(reader: &mut Reader, path: &str, tier: &wire::Tier, model: Option<&Mo
     let mut targets = Vec::new();
     for (i, target) in tier.targets.iter().enumerate() {
         let path = format!("{path}[{i}]");
-        let provider = reader.text(&format!("{path}.provider"), &target.provider);
+        let provider = reader.text_or(&format!("{path}.provider"), &target.provider, STAND_IN);
         let upstream = match target.model.as_str() {
             "" => model.cloned(),
-            text => reader.text(&format!("{path}.model"), text),
+            text => reader.text_or(&format!("{path}.model"), text, STAND_IN),
         };
         let weight = target.weight.unwrap_or(DEFAULT_WEIGHT);
         let weight = reader.in_range(&format!("{path}.weight"), weight, 0..=MAX_WEIGHT);
@@ -99,19 +100,19 @@ mod tests {
             tiers: vec![wire::Tier { targets: vec![target] }],
             ..Default::default()
         };
-        assert_eq!(model(&message).unwrap().policy, Policy::default());
+        assert_eq!(read(&message).checked().unwrap().policy, Policy::default());
         message.choice = wire::Choice::LowestCost.into();
         message.on_refusal = wire::RefusalPolicy::OtherProvider.into();
         message.tiers[0].targets[0].price = Some(wire::Price { input_micro_usd: 1, output_micro_usd: 2 });
         let first_token = Some(pbjson_types::Duration { seconds: 3, nanos: 0 });
         message.deadlines = Some(wire::Deadlines { first_token, ..Default::default() });
-        let read = model(&message).unwrap();
-        assert_eq!((read.policy.choice, read.policy.reroute_refusals), (Choice::LowestCost, true));
-        assert_eq!(read.tiers[0][0].price, Some(Price { input_micro_usd: 1, output_micro_usd: 2 }));
+        let model = read(&message).checked().unwrap();
+        assert_eq!((model.policy.choice, model.policy.reroute_refusals), (Choice::LowestCost, true));
+        assert_eq!(model.tiers[0][0].price, Some(Price { input_micro_usd: 1, output_micro_usd: 2 }));
         let base = meridian_types::provider::Deadlines::default();
-        let deadlines = read.policy.deadlines.over(base);
+        let deadlines = model.policy.deadlines.over(base);
         assert_eq!((deadlines.first_token, deadlines.idle), (Duration::from_secs(3), base.idle));
         message.deadlines = Some(wire::Deadlines { min_bytes_per_s: Some(u32::MAX), ..Default::default() });
-        assert_eq!(model(&message).unwrap_err()[0].path, "deadlines.min_bytes_per_s");
+        assert_eq!(read(&message).mistakes[0].path, "deadlines.min_bytes_per_s");
     }
 }

@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use meridian_types::model::Overrides;
 use meridian_types::provider::{CredentialRef, DEFAULT_MAX_IN_FLIGHT, DEFAULT_PROBE_INTERVAL, Deadlines};
-use meridian_types::{ErrorCode, Kind, Mistake, Provider};
+use meridian_types::{ErrorCode, Kind, Provider};
 
-use super::reader::Reader;
+use super::reader::{Reader, Reading};
+use super::{STAND_IN, STAND_IN_JURISDICTION};
 use crate::resources::v1 as wire;
 use crate::resources::v1::credential_ref::Source;
 
-/// Checks a provider. Whether its codec exists is for who has the registry.
-pub fn provider(message: &wire::Provider) -> Result<Provider, Vec<Mistake>> {
+/// Reads a provider.
+pub(super) fn read(message: &wire::Provider) -> Reading<Provider> {
     let mut reader = Reader::new(Kind::Provider, &message.name);
-    let name = reader.text("name", &message.name);
-    let jurisdiction = reader.text("jurisdiction", &message.jurisdiction);
-    let codec = reader.text("codec", &message.codec);
-    let base_url = base_url(&mut reader, &message.base_url);
+    let name = reader.text_or("name", &message.name, STAND_IN);
+    let jurisdiction = reader.text_or("jurisdiction", &message.jurisdiction, STAND_IN_JURISDICTION);
+    let codec = reader.text("codec", &message.codec).unwrap_or_default();
+    let base_url = base_url(&mut reader, &message.base_url).unwrap_or_default();
     let credential = message.credential.as_ref().and_then(|reference| credential(&mut reader, reference));
     let max_in_flight = message.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT);
     let max_in_flight = reader.in_range("max_in_flight", max_in_flight, 1..=100_000);
@@ -26,8 +27,15 @@ pub fn provider(message: &wire::Provider) -> Result<Provider, Vec<Mistake>> {
         .probe
         .as_ref()
         .map(|probe| reader.duration("probe.interval", probe.interval.as_ref(), DEFAULT_PROBE_INTERVAL, allowed));
-    let provider = name.zip(jurisdiction).zip(codec).zip(base_url).map(|(((name, jurisdiction), codec), base_url)| {
-        Provider { name, codec, base_url, credential, jurisdiction, max_in_flight, deadlines, probe_interval }
+    let provider = name.zip(jurisdiction).map(|(name, jurisdiction)| Provider {
+        name,
+        codec,
+        base_url,
+        credential,
+        jurisdiction,
+        max_in_flight,
+        deadlines,
+        probe_interval,
     });
     reader.finish(provider)
 }
@@ -124,7 +132,7 @@ mod tests {
             }),
             ..Default::default()
         };
-        let mistakes = provider(&message).unwrap_err();
+        let mistakes = read(&message).mistakes;
         let found: Vec<_> = mistakes.iter().map(|m| (m.path.as_str(), m.code)).collect();
         let expected = [
             ("name", ErrorCode::InvalidField),

@@ -6,6 +6,25 @@ use std::time::Duration;
 
 use meridian_types::{ErrorCode, Kind, Mistake};
 
+/// What a message says as far as it can be read, and what is wrong in it.
+#[derive(Debug)]
+pub struct Reading<T> {
+    /// With stand-ins where a mistake was found; `None` if nothing can be said.
+    pub value: Option<T>,
+    /// Each with the path of its field.
+    pub mistakes: Vec<Mistake>,
+}
+
+impl<T> Reading<T> {
+    /// The value, if nothing is wrong in it.
+    pub fn checked(self) -> Result<T, Vec<Mistake>> {
+        match self.value {
+            Some(value) if self.mistakes.is_empty() => Ok(value),
+            _ => Err(self.mistakes),
+        }
+    }
+}
+
 /// What has been found wrong so far.
 pub(super) struct Reader {
     kind: Kind,
@@ -67,16 +86,22 @@ impl Reader {
         }
     }
 
-    /// `value` if nothing was wrong; it is `None` only where a mistake has been reported.
-    pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<T, Vec<Mistake>> {
-        match value {
-            Some(value) if self.mistakes.is_empty() => Ok(value),
-            _ => {
-                if self.mistakes.is_empty() {
-                    self.mistake("", ErrorCode::Internal, "the resource was refused without a reason");
-                }
-                Err(self.mistakes)
-            }
+    /// Parses a required text; where it is wrong, `stand_in` takes its place, so that the rest is checked and keeps
+    /// its position in a list.
+    pub(super) fn text_or<T: FromStr<Err: std::fmt::Display>>(
+        &mut self,
+        path: &str,
+        text: &str,
+        stand_in: &str,
+    ) -> Option<T> {
+        self.text(path, text).or_else(|| stand_in.parse().ok())
+    }
+
+    /// Everything together; `value` is `None` only where a mistake has been reported.
+    pub(super) fn finish<T>(mut self, value: Option<T>) -> Reading<T> {
+        if value.is_none() && self.mistakes.is_empty() {
+            self.mistake("", ErrorCode::Internal, "the resource was refused without a reason");
         }
+        Reading { value, mistakes: self.mistakes }
     }
 }

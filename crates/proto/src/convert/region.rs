@@ -1,15 +1,16 @@
 //! Regions.
 
 use meridian_types::region::{DEFAULT_WEIGHT, MAX_WEIGHT};
-use meridian_types::{Coordinates, ErrorCode, Kind, Mistake, Region};
+use meridian_types::{Coordinates, ErrorCode, Kind, Region};
 
-use super::reader::Reader;
+use super::reader::{Reader, Reading};
+use super::{STAND_IN, STAND_IN_JURISDICTION};
 use crate::resources::v1 as wire;
 
-/// Checks a region.
-pub fn region(message: &wire::Region) -> Result<Region, Vec<Mistake>> {
+/// Reads a region.
+pub(super) fn read(message: &wire::Region) -> Reading<Region> {
     let mut reader = Reader::new(Kind::Region, &message.name);
-    let name = reader.text("name", &message.name);
+    let name = reader.text_or("name", &message.name, STAND_IN);
     let coordinates = match &message.coordinates {
         Some(message) => coordinates(&mut reader, "coordinates", message),
         None => {
@@ -17,7 +18,7 @@ pub fn region(message: &wire::Region) -> Result<Region, Vec<Mistake>> {
             None
         }
     };
-    let jurisdiction = reader.text("jurisdiction", &message.jurisdiction);
+    let jurisdiction = reader.text_or("jurisdiction", &message.jurisdiction, STAND_IN_JURISDICTION);
     let weight = reader.in_range("weight", message.weight.unwrap_or(DEFAULT_WEIGHT), 0..=MAX_WEIGHT);
     let mut addresses = Vec::new();
     for (i, address) in message.addresses.iter().enumerate() {
@@ -25,6 +26,7 @@ pub fn region(message: &wire::Region) -> Result<Region, Vec<Mistake>> {
     }
     addresses.sort();
     addresses.dedup();
+    let coordinates = coordinates.or_else(|| Coordinates::new(0.0, 0.0));
     let region = name.zip(coordinates).zip(jurisdiction).map(|((name, coordinates), jurisdiction)| Region {
         name,
         coordinates,

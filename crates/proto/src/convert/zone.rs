@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use meridian_types::record::ServiceParameters;
 use meridian_types::zone::{AllDown, ClientPlace, Policy, Record, RecordData, SteeredName};
-use meridian_types::{DomainName, ErrorCode, Kind, Mistake, RegionName, Zone};
+use meridian_types::{DomainName, ErrorCode, Kind, RegionName, Zone};
 
-use super::reader::Reader;
+use super::STAND_IN;
+use super::reader::{Reader, Reading};
 use super::region::coordinates;
 use crate::resources::v1 as wire;
 use crate::resources::v1::all_down::Action;
@@ -28,20 +29,17 @@ const MAX_BAND_KM: u32 = 20_000;
 /// Types of records with fixed content.
 const RECORD_TYPES: &str = "A, AAAA, CAA, CNAME, HTTPS, MX, NS, PTR, SRV, SVCB and TXT";
 
-/// Checks a zone. Its `regions` lists are filled in by `Configuration::complete`.
-pub fn zone(message: &wire::Zone) -> Result<Zone, Vec<Mistake>> {
+/// Reads a zone.
+pub(super) fn read(message: &wire::Zone) -> Reading<Zone> {
     let mut reader = Reader::new(Kind::Zone, &message.name);
-    if message.name.is_empty() {
-        reader.mistake("name", ErrorCode::MissingField, "this field is required");
-        return reader.finish(None);
-    }
-    let Some(name) = reader.parsed("name", DomainName::new(&message.name)) else { return reader.finish(None) };
+    let name = reader.text_or::<Named>("name", &message.name, STAND_IN);
+    let Some(Named(name)) = name else { return reader.finish(None) };
     let nameservers = nameservers(&mut reader, message);
     let hostmaster = match message.hostmaster.as_str() {
         "" => name.child("hostmaster"),
         text => DomainName::new(text),
     };
-    let hostmaster = reader.parsed("hostmaster", hostmaster);
+    let hostmaster = reader.parsed("hostmaster", hostmaster).unwrap_or_else(|| name.clone());
     let negative_ttl = reader.duration("negative_ttl", message.negative_ttl.as_ref(), DEFAULT_TTL, STATIC_TTL);
     let mut steered = Vec::new();
     for (i, entry) in message.steered.iter().enumerate() {
@@ -49,14 +47,25 @@ pub fn zone(message: &wire::Zone) -> Result<Zone, Vec<Mistake>> {
     }
     let mut records = Vec::new();
     for (i, entry) in message.records.iter().enumerate() {
-        records.extend(record(&mut reader, &format!("records[{i}]"), &name, entry));
+        let record = record(&mut reader, &format!("records[{i}]"), &name, entry);
+        records.extend(record.map(|record| (i, record)));
     }
     check_cnames(&mut reader, &name, &records, &steered);
     check_steered_alone(&mut reader, &records, &steered);
     let networks = networks(&mut reader, message);
-    let zone =
-        hostmaster.map(|hostmaster| Zone { name, nameservers, hostmaster, negative_ttl, steered, records, networks });
-    reader.finish(zone)
+    let records = records.into_iter().map(|(_, record)| record).collect();
+    reader.finish(Some(Zone { name, nameservers, hostmaster, negative_ttl, steered, records, networks }))
+}
+
+/// A domain name in the form in which the reader parses texts.
+struct Named(DomainName);
+
+impl std::str::FromStr for Named {
+    type Err = meridian_types::NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        DomainName::new(text).map(Self)
+    }
 }
 
 fn nameservers(reader: &mut Reader, message: &wire::Zone) -> Vec<DomainName> {
@@ -69,19 +78,21 @@ fn nameservers(reader: &mut Reader, message: &wire::Zone) -> Vec<DomainName> {
 
 fn steered_name(reader: &mut Reader, path: &str, zone: &DomainName, entry: &wire::SteeredName) -> Option<SteeredName> {
     let name = relative(reader, &format!("{path}.name"), zone, &entry.name);
+    // Two names that cannot be read are not one name.
+    let name = name.or_else(|| zone.child(&path.replace(['[', ']'], "-x")).ok());
     let policy = match entry.policy() {
-        wire::Policy::Nearest => Some(Policy::Nearest),
-        wire::Policy::Weighted => Some(Policy::Weighted),
-        wire::Policy::Failover => Some(Policy::Failover),
+        wire::Policy::Nearest => Policy::Nearest,
+        wire::Policy::Weighted => Policy::Weighted,
+        wire::Policy::Failover => Policy::Failover,
         wire::Policy::Unspecified => {
             let text = "write one of NEAREST, WEIGHTED, FAILOVER";
             reader.mistake(&format!("{path}.policy"), ErrorCode::MissingField, text);
-            None
+            Policy::Nearest
         }
     };
     let mut regions = Vec::new();
     for (i, region) in entry.regions.iter().enumerate() {
-        regions.extend(reader.text::<RegionName>(&format!("{path}.regions[{i}]"), region));
+        regions.extend(reader.text_or::<RegionName>(&format!("{path}.regions[{i}]"), region, STAND_IN));
     }
     let ttl = reader.duration(&format!("{path}.ttl"), entry.ttl.as_ref(), DEFAULT_TTL, STEERED_TTL);
     let max_addresses = entry.max_addresses.unwrap_or(DEFAULT_ADDRESSES);
@@ -90,23 +101,27 @@ fn steered_name(reader: &mut Reader, path: &str, zone: &DomainName, entry: &wire
     for (i, jurisdiction) in entry.jurisdictions.iter().enumerate() {
         jurisdictions.extend(reader.text(&format!("{path}.jurisdictions[{i}]"), jurisdiction));
     }
+    if jurisdictions.len() < entry.jurisdictions.len() {
+        // Whom a fence admits that is known in part is not known.
+        jurisdictions.clear();
+    }
     let https = entry.https.as_ref().map(|https| service(reader, &format!("{path}.https"), https));
     let band_path = format!("{path}.band_km");
     let band_km = reader.in_range(&band_path, entry.band_km.unwrap_or(0), 0..=MAX_BAND_KM);
-    if band_km > 0 && entry.policy() != wire::Policy::Nearest {
+    if band_km > 0 && policy != Policy::Nearest {
         reader.mistake(&band_path, ErrorCode::InvalidField, "a distance band is for the policy NEAREST");
     }
     let all_down = all_down(reader, &format!("{path}.all_down"), entry.all_down.as_ref());
     Some(SteeredName {
         name: name?,
-        policy: policy?,
+        policy,
         regions,
         ttl,
         max_addresses: usize::try_from(max_addresses).ok()?,
         band_km,
         jurisdictions,
         https,
-        all_down: all_down?,
+        all_down: all_down.unwrap_or(AllDown::FailOpen),
     })
 }
 
@@ -191,12 +206,12 @@ fn record_data(reader: &mut Reader, path: &str, entry: &wire::Record) -> Option<
 }
 
 /// A CNAME stands alone (RFC 2181 section 10.1), so neither at the apex nor beside other records.
-fn check_cnames(reader: &mut Reader, zone: &DomainName, records: &[Record], steered: &[SteeredName]) {
-    for (i, record) in records.iter().enumerate() {
+fn check_cnames(reader: &mut Reader, zone: &DomainName, records: &[(usize, Record)], steered: &[SteeredName]) {
+    for (i, record) in records {
         if !matches!(record.data, RecordData::Cname(_)) {
             continue;
         }
-        let others = records.iter().filter(|other| other.name == record.name).count();
+        let others = records.iter().filter(|(_, other)| other.name == record.name).count();
         if record.name == *zone || others > 1 || steered.iter().any(|steered| steered.name == record.name) {
             let text = format!("{} has other records; a CNAME must stand alone (RFC 2181)", record.name);
             reader.mistake(&format!("records[{i}]"), ErrorCode::InvalidField, text);
@@ -205,8 +220,8 @@ fn check_cnames(reader: &mut Reader, zone: &DomainName, records: &[Record], stee
 }
 
 /// A steered name's addresses come from the regions; fixed ones beside them would never be answered.
-fn check_steered_alone(reader: &mut Reader, records: &[Record], steered: &[SteeredName]) {
-    for (i, record) in records.iter().enumerate() {
+fn check_steered_alone(reader: &mut Reader, records: &[(usize, Record)], steered: &[SteeredName]) {
+    for (i, record) in records {
         let Some(steered) = steered.iter().find(|steered| steered.name == record.name) else { continue };
         let text = match record.data {
             RecordData::A(_) | RecordData::Aaaa(_) => "its addresses come from the regions",
@@ -268,7 +283,7 @@ mod tests {
     }
 
     fn mistakes(zone: &wire::Zone) -> Vec<String> {
-        super::zone(zone).err().unwrap_or_default().into_iter().map(|mistake| mistake.to_string()).collect()
+        read(zone).mistakes.into_iter().map(|mistake| mistake.to_string()).collect()
     }
 
     #[test]
@@ -315,7 +330,7 @@ mod tests {
             zone.steered[0].https = Some(wire::Https { alpn, port });
             let expected: Vec<String> = expected.iter().map(|text| format!("Zone/gslb.example: {text}")).collect();
             assert_eq!(mistakes(&zone), expected);
-            super::zone(&zone).ok().and_then(|mut zone| zone.steered.remove(0).https?.port)
+            read(&zone).checked().ok().and_then(|mut zone| zone.steered.remove(0).https?.port)
         };
         assert_eq!(check(&["h2", "http/1.1"], None, &[], &[]), None);
         assert_eq!(check(&["h2"], Some(443), &[], &[]), None);
@@ -333,7 +348,7 @@ mod tests {
     fn records_that_could_never_be_answered_are_mistakes() {
         let check = |name: &str, r#type: &str, value: &str, expected: Option<&str>| {
             let (name, r#type, values) = (name.to_owned(), r#type.to_owned(), vec![value.to_owned()]);
-            let found = zone(&declared(vec![wire::Record { name, r#type, values, ttl: None }])).err();
+            let found = read(&declared(vec![wire::Record { name, r#type, values, ttl: None }])).checked().err();
             let found = found.map(|mistakes| mistakes.into_iter().map(|m| m.to_string()).collect::<Vec<_>>());
             let expected = expected.map(|text| vec![format!("Zone/gslb.example: records[0]: {text}")]);
             assert_eq!(found, expected);
