@@ -18,19 +18,36 @@ tiers:
 def test_an_invalid_apply_changes_nothing_and_names_every_mistake_with_its_place(local: Local, tmp_path) -> None:
     (tmp_path / "a.yaml").write_text(
         "kind: Model\nname: broken\ntiers:\n  - targets:\n"
-        "      - {provider: nobody}\n      - {provider: sim-openai, weigth: 3}\n"
+        "      - {provider: nobody}\n      - {provider: sim-openai, weigth: 3}\n      - {provider: leaky}\n"
+        "fallbacks: [ghost, broken]\n"
     )
     (tmp_path / "b.yaml").write_text(
-        "kind: Provider\nname: leaky\ncodec: openai_compatible\n"
+        "kind: Provider\nname: leaky\ncodec: openai_compatible\njurisdiction: US\n"
         "base_url: ftp://x\ncredential: {env: sk-proj-not-a-name}\n"
+        "---\nkind: Model\nname: open\ntiers: [\n"
+        "---\nkind: Provider\nname: other\ncodec: morse\nbase_url: https://a.test\njurisdiction: US\n"
+        "api_key: sk-proj-secret\n"
     )
     head = local.operator.fleet().head
     done = local.operator.run("apply", "-f", str(tmp_path))
     text = done.stdout + done.stderr
     assert done.returncode != 0
-    for place in ("a.yaml:6:", "b.yaml:4:", "b.yaml:5:"):
-        assert place in text, text
-    assert "weight" in text, "an unknown field says what was perhaps meant"
+    # Shape, fields and references, each where it stands: one run names all of them.
+    expected = {
+        "a.yaml:5:": "nobody",
+        "a.yaml:6:": "did you mean weight?",
+        "a.yaml:8:13:": "ghost",
+        "a.yaml:8:20:": "its own fallback",
+        "b.yaml:5:": "base_url",
+        "b.yaml:6:": "credential.env",
+        "b.yaml:10:": "unreadable YAML",
+        "b.yaml:14:": "morse",
+        "b.yaml:17:": "a secret must not stand in the configuration",
+    }
+    for place, part in expected.items():
+        assert any(place in line and part in line for line in text.splitlines()), (place, part, text)
+    assert f"{len(expected)} mistakes; nothing was applied" in text, text
+    assert "sk-proj" not in text
     assert local.operator.fleet().head == head
     assert "broken" not in local.operator("get", "Model", "-o", "yaml")
 
