@@ -1,6 +1,7 @@
 //! Everything in one process: embedded store, control plane, three regions with a node each, DNS and a simulated
 //! provider. What `meridian dev` runs.
 
+mod environment;
 mod error;
 mod instance;
 mod ports;

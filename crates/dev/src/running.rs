@@ -7,11 +7,12 @@ use meridian_lifecycle::Tasks;
 use meridian_store::embedded::EmbeddedStore;
 
 use crate::Instance;
+use crate::seed::Hosted;
 
 /// An instance that serves.
 pub struct RunningInstance {
     pub(crate) instance: Instance,
-    pub(crate) hosted: Vec<&'static str>,
+    pub(crate) hosted: Vec<Hosted>,
     pub(crate) own_addresses: bool,
     pub(crate) data_dir: PathBuf,
     pub(crate) tasks: Tasks,
@@ -40,8 +41,8 @@ impl RunningInstance {
         line("simulator", &i.sim);
         line("key", &i.key);
         line("state", &self.data_dir.display().to_string());
-        for variable in &self.hosted {
-            line("provider", &format!("in use, because {variable} is set"));
+        for Hosted { provider, variable, .. } in &self.hosted {
+            line("provider", &format!("{provider}, in use because {variable} is set"));
         }
         text.push('\n');
         if !self.own_addresses {

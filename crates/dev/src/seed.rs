@@ -6,7 +6,7 @@ use meridian_config::Source;
 use meridian_control_client::admin;
 use meridian_host::Host;
 use meridian_proto::admin::v1::{ApplyRequest, CreateKeyRequest, GetResourcesRequest};
-use meridian_proto::resources::v1::{self as wire, Resource, credential_ref};
+use meridian_proto::resources::v1::{self as wire, Resource};
 use meridian_types::{KeyHash, Kind, RequestId, key_text};
 use prost::Message;
 
@@ -21,16 +21,32 @@ const EXAMPLES: [(&str, &str); 5] = [
     ("examples/tenant.yaml", include_str!("../../../examples/tenant.yaml")),
 ];
 
-/// Real accounts, used when their variable is set.
-const HOSTED: [(&str, &str, &str); 2] = [
-    ("OPENAI_API_KEY", "examples/hosted/openai.yaml", include_str!("../../../examples/hosted/openai.yaml")),
-    ("ANTHROPIC_API_KEY", "examples/hosted/anthropic.yaml", include_str!("../../../examples/hosted/anthropic.yaml")),
+/// A real account, used when its variable is set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hosted {
+    pub(crate) provider: &'static str,
+    pub(crate) variable: &'static str,
+    file: &'static str,
+    text: &'static str,
+}
+
+const HOSTED: [Hosted; 2] = [
+    Hosted {
+        provider: "openai",
+        variable: "OPENAI_API_KEY",
+        file: "examples/hosted/openai.yaml",
+        text: include_str!("../../../examples/hosted/openai.yaml"),
+    },
+    Hosted {
+        provider: "anthropic",
+        variable: "ANTHROPIC_API_KEY",
+        file: "examples/hosted/anthropic.yaml",
+        text: include_str!("../../../examples/hosted/anthropic.yaml"),
+    },
 ];
 
 /// The example tenant, who owns the printed key.
 const TENANT: &str = "demo";
-/// What the simulator takes as a credential: anything but nothing.
-const SIM_CREDENTIAL: &[u8] = b"sim\n";
 
 /// What the instance was seeded with.
 pub(crate) struct Seeded {
@@ -39,19 +55,17 @@ pub(crate) struct Seeded {
     /// The zone and a steered name in it.
     pub(crate) zone: String,
     pub(crate) name: String,
-    /// Providers of real accounts that are in use, by the variable that switched them on.
-    pub(crate) hosted: Vec<&'static str>,
+    /// Real accounts that are in use.
+    pub(crate) hosted: Vec<Hosted>,
 }
 
 /// Applies the examples if the store is new, points the simulated providers at `sim` if it moved, and makes sure that
 /// the key in `data_dir` opens.
 pub(crate) async fn seed(client: &mut admin::Client, host: &Host, data_dir: &Path, sim: &str) -> Result<Seeded, Error> {
-    let credential = data_dir.join("sim-credential");
-    host.files.replace(&credential, SIM_CREDENTIAL).await.map_err(Error::files("write", &credential))?;
     let (regions, commit) = resources(client, Kind::Region).await?;
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let hosted: Vec<_> = HOSTED.iter().filter(|(variable, _, _)| is_set(variable)).collect();
-    let mut sources: Vec<Source> = hosted.iter().map(|(_, file, text)| Source::new(file, text)).collect();
+    let is_set = |name: &str| host.environment.variable(name).is_some_and(|value| !value.is_empty());
+    let hosted: Vec<_> = HOSTED.into_iter().filter(|hosted| is_set(hosted.variable)).collect();
+    let mut sources: Vec<Source> = hosted.iter().map(|hosted| Source::new(hosted.file, hosted.text)).collect();
     let mut upserts = if regions.is_empty() {
         sources.extend(EXAMPLES.iter().map(|(file, text)| Source::new(file, text)));
         load(&sources)?
@@ -62,12 +76,12 @@ pub(crate) async fn seed(client: &mut admin::Client, host: &Host, data_dir: &Pat
         providers
     };
     for resource in &mut upserts {
-        point_at_simulator(resource, sim, &credential)?;
+        point_at_simulator(resource, sim)?;
     }
     apply(client, host, commit, upserts).await?;
     let (zone, name) = steered_name(client).await?;
     let key = key(client, host, &data_dir.join("key")).await?;
-    Ok(Seeded { key, zone, name, hosted: hosted.iter().map(|(variable, _, _)| *variable).collect() })
+    Ok(Seeded { key, zone, name, hosted })
 }
 
 fn load(sources: &[Source]) -> Result<Vec<Resource>, Error> {
@@ -77,15 +91,13 @@ fn load(sources: &[Source]) -> Result<Vec<Resource>, Error> {
 }
 
 /// Providers whose name starts with `sim-` speak to this instance's simulator.
-fn point_at_simulator(resource: &mut Resource, sim: &str, credential: &Path) -> Result<(), Error> {
+fn point_at_simulator(resource: &mut Resource, sim: &str) -> Result<(), Error> {
     if resource.kind != Kind::Provider.as_str() || !resource.name.starts_with("sim-") {
         return Ok(());
     }
     let mut provider =
         wire::Provider::decode(resource.body.clone()).map_err(|error| Error::Examples(error.to_string()))?;
     provider.base_url = format!("{sim}/v1");
-    let source = credential_ref::Source::File(credential.display().to_string());
-    provider.credential = Some(wire::CredentialRef { source: Some(source) });
     resource.body = provider.encode_to_vec().into();
     Ok(())
 }
@@ -160,4 +172,17 @@ fn request_id(host: &Host) -> String {
     let mut random = [0; 16];
     host.entropy.fill(&mut random);
     RequestId::from_random(random).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hosted_account_is_announced_by_the_name_and_the_variable_in_its_file() {
+        for Hosted { provider, variable, text, .. } in HOSTED {
+            assert!(text.contains(&format!("\nname: {provider}\n")), "{provider}");
+            assert!(text.contains(&format!("{{env: {variable}}}")), "{variable}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use meridian_store::embedded::EmbeddedStore;
 use meridian_types::{CellName, NameError, NodeName, RegionName};
 use tokio::time::Instant;
 
+use crate::environment::with_simulator_key;
 use crate::instance::{Instance, InstanceNode};
 use crate::ports::{self, NodeSockets, Ports};
 use crate::seed::{Seeded, seed};
@@ -55,6 +56,7 @@ pub async fn start(
     trigger: ShutdownTrigger,
     shutdown: Shutdown,
 ) -> Result<RunningInstance, Error> {
+    let host = with_simulator_key(host);
     let sockets = ports::bind(&*host.net, options.ports).await?;
     let admin = address(&*sockets.admin)?;
     let lanes = address(&*sockets.lanes)?;

@@ -1,4 +1,4 @@
-//! What a component gets from the machine it runs on: sockets, wall clock, randomness and files.
+//! What a component gets from the machine it runs on: sockets, wall clock, randomness, files and environment.
 //!
 //! Components never reach for these themselves. [`Host::real`] is the machine; the simulation passes in its own, and
 //! a whole fleet runs in one thread. Monotonic time is tokio's and is not here: tests pause it.
@@ -6,6 +6,7 @@
 mod clock;
 mod datagram;
 mod entropy;
+mod environment;
 mod files;
 #[cfg(target_os = "linux")]
 mod mmsg;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub use clock::{SystemClock, WallClock};
 pub use datagram::{Batch, Datagram};
 pub use entropy::{Entropy, OsEntropy, jitter};
+pub use environment::{Environment, ProcessEnvironment};
 pub use files::{DiskFiles, Files, Stamp};
 pub use net::{ByteStream, Connection, Listen, Network, TcpNetwork};
 
@@ -30,6 +32,8 @@ pub struct Host {
     pub entropy: Arc<dyn Entropy>,
     /// Files, for what must survive the process.
     pub files: Arc<dyn Files>,
+    /// Variables that the configuration names, for credentials.
+    pub environment: Arc<dyn Environment>,
 }
 
 impl Host {
@@ -40,6 +44,7 @@ impl Host {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
             files: Arc::new(DiskFiles),
+            environment: Arc::new(ProcessEnvironment),
         }
     }
 }

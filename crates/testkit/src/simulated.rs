@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use meridian_host::{Connection, Datagram, Entropy, Files, Host, Listen, Network, WallClock};
+use meridian_host::{Connection, Datagram, Entropy, Environment, Files, Host, Listen, Network, WallClock};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
@@ -20,6 +20,17 @@ pub fn simulated_host(seed: u64, files: Arc<dyn Files>) -> Host {
         clock: Arc::new(SimulatedClock),
         entropy: Arc::new(SeededEntropy::new(seed)),
         files,
+        environment: Arc::new(EmptyEnvironment),
+    }
+}
+
+/// No variable is set: a simulation depends on its seed alone.
+#[derive(Debug, Clone, Copy)]
+struct EmptyEnvironment;
+
+impl Environment for EmptyEnvironment {
+    fn variable(&self, _name: &str) -> Option<String> {
+        None
     }
 }
 

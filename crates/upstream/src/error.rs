@@ -49,7 +49,7 @@ impl SendError {
     #[must_use]
     pub fn message(&self) -> &'static str {
         match self {
-            Self::Credential(_) => "the gateway has no usable credential for the upstream",
+            Self::Credential(_) => "the gateway's credential for the upstream is not available",
             Self::Url => "the gateway cannot build the upstream's URL",
             Self::Deadline(stage) => stage.message(),
             Self::Connect(_) => "the upstream could not be connected to",

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use meridian_host::{Files, Host};
+use meridian_host::{Environment, Files, Host};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -54,6 +54,7 @@ pub struct Options {
 #[derive(Clone)]
 pub struct Transport {
     pub(crate) files: Arc<dyn Files>,
+    pub(crate) environment: Arc<dyn Environment>,
     tcp: Tcp,
     tls: ClientConfig,
 }
@@ -89,7 +90,8 @@ impl Transport {
             .map_err(BuildError::Tls)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { files: host.files, tcp: Tcp { net: host.net, source: egress_address }, tls })
+        let tcp = Tcp { net: host.net, source: egress_address };
+        Ok(Self { files: host.files, environment: host.environment, tcp, tls })
     }
 
     pub(crate) fn pool(&self, connect_deadline: Duration, max_idle: usize) -> Pool {

@@ -70,7 +70,7 @@ impl Upstream {
         }
         Ok(Self {
             pool: transport.pool(provider.deadlines.connect, POOL_MAX_IDLE),
-            credential: Credential::new(provider.credential.clone()),
+            credential: Credential::new(provider.credential.clone(), transport.environment.as_ref()),
             transport: transport.clone(),
             provider,
             codec,
@@ -163,7 +163,7 @@ impl Upstream {
         parts.authority = self.base.authority.clone();
         parts.path_and_query = Some(format!("{prefix}{path_and_query}").parse().map_err(|_| SendError::Url)?);
         if let Some(secret) = self.credential.current().as_ref().as_ref().map_err(Clone::clone)? {
-            let unusable = |_| SendError::Credential(CredentialError::Unusable);
+            let unusable = |_| SendError::Credential(CredentialError::Unusable(self.credential.place()));
             self.codec.authorize(&mut headers, secret.expose()).map_err(unusable)?;
         }
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));

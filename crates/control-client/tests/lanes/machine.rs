@@ -27,6 +27,7 @@ impl Machine {
             clock: Arc::new(FixedClock),
             entropy: Arc::new(Counter::default()),
             files: self.files.clone(),
+            environment: Arc::new(meridian_host::ProcessEnvironment),
         }
     }
 
