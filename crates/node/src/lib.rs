@@ -9,6 +9,7 @@ mod agreement;
 mod attempt;
 mod attempts;
 mod caller;
+mod credentials;
 mod gossip;
 mod handle;
 mod itinerary;

@@ -12,6 +12,7 @@ use meridian_proto::accounts::Accounts;
 use meridian_types::{ErrorCode, NodeName, Plan};
 use meridian_upstream::Transport;
 use prometheus_client::registry::Registry;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
@@ -26,6 +27,8 @@ use crate::{caller, gossip, stack};
 pub(crate) struct Node {
     pub(crate) name: NodeName,
     pub(crate) host: Host,
+    /// Clients connect here. A node that only answers DNS calls no provider.
+    pub(crate) serves_http: bool,
     pub(crate) transport: Transport,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
@@ -35,6 +38,8 @@ pub(crate) struct Node {
     /// The grace is over: streams say so and end.
     pub(crate) leaving: CancellationToken,
     pub(crate) snapshot: ArcSwapOption<Snapshot>,
+    /// Another snapshot is served than before.
+    pub(crate) applied: Notify,
     pub(crate) accounts: ArcSwap<Accounts>,
     pub(crate) plan: ArcSwapOption<Plan>,
     pub(crate) window: Mutex<Window>,

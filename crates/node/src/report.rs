@@ -30,7 +30,7 @@ pub(crate) fn vitals(node: &Node) -> Vitals {
 /// The heavy part; begins a new window.
 pub(crate) fn report(node: &Node) -> v1::Report {
     let window = std::mem::replace(&mut *node.window(), Window::new());
-    let targets = node.snapshot.load().as_ref().map(|snapshot| {
+    let targets = node.snapshot.load().as_ref().filter(|_| node.serves_http).map(|snapshot| {
         let account = |target: &Target| snapshot.providers.get(&target.id.provider).map(Arc::as_ref);
         let reports = snapshot.targets.values().map(|target| target.report(account(target)));
         reports.collect()

@@ -9,8 +9,9 @@ use meridian_ingress as ingress;
 use meridian_lifecycle::{Kind, Shutdown, ShutdownTrigger, Tasks, shutdown};
 use meridian_proto::accounts::Accounts;
 use meridian_types::{Incarnation, RegionName};
-use meridian_upstream::{CREDENTIAL_INTERVAL, Transport};
+use meridian_upstream::Transport;
 use prometheus_client::registry::Registry;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,7 +22,7 @@ use crate::node::{Front, Node};
 use crate::options::Control;
 use crate::peers::Peers;
 use crate::window::Window;
-use crate::{Handle, Options, agreement, probe, vigil};
+use crate::{Handle, Options, agreement, credentials, probe, vigil};
 
 /// After the grace: for the error events that end streams to reach their clients.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -72,6 +73,7 @@ impl Service {
         let serves_http = http.is_some();
         let node = Arc::new(Node {
             name: options.name.clone(),
+            serves_http,
             transport,
             admission: Admission::new(options.max_in_flight),
             metrics: Metrics::register(&mut registry),
@@ -80,6 +82,7 @@ impl Service {
             shutdown: inner.clone(),
             leaving: CancellationToken::new(),
             snapshot: ArcSwapOption::empty(),
+            applied: Notify::new(),
             accounts: ArcSwap::from_pointee(Accounts::default()),
             plan: ArcSwapOption::empty(),
             window: Mutex::new(Window::new()),
@@ -164,8 +167,8 @@ impl Service {
                 }
             });
         }
-        tasks.spawn("credentials", Kind::Essential, follow_credentials(Arc::clone(&node)));
         if let Some(ingress) = ingress {
+            tasks.spawn("credentials", Kind::Essential, credentials::run(Arc::clone(&node)));
             tasks.spawn("provider probes", Kind::Essential, vigil::run(Arc::clone(&node)));
             let measured = Arc::clone(&node);
             tasks.spawn("lag", Kind::Essential, async move { measured.lag.run().await });
@@ -234,19 +237,6 @@ async fn stop_in_order(
 fn publish(node: &Node, registry: Registry) {
     // It is set once, here.
     let _ = node.registry.set(registry);
-}
-
-async fn follow_credentials(node: Arc<Node>) {
-    loop {
-        tokio::time::sleep(CREDENTIAL_INTERVAL).await;
-        let Some(snapshot) = node.snapshot.load_full() else { continue };
-        for (name, account) in &snapshot.providers {
-            if account.upstream.refresh_credential().await {
-                account.credential_changed();
-                tracing::info!(provider = %name, usable = account.upstream.credential().is_ok(), "credential read anew");
-            }
-        }
-    }
 }
 
 async fn announce_flips(node: Arc<Node>, control: control_client::Handle) {

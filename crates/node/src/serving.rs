@@ -19,6 +19,7 @@ impl Serving for Node {
         let snapshot =
             Snapshot::compile(Arc::clone(&published), previous.as_deref(), &self.transport, self.now_unix_ms())?;
         self.snapshot.store(Some(Arc::new(snapshot)));
+        self.applied.notify_one();
         if let Some(dns) = &self.dns {
             dns.update(published.commit, Arc::clone(&published.configuration), self.plan.load_full());
         }

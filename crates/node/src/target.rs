@@ -9,6 +9,7 @@ use meridian_llm::FailureClass;
 use meridian_proto::node::v1;
 use meridian_resilience::{Breaker, Policy, Reason, Status};
 use meridian_routing::{Availability, Cause, Load, PeakEwma, TargetId};
+use meridian_upstream::CredentialError;
 use tokio::time::Instant;
 
 use crate::account::Account;
@@ -75,18 +76,23 @@ impl Target {
     /// Its part of a report; counts start anew.
     pub(crate) fn report(&self, account: Option<&Account>) -> v1::TargetReport {
         let credential = account.map_or(Status::Closed, Account::credential_status);
+        let missing = account.and_then(|account| account.upstream.credential().err());
+        // What has not been looked at is not known to be missing.
+        let missing = missing.filter(|error| !matches!(error, CredentialError::Unread(_)));
         let mut state = self.state();
-        let (available, reason) = match (state.breaker.status(Instant::now()), credential) {
-            (_, Status::Open(left, _)) => {
+        let (available, reason) = match (missing, state.breaker.status(Instant::now()), credential) {
+            // Before the breakers, which only know that attempts fail.
+            (Some(error), _, _) => (false, format!("no credential: {error}")),
+            (None, _, Status::Open(left, _)) => {
                 (false, format!("credential refused; left alone for {} ms", left.as_millis()))
             }
-            (Status::Closed, _) => (true, String::new()),
-            (Status::Ramping(share), _) => (true, format!("coming back: {:.0} % of its share", share * 100.0)),
-            (Status::Probing, _) => (true, "coming back: one probe at a time".to_owned()),
-            (Status::Open(left, reason), _) => {
+            (None, Status::Closed, _) => (true, String::new()),
+            (None, Status::Ramping(share), _) => (true, format!("coming back: {:.0} % of its share", share * 100.0)),
+            (None, Status::Probing, _) => (true, "coming back: one probe at a time".to_owned()),
+            (None, Status::Open(left, reason), _) => {
                 (false, format!("{}; left alone for {} ms", why(reason), left.as_millis()))
             }
-            (Status::Resting { left, .. }, _) => {
+            (None, Status::Resting { left, .. }, _) => {
                 (false, format!("under pressure; left alone for {} ms", left.as_millis()))
             }
         };

@@ -5,6 +5,7 @@
 mod accounting;
 mod agreement;
 mod choice;
+mod credentials;
 mod drain;
 mod failover;
 mod fleet;
