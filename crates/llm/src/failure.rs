@@ -67,7 +67,7 @@ impl FailureClass {
             Self::Client => ErrorCode::InvalidRequest,
             Self::Credential => ErrorCode::UpstreamCredentials,
             Self::Saturation => ErrorCode::RateLimited,
-            Self::Provider => ErrorCode::UpstreamInvalid,
+            Self::Provider => ErrorCode::UpstreamError,
             Self::Transport => ErrorCode::UpstreamUnavailable,
             Self::Refusal => ErrorCode::ContentRefused,
             Self::ContextLength => ErrorCode::ContextLengthExceeded,
@@ -121,7 +121,9 @@ impl Failure {
     /// The upstream sent what its protocol does not allow.
     #[must_use]
     pub const fn malformed(message: &'static str) -> Self {
-        Self::new(FailureClass::Provider, message)
+        let mut failure = Self::new(FailureClass::Provider, message);
+        failure.client_code = ErrorCode::UpstreamInvalid;
+        failure
     }
 
     /// The upstream's answer ended before it was complete.
@@ -212,6 +214,13 @@ mod tests {
     fn class_names_are_distinct() {
         let names: std::collections::BTreeSet<_> = FailureClass::ALL.iter().map(|c| c.as_str()).collect();
         assert_eq!(names.len(), FailureClass::ALL.len());
+    }
+
+    #[test]
+    fn what_failed_what_is_malformed_and_what_broke_off_have_codes_of_their_own() {
+        let failed = Failure::new(FailureClass::Provider, "m");
+        let codes = [failed, Failure::malformed("m"), Failure::truncated("m")].map(|failure| failure.client_code);
+        assert_eq!(codes, [ErrorCode::UpstreamError, ErrorCode::UpstreamInvalid, ErrorCode::UpstreamInterrupted]);
     }
 
     fn reply(dialect: Dialect, body: &'static str) -> ErrorReply {

@@ -116,9 +116,9 @@ mod tests {
         use FailureClass::{Client, Credential, Provider, Saturation, Transport};
         let after = |seconds| Retry::After(Duration::from_secs(seconds));
         check(&[], None, ErrorCode::UpstreamUnavailable, Retry::After(DEFAULT_RETRY_AFTER));
-        check(&[Provider], None, ErrorCode::UpstreamInvalid, Retry::Unsaid);
-        check(&[Provider], Some(4), ErrorCode::UpstreamInvalid, after(4));
-        check(&[Provider, Provider], None, ErrorCode::UpstreamInvalid, Retry::Never);
+        check(&[Provider], None, ErrorCode::UpstreamError, Retry::Unsaid);
+        check(&[Provider], Some(4), ErrorCode::UpstreamError, after(4));
+        check(&[Provider, Provider], None, ErrorCode::UpstreamError, Retry::Never);
         check(&[Provider, Transport], None, ErrorCode::UpstreamUnavailable, Retry::Never);
         check(&[Provider, Transport], Some(7), ErrorCode::UpstreamUnavailable, after(7));
         check(&[Saturation, Saturation], Some(9), ErrorCode::RateLimited, after(1));

@@ -49,7 +49,9 @@ pub enum ErrorCode {
     UpstreamCredentials,
     /// The upstream did not answer in time.
     UpstreamTimeout,
-    /// The upstream answered something that is no answer.
+    /// The upstream answered that it failed: a 5xx, or an error inside its answer.
+    UpstreamError,
+    /// The upstream answered something that is no answer: what its protocol does not allow.
     UpstreamInvalid,
     /// The upstream's stream ended before its answer did.
     UpstreamInterrupted,
@@ -111,6 +113,7 @@ impl ErrorCode {
             Self::UpstreamUnavailable => row("upstream_unavailable", 503, "api_error", "api_error", 14),
             Self::UpstreamCredentials => row("upstream_credentials_exhausted", 502, "api_error", "api_error", 14),
             Self::UpstreamTimeout => row("upstream_timeout", 504, "api_error", "timeout_error", 4),
+            Self::UpstreamError => row("upstream_error", 502, "api_error", "api_error", 14),
             Self::UpstreamInvalid => row("upstream_invalid_response", 502, "api_error", "api_error", 14),
             Self::UpstreamInterrupted => row("upstream_interrupted", 502, "api_error", "api_error", 14),
             Self::ContentRefused => row("content_filter", 400, INVALID, INVALID, 9),

@@ -116,6 +116,7 @@ async fn when_nobody_serves_the_client_gets_the_most_telling_error() {
         ("error;status=429;retry_after=7", 429, "rate_limit_exceeded", Some("true"), "1"),
         ("error;status=401", 502, "upstream_credentials_exhausted", Some("false"), "1"),
         ("hang", 504, "upstream_timeout", None, "1"),
+        ("error;status=500", 502, "upstream_error", Some("false"), "3"),
         ("bad_json", 502, "upstream_interrupted", Some("false"), "3"),
     ] {
         let sandbox = start(Setup::default()).await;

@@ -82,7 +82,7 @@ async fn a_malformed_event_is_told_and_never_passed_on() {
 
 #[tokio::test]
 async fn an_error_event_in_the_middle_is_told() {
-    check("error_event;after=3;kind=server", "upstream_invalid_response").await;
+    check("error_event;after=3;kind=server", "upstream_error").await;
 }
 
 #[tokio::test]

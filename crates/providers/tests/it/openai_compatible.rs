@@ -103,7 +103,7 @@ fn an_error_inside_a_200_is_classified_by_its_code() {
         &error(r#"{"message":"m","type":"server_error","code":null}"#),
         F::Provider,
         Some("server_error"),
-        "upstream_invalid_response",
+        "upstream_error",
     );
     check_stream_fails(
         &error(r#"{"message":"m","code":"rate_limit_exceeded"}"#),
@@ -118,7 +118,7 @@ fn an_error_inside_a_200_is_classified_by_its_code() {
         Some("content_filter"),
         "content_filter",
     );
-    check_stream_fails(&error("\"plain text\""), F::Provider, None, "upstream_invalid_response");
+    check_stream_fails(&error("\"plain text\""), F::Provider, None, "upstream_error");
 }
 
 #[test]
