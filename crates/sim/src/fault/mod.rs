@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+mod names;
 mod plan;
 mod rules;
 mod spec;

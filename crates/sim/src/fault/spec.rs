@@ -1,10 +1,12 @@
 //! The text form of faults: `name;key=value;key=value`, several joined by `,`. One grammar for headers, model names and rules.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::names::{arguments_of, instead_of_argument, instead_of_fault};
 use super::{ErrorAnswer, ErrorKind, Fault, Latency};
 
 /// Faults in one spec. More would only hide which one acted.
@@ -18,11 +20,19 @@ const MIN_PING: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// No such fault.
-    #[error("unknown fault {0:?}")]
+    #[error("unknown fault {0:?}{instead}", instead = instead_of_fault(.0))]
     UnknownFault(String),
-    /// The fault has no such argument, or it is given twice.
-    #[error("fault {fault:?} takes no {key:?}, or takes it once")]
-    UnexpectedArgument {
+    /// The fault has no such argument.
+    #[error("fault {fault:?} takes no {key:?}{instead}", instead = instead_of_argument(fault, key))]
+    UnknownArgument {
+        /// Name of the fault.
+        fault: String,
+        /// The argument.
+        key: String,
+    },
+    /// The argument is given twice.
+    #[error("fault {fault:?} takes {key:?} once")]
+    RepeatedArgument {
         /// Name of the fault.
         fault: String,
         /// The argument.
@@ -46,7 +56,7 @@ pub enum SpecError {
         /// What was given.
         value: String,
         /// What is allowed.
-        allowed: &'static str,
+        allowed: Cow<'static, str>,
     },
     /// More than eight faults in one spec.
     #[error("more than {MAX_FAULTS} faults in one spec")]
@@ -70,9 +80,7 @@ impl FromStr for Fault {
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
         let mut arguments = Arguments::parse(text)?;
-        let fault = fault_of(&mut arguments)?;
-        arguments.finish()?;
-        Ok(fault)
+        fault_of(&mut arguments)
     }
 }
 
@@ -115,15 +123,21 @@ fn at_least_one(bytes_per_s: u32) -> Result<u32, SpecError> {
     if bytes_per_s > 0 {
         return Ok(bytes_per_s);
     }
-    Err(SpecError::BadValue { fault: "drip".into(), key: "bytes_per_s", value: "0".into(), allowed: "1 to 4294967295" })
+    Err(SpecError::BadValue {
+        fault: "drip".into(),
+        key: "bytes_per_s",
+        value: "0".into(),
+        allowed: "1 to 4294967295".into(),
+    })
 }
 
 fn latency(arguments: &mut Arguments) -> Result<Latency, SpecError> {
-    if arguments.values.contains_key("ms") {
+    let fixed = arguments.values.contains_key("ms");
+    if fixed && arguments.values.len() == 1 {
         return Ok(Latency::Fixed(arguments.wait("ms")?));
     }
-    if arguments.values.is_empty() {
-        return Err(arguments.missing("ms, or from_ms, to_ms and over_ms"));
+    if fixed || arguments.values.is_empty() {
+        return Err(arguments.missing("ms alone, or from_ms, to_ms and over_ms"));
     }
     Ok(Latency::Ramp {
         from: arguments.wait("from_ms")?,
@@ -150,7 +164,7 @@ fn error_answer(arguments: &mut Arguments) -> Result<ErrorAnswer, SpecError> {
     })
 }
 
-/// The arguments of one fault; taking one removes it, and what remains at the end is an error.
+/// The arguments of one fault, each known to it; taking one removes it.
 struct Arguments {
     fault: String,
     values: BTreeMap<String, String>,
@@ -160,21 +174,18 @@ impl Arguments {
     fn parse(text: &str) -> Result<Self, SpecError> {
         let mut items = text.split(';').map(str::trim);
         let fault = items.next().unwrap_or_default().to_owned();
+        let Some(known) = arguments_of(&fault) else { return Err(SpecError::UnknownFault(fault)) };
         let mut values = BTreeMap::new();
         for item in items {
             let (key, value) = item.split_once('=').unwrap_or((item, ""));
+            if !known.contains(&key) {
+                return Err(SpecError::UnknownArgument { fault, key: key.to_owned() });
+            }
             if values.insert(key.to_owned(), value.to_owned()).is_some() {
-                return Err(SpecError::UnexpectedArgument { fault, key: key.to_owned() });
+                return Err(SpecError::RepeatedArgument { fault, key: key.to_owned() });
             }
         }
         Ok(Self { fault, values })
-    }
-
-    fn finish(self) -> Result<(), SpecError> {
-        match self.values.into_keys().next() {
-            None => Ok(()),
-            Some(key) => Err(SpecError::UnexpectedArgument { fault: self.fault, key }),
-        }
     }
 
     fn optional_number<T: FromStr>(
@@ -219,22 +230,26 @@ impl Arguments {
             None => Ok(false),
             Some(word) if word == first => Ok(false),
             Some(word) if word == second => Ok(true),
-            Some(word) => Err(self.bad(key, &word, "one of the two words in the documentation")),
+            Some(word) => Err(self.bad(key, &word, format!("{first} or {second}"))),
         }
     }
 
     fn optional_kind(&mut self) -> Result<Option<ErrorKind>, SpecError> {
         let Some(name) = self.values.remove("kind") else { return Ok(None) };
         let known = ErrorKind::ALL.into_iter().find(|kind| kind.name() == name);
-        known.map(Some).ok_or_else(|| self.bad("kind", &name, "a known error kind"))
+        known.map(Some).ok_or_else(|| {
+            let kinds = ErrorKind::ALL.map(ErrorKind::name).join(", ");
+            self.bad("kind", &name, format!("one of {kinds}"))
+        })
     }
 
     fn missing(&self, key: &'static str) -> SpecError {
         SpecError::MissingArgument { fault: self.fault.clone(), key }
     }
 
-    fn bad(&self, key: &'static str, value: &str, allowed: &'static str) -> SpecError {
-        SpecError::BadValue { fault: self.fault.clone(), key, value: value.to_owned(), allowed }
+    fn bad(&self, key: &'static str, value: &str, allowed: impl Into<Cow<'static, str>>) -> SpecError {
+        let (fault, value) = (self.fault.clone(), value.to_owned());
+        SpecError::BadValue { fault, key, value, allowed: allowed.into() }
     }
 }
 
@@ -291,40 +306,58 @@ fn argument(f: &mut fmt::Formatter<'_>, key: &str, value: Option<impl fmt::Displ
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::names::FAULTS;
     use super::*;
+
+    /// Every argument of every fault at least once.
+    const SPECS: [&str; 28] = [
+        "latency;ms=500",
+        "latency;from_ms=0;to_ms=2000;over_ms=10000",
+        "first_token;ms=20000",
+        "first_token;ms=20000;ping_ms=100",
+        "gap;ms=200",
+        "error;status=503",
+        "error;status=429;kind=quota;retry_after=2;retry_after_ms=1500",
+        "refuse",
+        "hang",
+        "empty",
+        "garbage",
+        "stall;after=3",
+        "stall;after=3;ms=30000",
+        "cut;after=40;how=close",
+        "cut;after=40;how=reset",
+        "end;after=40",
+        "bad_json",
+        "bad_sse;after=2",
+        "no_done",
+        "truncate;after=5",
+        "wrong_length;delta=-10",
+        "error_event;after=0;kind=overloaded",
+        "drip;bytes_per_s=1",
+        "emoji;after=2;how=bytes",
+        "emoji;after=2;how=surrogates",
+        "prompt_filter",
+        "reject_prefill",
+        "refusal;after=4",
+    ];
+
+    #[test]
+    fn the_faults_and_arguments_that_are_read_are_those_that_are_listed() {
+        let mut read = BTreeMap::<&str, BTreeSet<&str>>::new();
+        for spec in SPECS {
+            let (fault, arguments) = spec.split_once(';').unwrap_or((spec, ""));
+            let keys = arguments.split(';').filter_map(|argument| argument.split_once('=')).map(|(key, _)| key);
+            read.entry(fault).or_default().extend(keys);
+        }
+        let listed = FAULTS.iter().map(|(fault, arguments)| (*fault, arguments.iter().copied().collect()));
+        assert_eq!(read, listed.collect());
+    }
 
     #[test]
     fn every_fault_reads_back_what_it_prints() {
-        for spec in [
-            "latency;ms=500",
-            "latency;from_ms=0;to_ms=2000;over_ms=10000",
-            "first_token;ms=20000",
-            "first_token;ms=20000;ping_ms=100",
-            "gap;ms=200",
-            "error;status=503",
-            "error;status=429;kind=quota;retry_after=2;retry_after_ms=1500",
-            "refuse",
-            "hang",
-            "empty",
-            "garbage",
-            "stall;after=3",
-            "stall;after=3;ms=30000",
-            "cut;after=40;how=close",
-            "cut;after=40;how=reset",
-            "end;after=40",
-            "bad_json",
-            "bad_sse;after=2",
-            "no_done",
-            "truncate;after=5",
-            "wrong_length;delta=-10",
-            "error_event;after=0;kind=overloaded",
-            "drip;bytes_per_s=1",
-            "emoji;after=2;how=bytes",
-            "emoji;after=2;how=surrogates",
-            "prompt_filter",
-            "reject_prefill",
-            "refusal;after=4",
-        ] {
+        for spec in SPECS {
             let fault: Fault = spec.parse().unwrap_or_else(|error| panic!("{spec}: {error}"));
             assert_eq!(fault.to_string(), spec);
         }
@@ -333,21 +366,37 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused() {
         for (spec, expected) in [
-            ("", "unknown fault \"\""),
-            ("boom", "unknown fault \"boom\""),
-            ("hang;ms=3", "fault \"hang\" takes no \"ms\", or takes it once"),
-            ("gap;ms=3;ms=4", "fault \"gap\" takes no \"ms\", or takes it once"),
-            ("latency", "fault \"latency\" needs ms, or from_ms, to_ms and over_ms"),
+            ("hang;ms=3", "fault \"hang\" takes no \"ms\"; it takes no argument"),
+            ("gap;ms=3;ms=4", "fault \"gap\" takes \"ms\" once"),
+            (
+                "latency;mss=500",
+                "fault \"latency\" takes no \"mss\"; did you mean ms?; it takes ms, from_ms, to_ms, over_ms",
+            ),
+            ("latency", "fault \"latency\" needs ms alone, or from_ms, to_ms and over_ms"),
+            ("latency;ms=1;to_ms=2", "fault \"latency\" needs ms alone, or from_ms, to_ms and over_ms"),
             ("latency;from_ms=1", "fault \"latency\" needs to_ms"),
             ("error", "fault \"error\" needs status or kind"),
             ("error;status=200", "fault \"error\": status=\"200\" is not 400 to 599"),
-            ("error;kind=odd", "fault \"error\": kind=\"odd\" is not a known error kind"),
+            (
+                "error;kind=odd",
+                "fault \"error\": kind=\"odd\" is not one of invalid_request, context_length, content_filter, \
+                 prefill_rejected, invalid_key, permission, not_found, too_large, rate_limit, quota, server, overloaded, \
+                 timeout",
+            ),
+            ("cut;how=slowly", "fault \"cut\": how=\"slowly\" is not close or reset"),
             ("gap;ms=3600001", "fault \"gap\": ms=\"3600001\" is not milliseconds, at most one hour"),
             ("first_token;ms=9;ping_ms=9", "fault \"first_token\": ping_ms=\"9\" is not 100 to 3600000 milliseconds"),
             ("drip;bytes_per_s=0", "fault \"drip\": bytes_per_s=\"0\" is not 1 to 4294967295"),
             ("hang,hang,hang,hang,hang,hang,hang,hang,hang", "more than 8 faults in one spec"),
         ] {
             assert_eq!(parse_specs(spec).unwrap_err().to_string(), expected, "{spec}");
+        }
+        for (spec, expected) in [
+            ("", "unknown fault \"\"; there are latency, "),
+            ("latencyy", "unknown fault \"latencyy\"; did you mean latency?"),
+        ] {
+            let told = parse_specs(spec).unwrap_err().to_string();
+            assert!(told.starts_with(expected), "{told}");
         }
     }
 }

@@ -237,7 +237,7 @@ async fn a_model_name_can_carry_a_fault_and_the_header_wins() {
 async fn a_fault_that_is_not_understood_is_501_and_says_why() {
     let sim = Sim::instant().await;
     for (fault, expected) in [
-        ("boom", "simulator: x-sim-fault: unknown fault \"boom\""),
+        ("hang;x", "simulator: x-sim-fault: fault \"hang\" takes no \"x\"; it takes no argument"),
         (
             "latency;from_ms=0;to_ms=1;over_ms=1",
             "simulator: x-sim-fault: a latency ramp needs a rule: a single request has no start to ramp from",
