@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import BIN, Operator
+from harness.cli import BIN, REPOSITORY, Operator
 from harness.gateway import Gateway
 from harness.lookup import AMERICA, EUROPE, Server
 from harness.ports import free_ports
@@ -48,7 +48,7 @@ class Dev:
         ]
 
     def start(self) -> dict:
-        self.ready_file.unlink(missing_ok=True)
+        assert not self.ready_file.exists(), "the last run's"
         self.starts += 1
         self.process = Process("dev", self.argv, self.directory / f"dev.{self.starts}.log", env=self.env)
         eventually("the ready file is there", lambda: self.ready_file.exists() or not self.process.alive, START_S)
@@ -131,6 +131,51 @@ def test_the_printed_drain_moves_traffic_away(dev: Dev) -> None:
     eventually("eu-west is back", lambda: server.addresses(name, EUROPE)[0] == "127.0.1.2", 30)
 
 
+def everywhere(operator: Operator) -> None:
+    """Waits until every node serves the head."""
+
+    def reached() -> bool:
+        fleet = operator.fleet()
+        return all(int(node["commit"]) == fleet.head for node in fleet.nodes.values())
+
+    eventually("every node serves the head", reached, 5)
+
+
+def test_the_examples_are_what_serves_and_can_be_applied_again(dev: Dev, tmp_path: Path) -> None:
+    for file in (REPOSITORY / "examples").glob("*.yaml"):
+        (tmp_path / file.name).write_text(file.read_text().replace(":4010", f":{dev.ports['sim']}"))
+    operator = Operator(dev.instance["admin"])
+    assert operator("diff", "-f", str(tmp_path)) == ""
+    # Something else of theirs changes, so that the nodes take them anew.
+    providers = tmp_path / "providers.yaml"
+    providers.write_text(providers.read_text().replace("idle: 10s", "idle: 11s"))
+    assert "Provider/sim-anthropic changed" in operator("apply", "-f", str(tmp_path))
+    everywhere(operator)
+    for node in dev.instance["nodes"]:
+        host, port = node["http"].removeprefix("http://").rsplit(":", 1)
+        for model in ("gpt-4o-mini", "claude-sonnet-4-5"):
+            assert Gateway(host, int(port), dev.instance["key"]).chat(model=model).status == 200, (node, model)
+
+
+def test_a_credential_that_is_not_there_is_told_where_operators_look(dev: Dev) -> None:
+    operator = Operator(dev.instance["admin"])
+    operator.apply(
+        "kind: Provider\nname: poor\ncodec: openai_compatible\nbase_url: http://127.0.0.1:9/v1\n"
+        "credential: {env: MERIDIAN_TEST_NOT_SET}\njurisdiction: US\n---\n"
+        "kind: Model\nname: poor\ntiers:\n  - targets:\n      - {provider: poor}\n"
+    )
+    everywhere(operator)
+    line = next(line for line in dev.process.says("MERIDIAN_TEST_NOT_SET", 5).splitlines() if "NOT_SET" in line)
+    assert "WARN" in line and "provider=poor" in line, line
+    host, port = dev.instance["nodes"][0]["http"].removeprefix("http://").rsplit(":", 1)
+    answer = Gateway(host, int(port), dev.instance["key"]).chat(model="poor")
+    assert answer.status == 502 and "credential" in answer.body and "NOT_SET" not in answer.body, answer
+    told = "target poor:poor is out: no credential: environment variable MERIDIAN_TEST_NOT_SET is not set"
+    eventually("fleet says it", lambda: told in dev.shell(f"{BIN} fleet"), 10)
+    operator("delete", "model", "poor")
+    operator("delete", "provider", "poor")
+
+
 def test_a_second_instance_says_in_one_line_which_port_is_taken(dev: Dev, tmp_path: Path) -> None:
     argv = [str(BIN), "dev", "--data-dir", str(tmp_path / "other"), *(f"--{n}-port={p}" for n, p in dev.ports.items())]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=20, env={**os.environ, **dev.env})
@@ -161,6 +206,15 @@ def test_ctrl_c_leaves_cleanly_and_a_second_start_finds_its_state(dev: Dev) -> N
     before = dev.instance
     assert dev.process.stop(LEAVE_S, signal.SIGINT) == 0
     assert not dev.process.errors([])
+    assert not dev.ready_file.exists(), "a script must not take it for the next run's"
+    assert (dev.directory / "data").stat().st_mode & 0o777 == 0o700, "there is a key in it"
+    dev.ready_file.write_text(json.dumps(before))
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", dev.ports["admin"]))
+        taken.listen()
+        assert subprocess.run(dev.argv, capture_output=True, timeout=20, env={**os.environ, **dev.env}).returncode != 0
+    assert not dev.ready_file.exists(), "one that a killed run left behind"
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", dev.ports["admin"])) != 0
     dev.instance = dev.start()

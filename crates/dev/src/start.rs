@@ -28,6 +28,8 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 /// Small, so that a person with a shell loop can see a region fill up and spill.
 const MAX_IN_FLIGHT: u32 = 1000;
+/// There is a key in it.
+const DIR_MODE: u32 = 0o700;
 /// A person who pressed Ctrl-C waits for it.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// New connections are taken for a moment, so that who just read a DNS answer is not refused.
@@ -175,7 +177,8 @@ impl NodeParts {
 }
 
 async fn make_dir(dir: &PathBuf) -> Result<&PathBuf, Error> {
-    tokio::fs::create_dir_all(dir).await.map_err(Error::files("make", dir))?;
+    let made = tokio::fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir).await;
+    made.map_err(Error::files("make", dir))?;
     Ok(dir)
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct DevArgs {
     /// Store, key and last-known-good files; a second start finds them again.
     #[arg(long, value_name = "DIR", default_value = "meridian-dev")]
     data_dir: PathBuf,
-    /// Once everything serves, write addresses and a key here, as JSON.
+    /// Once everything serves, write addresses and a key here, as JSON; there is no such file before and after.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
     /// Port of the admin API; 0: any free one, as for the others.
@@ -30,7 +30,7 @@ pub(crate) struct DevArgs {
     /// Port of DNS.
     #[arg(long, value_name = "PORT", default_value_t = 5300)]
     dns_port: u16,
-    /// Port of the provider simulator.
+    /// Port of the provider simulator; the files of examples/ name 4010.
     #[arg(long, value_name = "PORT", default_value_t = 4010)]
     sim_port: u16,
 }
@@ -44,6 +44,10 @@ pub(crate) async fn run(args: DevArgs, process: Process) -> anyhow::Result<()> {
     };
     process.stop_on_signals(GRACE);
     let files = process.host.files.clone();
+    if let Some(path) = &args.ready_file {
+        // One that a killed instance left behind would say too early that this one serves.
+        files.remove(path).await.with_context(|| format!("remove {}", path.display()))?;
+    }
     let running = start(options, process.host.clone(), process.trigger.clone(), process.shutdown.clone()).await?;
     let json = running.instance().to_json();
     let well_known = Instance::well_known_path();
@@ -58,7 +62,7 @@ pub(crate) async fn run(args: DevArgs, process: Process) -> anyhow::Result<()> {
     }
     output::print(&running.banner())?;
     process.shutdown.draining().await;
-    if let Some(path) = well_known.as_deref().filter(|path| is_ours(path)) {
+    for path in well_known.iter().chain(&args.ready_file).filter(|path| is_ours(path)) {
         // What is left is recognised as stale by its process id.
         let _ = files.remove(path).await;
     }

@@ -1,7 +1,7 @@
 //! The redb file: its tables, how changes are written to it, and how a state is read back.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ const FORMAT: u64 = 1;
 
 /// Directory mode: values may hold digests of keys, and configuration is nobody else's business.
 const DIR_MODE: u32 = 0o700;
+/// The same for the file, whose directory may be an older and more open one.
+const FILE_MODE: u32 = 0o600;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const ENTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("entries");
@@ -46,6 +48,12 @@ impl Disk {
             source: Some(Box::new(e)),
         })?;
         let file = dir.join(FILE);
+        // redb would make it readable for everybody; it takes an empty file for a new one.
+        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(&file);
+        made.map_err(|e| Error::Unavailable {
+            reason: format!("cannot open {}", file.display()),
+            source: Some(Box::new(e)),
+        })?;
         let database = Database::create(&file).map_err(|e| match e {
             DatabaseError::DatabaseAlreadyOpen => Error::InUse { path: file.display().to_string() },
             e => Error::Unavailable { reason: format!("cannot open {}", file.display()), source: Some(Box::new(e)) },
