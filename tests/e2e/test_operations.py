@@ -23,7 +23,7 @@ def test_a_drained_region_leaves_dns_and_goes_on_serving(local: Local) -> None:
         eventually(f"{region} answers without it", lambda at=region: address not in answers(local, at), SOON_S)
     fleet = local.operator.fleet()
     assert fleet.state("eu-west") == "DRAINED", fleet.regions["eu-west"]
-    assert fleet.regions["eu-west"]["override_reason"] == "kernel update"
+    assert fleet.regions["eu-west"]["drain_terms"]["reason"] == "kernel update"
     assert local.gateway("eu-west").chat().status == 200, "resolvers ignore TTLs, so it must go on serving"
     local.operator("undrain", "eu-west")
     for region in REGIONS:

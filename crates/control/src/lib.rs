@@ -17,6 +17,7 @@ mod lead;
 mod metrics;
 mod node;
 mod options;
+mod overrides;
 mod planner;
 mod service;
 mod shared;

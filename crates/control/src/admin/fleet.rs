@@ -48,13 +48,12 @@ fn region(view: &View, live: &BTreeMap<NodeName, Node>, name: &RegionName, now: 
         override_revision: view.overrides.get(name).map_or(0, |held| held.revision.0),
         ..admin::FleetRegion::default()
     };
-    if let Some(held) = view.override_at(name, now) {
-        let document = &held.document;
-        region.drained = document.drained;
-        region.weight_override = document.weight;
-        region.override_by.clone_from(&document.author);
-        region.override_reason.clone_from(&document.reason);
-        region.override_until_unix_ms = document.until_unix_ms;
+    let overridden = view.overridden(name, now);
+    region.drained = overridden.drain.is_some();
+    region.drain_terms = overridden.drain.cloned();
+    if let Some((weight, terms)) = overridden.weight {
+        region.weight_override = Some(weight);
+        region.weight_terms = Some(terms.clone());
     }
     region
 }

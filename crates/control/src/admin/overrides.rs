@@ -1,16 +1,17 @@
 //! Overrides: drain, undrain, weight. They take effect with the next plan and wait for no rollout.
 
 use meridian_proto::admin::v1::{self as admin, set_override_request::Change};
+use meridian_proto::fleet::v1::OverrideTerms;
 use meridian_proto::store::v1 as stored;
 use meridian_store::{Compare, Revision, Txn};
 use meridian_types::RegionName;
-use meridian_types::region::MAX_WEIGHT;
 use tonic::Status;
 
 use super::rehearse;
 use super::write::{Decision, refused};
+use crate::overrides;
 use crate::shared::Shared;
-use crate::store::document::{self, FORM};
+use crate::store::document;
 
 /// Decides a change of one region's override.
 ///
@@ -28,11 +29,6 @@ pub(super) async fn decide(
         return Err(Status::not_found(format!("there is no region {region}; there are: {}", super::listed(known))));
     }
     let now = shared.now_unix_ms();
-    if request.until_unix_ms != 0 && request.until_unix_ms <= now {
-        return Err(Status::invalid_argument(
-            "the end (until_unix_ms) must be in the future; without one it holds until it is removed",
-        ));
-    }
     let key = shared.layout.region_override(&region);
     let entry = shared.store.get(&key).await.map_err(|error| refused(&error))?;
     let revision = entry.as_ref().map_or(Revision::ZERO, |entry| entry.mod_revision);
@@ -55,39 +51,14 @@ pub(super) async fn decide(
     {
         return Err(Status::failed_precondition(objection));
     }
-    // What has expired does not come back to life with an unrelated change.
-    let expired = held.until_unix_ms != 0 && held.until_unix_ms <= now;
-    let (mut drained, mut weight) = if expired { (false, None) } else { (held.drained, held.weight) };
-    let what = match request.change {
-        Some(Change::Drained(wanted)) => {
-            drained = wanted;
-            if wanted { "drained".to_owned() } else { "undrained".to_owned() }
-        }
-        Some(Change::Weight(wanted)) if wanted > MAX_WEIGHT => {
-            return Err(Status::invalid_argument(format!("weight must be 0 to {MAX_WEIGHT}")));
-        }
-        Some(Change::Weight(wanted)) => {
-            weight = Some(wanted);
-            format!("weight {wanted}")
-        }
-        Some(Change::ClearWeight(true)) => {
-            weight = None;
-            "declared weight".to_owned()
-        }
-        Some(Change::ClearWeight(false)) | None => {
-            return Err(Status::invalid_argument("change must be one of drained, weight, clear_weight: true"));
-        }
-    };
-    let document = stored::Override {
-        form: FORM,
-        region: region.to_string(),
-        drained,
-        weight,
+    let terms = OverrideTerms {
         author: author.to_owned(),
         reason: request.reason.clone(),
         made_at_unix_ms: now,
         until_unix_ms: request.until_unix_ms,
     };
+    let (document, what) =
+        overrides::change(&held, region.as_str(), request.change, terms).map_err(Status::invalid_argument)?;
     let txn = Txn::new().when(Compare::mod_revision(&key, revision)).put(key, document::write(&document));
     // The revision is that of the write; the caller fills it in.
     let answer = admin::SetOverrideResponse { revision: 0 };

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use meridian_proto::admin::v1::{Event, event::Kind};
-use meridian_proto::fleet::v1 as fleet;
-use meridian_proto::store::v1 as stored;
+use meridian_proto::fleet::v1::{self as fleet, OverrideTerms};
 
-use crate::lead::time;
+use crate::overrides::{InForce, by};
 use crate::view::View;
 
 /// The events of one revision, in a fixed order: replicas must number them alike.
@@ -64,34 +63,33 @@ fn overrides(before: &View, after: &View, events: &mut Events) {
         if was == Some(is) {
             continue;
         }
-        let drained = was.is_some_and(|was| was.drained);
-        let weight = was.and_then(|was| was.weight);
+        // Replicas number events alike, so that the time is that of the change, not of any clock.
+        let was = was.map_or_else(InForce::default, |was| InForce::of(was, is.made_at_unix_ms));
+        let now = InForce::of(is, is.made_at_unix_ms);
+        let change = OverrideTerms {
+            author: is.author.clone(),
+            reason: is.reason.clone(),
+            made_at_unix_ms: is.made_at_unix_ms,
+            until_unix_ms: 0,
+        };
         let mut parts = Vec::new();
-        match (drained, is.drained) {
-            (false, true) => parts.push("drained".to_owned()),
-            (true, false) => parts.push("undrained".to_owned()),
+        match (was.drain, now.drain) {
+            (was, Some(terms)) if was != Some(terms) => parts.push(format!("drained {}", by(terms))),
+            (Some(_), None) => parts.push(format!("undrained {}", by(&change))),
             _ => {}
         }
-        match (weight, is.weight) {
-            (was, Some(weight)) if was != Some(weight) => parts.push(format!("weight {weight}")),
-            (Some(_), None) => parts.push("back to its declared weight".to_owned()),
+        match (was.weight, now.weight) {
+            (was, Some((weight, terms))) if was != Some((weight, terms)) => {
+                parts.push(format!("weight {weight} {}", by(terms)));
+            }
+            (Some(_), None) => parts.push(format!("back to its declared weight {}", by(&change))),
             _ => {}
         }
         if parts.is_empty() {
-            parts.push("override renewed".to_owned());
+            parts.push(format!("left as it was {}", by(&change)));
         }
-        let text = format!("{} {}", parts.join(", "), terms(is));
-        events.add(Kind::Override, region.to_string(), is.made_at_unix_ms, text);
+        events.add(Kind::Override, region.to_string(), is.made_at_unix_ms, parts.join("; "));
     }
-}
-
-fn terms(document: &stored::Override) -> String {
-    let until = match document.until_unix_ms {
-        0 => String::new(),
-        until => format!(", until {}", time(until)),
-    };
-    let reason = if document.reason.is_empty() { "no reason given" } else { &document.reason };
-    format!("by {}: {reason}{until}", document.author)
 }
 
 fn nodes(before: Option<&fleet::RegionSummary>, after: &fleet::RegionSummary, events: &mut Events) {

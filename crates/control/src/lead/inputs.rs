@@ -28,12 +28,12 @@ pub(crate) fn inputs(shared: &Shared, view: &View) -> Inputs {
         load.update(RegionLoad::of(live.values().filter(|node| node.region == *name)), now.monotonic);
         load.demand = load.demand.or_else(|| view.summaries.get(name).map(|summary| summary.demand));
         let members = regions::members(view, &live, &verdicts, name);
-        let overridden = view.override_at(name, now.unix_ms);
+        let overridden = view.overridden(name, now.unix_ms);
         let mut input = regions::input(region, &members, overridden, &load);
         // Summaries may be a second old; the plan is the leader's newest word. What is drained says so from its plan on,
         // and is meant from the override on.
         if let Some(planned) = view.plan.as_ref().and_then(|published| published.plan.regions.get(name)) {
-            let drained = overridden.is_some_and(|held| held.document.drained);
+            let drained = overridden.drain.is_some();
             input.state = if planned.state.takes_traffic() && drained { RegionState::Drained } else { planned.state };
             input.capacity = planned.capacity;
         }

@@ -123,7 +123,7 @@ impl<'a> Reconciler<'a> {
             let load = self.loads.entry(name.clone()).or_default();
             load.update(RegionLoad::of(live.values().filter(|node| node.region == *name)), now.monotonic);
             let members = regions::members(view, live, &self.verdicts, name);
-            let input = regions::input(region, &members, view.override_at(name, now.unix_ms), load);
+            let input = regions::input(region, &members, view.overridden(name, now.unix_ms), load);
             let summary = self.summaries.due(name, &input, &members, live, now);
             due.extend(summary.map(|summary| (name.clone(), summary)));
             inputs.regions.insert(name.clone(), input);

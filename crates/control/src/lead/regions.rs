@@ -9,8 +9,9 @@ use meridian_proto::node::v1::ServingState;
 use meridian_types::{NodeName, Region, RegionName, RegionState};
 
 use crate::fleet::{Node, Smoothed};
+use crate::overrides::InForce;
 use crate::planner::RegionInput;
-use crate::view::{Override, View};
+use crate::view::View;
 
 /// A node of a region, with what is held about it.
 pub(super) struct Member<'a> {
@@ -55,21 +56,14 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// The planner's view of one region.
-pub(super) fn input(
-    region: &Region,
-    members: &[Member<'_>],
-    overridden: Option<&Override>,
-    load: &Smoothed,
-) -> RegionInput {
-    let document = overridden.map(|held| &held.document);
-    let weight = document.and_then(|document| document.weight);
+pub(super) fn input(region: &Region, members: &[Member<'_>], overridden: InForce<'_>, load: &Smoothed) -> RegionInput {
+    let weight = overridden.weight.map(|(weight, _)| weight);
     let verdict = meridian_health::region(members.iter().map(|member| member.held.verdict));
-    let drained = document.filter(|document| document.drained);
     let state = match verdict {
         RegionVerdict::Empty => RegionState::Empty,
         RegionVerdict::Down => RegionState::Down,
         RegionVerdict::Leaving => RegionState::Drained,
-        RegionVerdict::Serving if drained.is_some() => RegionState::Drained,
+        RegionVerdict::Serving if overridden.drain.is_some() => RegionState::Drained,
         RegionVerdict::Serving => RegionState::Serving,
     };
     let mut reasons = Vec::new();
@@ -79,19 +73,7 @@ pub(super) fn input(
         RegionVerdict::Leaving => reasons.push("every node is stopping".to_owned()),
         RegionVerdict::Serving => {}
     }
-    if let Some(document) = document {
-        let until = match document.until_unix_ms {
-            0 => String::new(),
-            until => format!(", until {}", time(until)),
-        };
-        let by = format!("by {}: {}{until}", document.author, document.reason);
-        if document.drained {
-            reasons.push(format!("drained {by}"));
-        }
-        if let Some(weight) = weight {
-            reasons.push(format!("weight {weight} set {by}"));
-        }
-    }
+    reasons.extend(overridden.texts());
     if reasons.is_empty() {
         reasons.push(format!("declared weight {}", region.weight));
     }

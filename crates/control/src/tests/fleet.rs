@@ -52,7 +52,8 @@ async fn a_drain_moves_the_weights_and_an_undrain_brings_them_back() {
     let eu = shown(&seen, "eu");
     assert_eq!(weights(&seen), [500, 0, 500]);
     assert_eq!(eu.reason, "drained by anonymous@127.0.0.1: maintenance");
-    assert_eq!((eu.override_by.as_str(), eu.drained), ("anonymous@127.0.0.1", true));
+    assert!(eu.drained && eu.weight_terms.is_none());
+    assert_eq!(eu.drain_terms.as_ref().unwrap().author, "anonymous@127.0.0.1");
     // The nodes are told.
     let mut plans = nodes[0].plans.clone();
     let told = plans.wait_for(|plan| plan.as_ref().is_some_and(|plan| plan.regions[1].weight == 0));

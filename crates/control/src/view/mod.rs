@@ -15,6 +15,7 @@ use meridian_types::{CommitId, Configuration, Digest, NodeName, Plan, RegionName
 
 pub(crate) use mirror::Mirror;
 
+use crate::overrides::InForce;
 use crate::store::Commit;
 
 /// Everything under the cluster's prefix at one revision.
@@ -55,7 +56,7 @@ pub(crate) struct Head {
     pub(crate) configuration: Configuration,
 }
 
-/// An override and the revision that wrote it.
+/// The overrides of a region and the revision that wrote them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Override {
     pub(crate) document: stored::Override,
@@ -97,12 +98,8 @@ impl View {
         self.head.as_ref().map_or(CommitId::NONE, |head| head.commit.id())
     }
 
-    /// The override of a region that holds at `now`.
-    pub(crate) fn override_at(&self, region: &RegionName, now_unix_ms: i64) -> Option<&Override> {
-        self.overrides.get(region).filter(|held| {
-            let document = &held.document;
-            let over = document.until_unix_ms != 0 && document.until_unix_ms <= now_unix_ms;
-            !over && (document.drained || document.weight.is_some())
-        })
+    /// What is overridden of a region at `now`.
+    pub(crate) fn overridden(&self, region: &RegionName, now_unix_ms: i64) -> InForce<'_> {
+        self.overrides.get(region).map_or_else(InForce::default, |held| InForce::of(&held.document, now_unix_ms))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use meridian_proto::admin::v1::{Fleet, FleetNode, FleetRegion, GetFleetRequest, WatchFleetRequest};
-use meridian_proto::fleet::v1::{NodeVerdict, RegionState};
+use meridian_proto::fleet::v1::{NodeVerdict, OverrideTerms, RegionState};
 use meridian_proto::node::v1::{Role, ServingState};
 
 use crate::cli::OutputFormat;
@@ -141,17 +141,22 @@ fn region_reason(region: &FleetRegion) -> String {
     add(region.reason.clone());
     add(region.evidence.clone());
     // In the words of the planner's reason.
-    let mut by = format!("by {}: {}", region.override_by, region.override_reason);
-    if region.override_until_unix_ms != 0 {
-        by.push_str(&format!(", until {}", date(region.override_until_unix_ms)));
+    if let Some(terms) = region.drain_terms.as_ref().filter(|_| region.drained) {
+        add(format!("drained {}", by(terms)));
     }
-    if region.drained {
-        add(format!("drained {by}"));
-    }
-    if let Some(weight) = region.weight_override {
-        add(format!("weight {weight} set {by}"));
+    if let Some((weight, terms)) = region.weight_override.zip(region.weight_terms.as_ref()) {
+        add(format!("weight {weight} set {}", by(terms)));
     }
     if parts.is_empty() { "-".to_owned() } else { parts.join("; ") }
+}
+
+fn by(terms: &OverrideTerms) -> String {
+    let reason = if terms.reason.is_empty() { "no reason given" } else { &terms.reason };
+    let until = match terms.until_unix_ms {
+        0 => String::new(),
+        until => format!(", until {}", date(until)),
+    };
+    format!("by {}: {reason}{until}", terms.author)
 }
 
 fn node_row(node: &FleetNode) -> Vec<String> {
@@ -210,6 +215,10 @@ mod tests {
         FleetRegion { region: name.into(), state: state.into(), weight: 500, ..FleetRegion::default() }
     }
 
+    fn terms(author: &str, reason: &str) -> OverrideTerms {
+        OverrideTerms { author: author.into(), reason: reason.into(), ..OverrideTerms::default() }
+    }
+
     #[test]
     fn a_dead_region_is_called_down_and_says_why() {
         let fleet = Fleet {
@@ -224,8 +233,7 @@ mod tests {
                 },
                 FleetRegion {
                     drained: true,
-                    override_by: "alice".into(),
-                    override_reason: "kernel".into(),
+                    drain_terms: Some(terms("alice", "kernel")),
                     ..region("us-west", RegionState::Drained)
                 },
             ],
@@ -264,14 +272,14 @@ mod tests {
                 evidence: "drained by alice: kernel".into(),
                 drained: true,
                 weight_override: Some(7),
-                override_by: "alice".into(),
-                override_reason: "kernel".into(),
+                drain_terms: Some(terms("alice", "kernel")),
+                weight_terms: Some(terms("bob", "")),
                 ..region("us-west", RegionState::Serving)
             };
             let row = region_row(&region, 0);
             assert_eq!((row[1].as_str(), row[7].as_str()), ("DRAINING", expected));
         };
-        let told = "drained by alice: kernel; weight 7 set by alice: kernel";
+        let told = "drained by alice: kernel; weight 7 set by bob: no reason given";
         check(told, told);
         // The plan comes later than the override.
         check("declared weight 100", &format!("declared weight 100; {told}"));

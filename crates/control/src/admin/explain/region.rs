@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use meridian_proto::fleet::v1::OverrideTerms;
 use meridian_types::{RegionName, RegionPlan, Shares};
 use tonic::Status;
 
@@ -113,16 +114,16 @@ fn plan_of<'a>(view: &'a View, name: &RegionName) -> Option<&'a RegionPlan> {
 }
 
 fn overridden(view: &View, name: &RegionName, now: i64) -> String {
-    let Some(held) = view.override_at(name, now) else { return "no override".to_owned() };
-    let document = &held.document;
-    let mut what = Vec::new();
-    if document.drained {
-        what.push("drained".to_owned());
-    }
-    what.extend(document.weight.map(|weight| format!("weight {weight}")));
-    let until = if document.until_unix_ms == 0 { "removed".to_owned() } else { time(document.until_unix_ms) };
-    let since = time(document.made_at_unix_ms);
-    format!("{} by {} since {since} until {until}: {}", what.join(", "), document.author, document.reason)
+    let held = view.overridden(name, now);
+    let drained = held.drain.map(|terms| ("drained".to_owned(), terms));
+    let weighed = held.weight.map(|(weight, terms)| (format!("weight {weight}"), terms));
+    let tell = |(what, terms): (String, &OverrideTerms)| {
+        let until = if terms.until_unix_ms == 0 { "removed".to_owned() } else { time(terms.until_unix_ms) };
+        let reason = if terms.reason.is_empty() { "no reason given" } else { &terms.reason };
+        format!("{what} by {} since {} until {until}: {reason}", terms.author, time(terms.made_at_unix_ms))
+    };
+    let told: Vec<String> = drained.into_iter().chain(weighed).map(tell).collect();
+    if told.is_empty() { "no override".to_owned() } else { told.join("; ") }
 }
 
 fn list(shares: &Shares) -> String {
