@@ -3,7 +3,7 @@
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::convert;
 use meridian_proto::resources::v1 as resources;
-use meridian_store::{Compare, Txn};
+use meridian_store::{Compare, Revision, Txn};
 use meridian_types::{Digest, Key, KeyHash, TenantName};
 use prost::Message;
 use tonic::Status;
@@ -36,6 +36,7 @@ pub(super) async fn create(
     let Some(held) = held else {
         return Err(Status::not_found(format!("there is no tenant {tenant}; apply it first")));
     };
+    check_expected(request.expected_revision, held.mod_revision, || format!("tenant {tenant} or its keys"))?;
     let path = shared.layout.account_key(hash);
     if shared.store.get(&path).await.map_err(|error| refused(&error))?.is_some() {
         return Err(Status::already_exists(format!("key {} exists already", hash.id())));
@@ -77,6 +78,7 @@ pub(super) async fn revoke(
             return Err(Status::failed_precondition("two keys have this id; that cannot be resolved"));
         }
     };
+    check_expected(request.expected_revision, revision, || format!("key {}", request.id))?;
     if key.revoked_at_unix_ms.is_some() {
         return Ok(Decision::Answer(admin::RevokeKeyResponse { key: Some((&key).into()) }));
     }
@@ -87,9 +89,21 @@ pub(super) async fn revoke(
     Ok(Decision::Write { txn, answer: admin::RevokeKeyResponse { key: Some(message) }, summary })
 }
 
+/// Refuses a change that was decided on something older. The transaction compares the revision that is checked here, so
+/// that nothing comes between.
+fn check_expected(expected: u64, held: Revision, what: impl Fn() -> String) -> Result<(), Status> {
+    if expected == 0 || held.0 <= expected {
+        return Ok(());
+    }
+    Err(Status::aborted(format!(
+        "{} changed at revision {held}, and the change was decided on revision {expected}; look at the keys and try again",
+        what()
+    )))
+}
+
 /// Keys of a tenant, or all.
 pub(super) fn list(shared: &Shared, tenant: &str) -> admin::ListKeysResponse {
     let view = shared.mirror.view();
     let keys = view.accounts.keys.values().filter(|key| tenant.is_empty() || key.tenant.as_str() == tenant);
-    admin::ListKeysResponse { keys: keys.map(Into::into).collect() }
+    admin::ListKeysResponse { keys: keys.map(Into::into).collect(), revision: view.revision.0 }
 }

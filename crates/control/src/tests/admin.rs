@@ -133,6 +133,7 @@ async fn keys_are_made_listed_and_revoked_and_hold_their_tenant() {
         label: "laptop".to_owned(),
         expires_at_unix_ms: 0,
         hash: hash.0.as_bytes().to_vec().into(),
+        expected_revision: 0,
     };
     let unknown = replica.admin.create_key(create("nobody")).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
@@ -143,7 +144,8 @@ async fn keys_are_made_listed_and_revoked_and_hold_their_tenant() {
     let held = replica.try_apply(apply(1, Vec::new(), vec![removal("Tenant", "acme")])).await.unwrap();
     assert!(held.mistakes[0].text.contains(&hash.id()), "{held:?}");
 
-    let revoke = |id: &str| admin::RevokeKeyRequest { request_id: request_id(), id: id.to_owned() };
+    let revoke =
+        |id: &str| admin::RevokeKeyRequest { request_id: request_id(), id: id.to_owned(), expected_revision: 0 };
     let revoked = replica.admin.revoke_key(revoke(&key.id)).await.unwrap().into_inner().key.unwrap();
     assert!(revoked.revoked_at_unix_ms > 0);
     let again = replica.admin.revoke_key(revoke(&key.id)).await.unwrap().into_inner().key.unwrap();
@@ -153,6 +155,48 @@ async fn keys_are_made_listed_and_revoked_and_hold_their_tenant() {
     assert_eq!(listed.into_inner().keys, [revoked]);
     // Tenants are no part of commits.
     assert_eq!(replica.apply(apply(1, vec![tenant("other")], vec![removal("Tenant", "acme")])).await.commit, 1);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn writes_to_keys_compare_the_revision_they_were_decided_on() {
+    let store = MemoryStore::new(1);
+    let mut replica = Replica::start(&store, "cp-1").await;
+    replica.apply(apply(0, everything(), Vec::new())).await;
+    let list = async |replica: &mut Replica| {
+        replica.admin.list_keys(admin::ListKeysRequest { tenant: String::new() }).await.unwrap().into_inner().revision
+    };
+    let create = |text: &str, expected_revision: u64| admin::CreateKeyRequest {
+        request_id: request_id(),
+        tenant: "acme".to_owned(),
+        hash: KeyHash::of(text).0.as_bytes().to_vec().into(),
+        expected_revision,
+        ..admin::CreateKeyRequest::default()
+    };
+    let before = list(&mut replica).await;
+    replica.admin.create_key(create("one", before)).await.unwrap();
+    // The tenant has a key now that the second did not know of.
+    let late = replica.admin.create_key(create("two", before)).await.unwrap_err();
+    assert_eq!(late.code(), Code::Aborted);
+    assert!(late.message().contains("tenant acme or its keys changed at revision"), "{late}");
+    let with_one = list(&mut replica).await;
+    let second = create("two", with_one);
+    let made = replica.admin.create_key(second.clone()).await.unwrap().into_inner();
+    assert_eq!(replica.admin.create_key(second).await.unwrap().into_inner(), made, "repeating it is harmless");
+
+    let revoke = |expected_revision: u64| admin::RevokeKeyRequest {
+        request_id: request_id(),
+        id: KeyHash::of("one").id(),
+        expected_revision,
+    };
+    let late = replica.admin.revoke_key(revoke(before)).await.unwrap_err();
+    assert_eq!(late.code(), Code::Aborted);
+    assert!(late.message().starts_with(&format!("key {} changed at", KeyHash::of("one").id())), "{late}");
+    // What happened to others since does not matter.
+    let request = revoke(with_one);
+    let revoked = replica.admin.revoke_key(request.clone()).await.unwrap().into_inner();
+    assert_eq!(replica.admin.revoke_key(request).await.unwrap().into_inner(), revoked, "repeating it is harmless");
+    assert_eq!(replica.admin.revoke_key(revoke(with_one)).await.unwrap_err().code(), Code::Aborted);
     replica.stop().await;
 }
 

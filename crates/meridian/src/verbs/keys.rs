@@ -22,6 +22,9 @@ pub(crate) enum KeysVerb {
         /// Date in UTC after which it opens nothing, such as 2027-01-31T00:00:00Z; default: never.
         #[arg(long, value_name = "DATE", value_parser = parse_date)]
         expires: Option<i64>,
+        /// Refuse if the tenant was changed, or was given a key, after this revision, which `keys list` says.
+        #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+        expect_revision: u64,
     },
     /// List keys by their ids.
     List {
@@ -33,18 +36,29 @@ pub(crate) enum KeysVerb {
     Revoke {
         /// As `keys list` shows it.
         id: String,
+        /// Refuse if the key was changed after this revision, which `keys list` says.
+        #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+        expect_revision: u64,
     },
 }
 
 pub(crate) async fn run(connection: &Connection, verb: KeysVerb) -> anyhow::Result<()> {
     match verb {
-        KeysVerb::Create { tenant, label, expires } => create(connection, tenant, label, expires).await,
+        KeysVerb::Create { tenant, label, expires, expect_revision } => {
+            create(connection, tenant, label, expires, expect_revision).await
+        }
         KeysVerb::List { tenant } => list(connection, tenant).await,
-        KeysVerb::Revoke { id } => revoke(connection, id).await,
+        KeysVerb::Revoke { id, expect_revision } => revoke(connection, id, expect_revision).await,
     }
 }
 
-async fn create(connection: &Connection, tenant: String, label: String, expires: Option<i64>) -> anyhow::Result<()> {
+async fn create(
+    connection: &Connection,
+    tenant: String,
+    label: String,
+    expires: Option<i64>,
+    expected_revision: u64,
+) -> anyhow::Result<()> {
     let mut random = [0; 32];
     connection.host.entropy.fill(&mut random);
     let text = key_text(random);
@@ -54,6 +68,7 @@ async fn create(connection: &Connection, tenant: String, label: String, expires:
         label,
         expires_at_unix_ms: expires.unwrap_or(0),
         hash: KeyHash::of(&text).0.as_bytes().to_vec().into(),
+        expected_revision,
     };
     let response = connection.write(async |mut client| client.create_key(request.clone()).await).await?;
     let key = response.key.unwrap_or_default();
@@ -64,14 +79,16 @@ async fn create(connection: &Connection, tenant: String, label: String, expires:
 
 async fn list(connection: &Connection, tenant: String) -> anyhow::Result<()> {
     let request = ListKeysRequest { tenant };
-    let keys = connection.read(async |mut client| client.list_keys(request.clone()).await).await?.keys;
+    let listed = connection.read(async |mut client| client.list_keys(request.clone()).await).await?;
     let now = connection.host.clock.now_unix_ms();
-    let rows = keys.into_iter().map(|key| {
+    let rows = listed.keys.into_iter().map(|key| {
         let state = state(&key, now);
         let label = if key.label.is_empty() { "-".to_owned() } else { key.label };
         vec![key.id, key.tenant, label, state, date(key.created_at_unix_ms), date(key.expires_at_unix_ms)]
     });
     output::print(&table(&["ID", "TENANT", "LABEL", "STATE", "CREATED", "EXPIRES"], rows))?;
+    // Beside the table, for --expect-revision.
+    output::complain(&format!("revision {}", listed.revision));
     Ok(())
 }
 
@@ -84,8 +101,8 @@ fn state(key: &Key, now: i64) -> String {
     }
 }
 
-async fn revoke(connection: &Connection, id: String) -> anyhow::Result<()> {
-    let request = RevokeKeyRequest { request_id: connection.request_id(), id };
+async fn revoke(connection: &Connection, id: String, expected_revision: u64) -> anyhow::Result<()> {
+    let request = RevokeKeyRequest { request_id: connection.request_id(), id, expected_revision };
     let response = connection.write(async |mut client| client.revoke_key(request.clone()).await).await?;
     let key = response.key.unwrap_or_default();
     output::print(&format!("key {} of tenant {} is revoked\n", key.id, key.tenant))?;

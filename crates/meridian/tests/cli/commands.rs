@@ -168,7 +168,10 @@ fn a_key_is_made_here_shown_once_and_never_sent() {
     assert_eq!(plane.state.lock().unwrap().keys[0].hash, hash.0.as_bytes().to_vec());
     let list = plane.run(&["keys", "list"], "").out;
     assert!(list.contains(&hash.id()) && list.contains("valid") && !list.contains(text), "{list}");
-    let revoked = plane.run(&["keys", "revoke", &hash.id()], "");
+    let late = plane.run(&["keys", "revoke", &hash.id(), "--expect-revision", "4"], "");
+    assert!(late.code == 1 && late.err.contains("decided on revision 4"), "{}", late.err);
+    assert_eq!(plane.run(&["keys", "list"], "").err, "revision 5\n");
+    let revoked = plane.run(&["keys", "revoke", &hash.id(), "--expect-revision", "5"], "");
     assert_eq!(revoked.out, format!("key {} of tenant demo is revoked\n", hash.id()));
     assert!(plane.run(&["keys", "list"], "").out.contains("REVOKED"));
 }

@@ -224,11 +224,15 @@ impl AdminService for Api {
     }
 
     async fn list_keys(&self, _request: Request<ListKeysRequest>) -> Answer<ListKeysResponse> {
-        Ok(Response::new(ListKeysResponse { keys: self.0.lock().unwrap().keys.clone() }))
+        Ok(Response::new(ListKeysResponse { keys: self.0.lock().unwrap().keys.clone(), revision: 5 }))
     }
 
     async fn revoke_key(&self, request: Request<RevokeKeyRequest>) -> Answer<RevokeKeyResponse> {
-        let (mut state, id) = (self.0.lock().unwrap(), request.into_inner().id);
+        let (mut state, request) = (self.0.lock().unwrap(), request.into_inner());
+        if !matches!(request.expected_revision, 0 | 5) {
+            return Err(Status::aborted(format!("decided on revision {}", request.expected_revision)));
+        }
+        let id = request.id;
         let key = state.keys.iter_mut().find(|key| key.id == id);
         let key = key.ok_or_else(|| Status::not_found(format!("there is no key {id}")))?;
         key.revoked_at_unix_ms = 1_795_262_400_000;
