@@ -123,7 +123,9 @@ def test_the_printed_drain_moves_traffic_away(dev: Dev) -> None:
     host, port = dev.instance["dns"].rsplit(":", 1)
     server, name = Server(host, int(port)), dev.instance["name"]
     table = dev.shell(dev.commands()[2])
-    assert "eu-west" in table
+    # What the second command shows is what the first one said.
+    assert re.search(r"^eu-west +DRAINED +0 ", table, re.M), table
+    assert "eu-west is drained: its weight went from" in table and "kernel update" in table, table
     gone = lambda: "127.0.1.2" not in server.addresses(name, EUROPE) + server.addresses(name, AMERICA)
     eventually("eu-west left DNS", gone, 5)
     assert "kernel update" in dev.shell(f"{BIN} fleet")

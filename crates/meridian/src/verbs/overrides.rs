@@ -1,14 +1,21 @@
-//! `drain`, `undrain`, `weight`: take effect with the next plan, whoever made the last one.
+//! `drain`, `undrain`, `weight`: take effect with the next plans, which a drain waits for.
 
 use std::time::Duration;
 
 use clap::Args;
 use meridian_proto::admin::v1::set_override_request::Change;
-use meridian_proto::admin::v1::{FleetRegion, GetFleetRequest, SetOverrideRequest};
+use meridian_proto::admin::v1::{Fleet, FleetRegion, GetFleetRequest, SetOverrideRequest};
+use meridian_proto::fleet::v1::RegionState;
 
 use crate::connection::Connection;
 use crate::format::{date, parse_date};
 use crate::output;
+
+/// A plan drains a region within two seconds. Longer than this, nobody plans, or not with this region: a script should
+/// hear of it.
+const DRAIN_WAIT: Duration = Duration::from_secs(15);
+/// Between two looks at the fleet.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why and until when.
 #[derive(Debug, Args)]
@@ -31,6 +38,9 @@ pub(crate) struct DrainArgs {
     /// Drain although others have no room for what it carries.
     #[arg(long)]
     force: bool,
+    /// Return as soon as the drain is written down, not when the plan has moved the traffic.
+    #[arg(long)]
+    no_wait: bool,
     #[command(flatten)]
     terms: Terms,
 }
@@ -59,28 +69,83 @@ pub(crate) struct WeightArgs {
 }
 
 pub(crate) async fn drain(connection: &Connection, args: DrainArgs) -> anyhow::Result<()> {
-    let region = region(connection, &args.region).await?;
-    let until = set(connection, &region, Change::Drained(true), args.terms, args.force).await?;
-    output::print(&format!("{} is drained{until}; it goes on serving what still comes\n", region.region))?;
+    let before = region(connection, &args.region).await?;
+    let until = set(connection, &before, Change::Drained(true), args.terms, args.force).await?;
+    let name = &before.region;
+    if args.no_wait {
+        output::print(&format!("{name} will be drained{until} by the next plans; `fleet` shows when it is\n"))?;
+        return Ok(());
+    }
+    let drained = tokio::time::timeout(DRAIN_WAIT, drained(connection, name)).await;
+    let fleet = drained.map_err(|_| {
+        let wait = DRAIN_WAIT.as_secs();
+        anyhow::anyhow!("the drain of {name} is set{until}, but no plan of {wait} s drained it; `fleet` says more")
+    })??;
+    output::print(&told(&before, &fleet, &until))?;
     Ok(())
+}
+
+/// The fleet as soon as its plan has drained the region, or finds nothing there that could be drained.
+async fn drained(connection: &Connection, name: &str) -> anyhow::Result<Fleet> {
+    loop {
+        let fleet = connection.read(async |mut client| client.get_fleet(GetFleetRequest {}).await).await?;
+        let state = fleet.regions.iter().find(|region| region.region == name).map(FleetRegion::state);
+        match state {
+            Some(RegionState::Serving | RegionState::Unspecified) => tokio::time::sleep(LOOK_AGAIN).await,
+            Some(RegionState::Drained | RegionState::Down | RegionState::Empty) => return Ok(fleet),
+            None => return Err(anyhow::anyhow!("region {name} was removed meanwhile")),
+        }
+    }
+}
+
+/// What the plan made of the drain: where the region's weight went, and who still comes.
+fn told(before: &FleetRegion, fleet: &Fleet, until: &str) -> String {
+    let name = &before.region;
+    let now = fleet.regions.iter().find(|region| region.region == *name);
+    let others = fleet.regions.iter().filter(|region| region.region != *name && region.weight > 0);
+    let others: Vec<_> = others.map(|region| format!("{} {}", region.region, region.weight)).collect();
+    match now.map(|region| (region.state(), region.weight)) {
+        Some((RegionState::Drained, 0)) => format!(
+            "{name} is drained{until}: its weight went from {} to 0 of 1000 (now: {}); clients that hold its address come \
+             until the TTL of their DNS answer has passed, and it goes on serving them\n",
+            before.weight,
+            others.join(", ")
+        ),
+        Some((RegionState::Drained, weight)) => format!(
+            "{name} is drained{until}, but keeps weight {weight} of 1000: no other region takes traffic, so it goes on \
+             serving\n"
+        ),
+        _ => format!("{name} serves nothing now; it is drained{until} when its nodes are back\n"),
+    }
 }
 
 pub(crate) async fn undrain(connection: &Connection, args: UndrainArgs) -> anyhow::Result<()> {
     let region = region(connection, &args.region).await?;
     let terms = Terms { reason: args.reason, until: None, duration: None };
     set(connection, &region, Change::Drained(false), terms, false).await?;
-    output::print(&format!("{} takes traffic again\n", region.region))?;
+    let name = &region.region;
+    let text = match (region.drained, region.weight_override) {
+        (false, _) => format!("{name} was not drained\n"),
+        (true, weight) => {
+            let which = weight.map_or_else(|| "its declared weight".to_owned(), |weight| format!("weight {weight}"));
+            format!(
+                "the drain of {name} is over: the next plans raise its share step by step, to what {which} gives it; \
+                 `fleet` shows how far it is\n"
+            )
+        }
+    };
+    output::print(&text)?;
     Ok(())
 }
 
 pub(crate) async fn weight(connection: &Connection, args: WeightArgs) -> anyhow::Result<()> {
     let region = region(connection, &args.region).await?;
     let (change, what) = match args.weight {
-        Some(weight) => (Change::Weight(weight), format!("has weight {weight}")),
-        None => (Change::ClearWeight(true), "has its declared weight".to_owned()),
+        Some(weight) => (Change::Weight(weight), format!("gets weight {weight}")),
+        None => (Change::ClearWeight(true), "gets its declared weight".to_owned()),
     };
     let until = set(connection, &region, change, args.terms, false).await?;
-    output::print(&format!("{} {what}{until}\n", region.region))?;
+    output::print(&format!("{} {what} with the next plan{until}\n", region.region))?;
     Ok(())
 }
 
@@ -116,4 +181,27 @@ async fn set(
     };
     connection.write(async |mut client| client.set_override(request.clone()).await).await?;
     Ok(if until_unix_ms == 0 { String::new() } else { format!(" until {}", date(until_unix_ms)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_is_told_as_the_plan_has_it() {
+        let region = |name: &str, state: RegionState, weight| FleetRegion {
+            region: name.into(),
+            state: state.into(),
+            weight,
+            ..FleetRegion::default()
+        };
+        let check = |state, weight, other, expected: &str| {
+            let regions = vec![region("eu", state, weight), region("us", RegionState::Serving, other)];
+            let text = told(&region("eu", RegionState::Serving, 333), &Fleet { regions, ..Fleet::default() }, "");
+            assert!(text.starts_with(expected), "{text}");
+        };
+        check(RegionState::Drained, 0, 1000, "eu is drained: its weight went from 333 to 0 of 1000 (now: us 1000); ");
+        check(RegionState::Drained, 1000, 0, "eu is drained, but keeps weight 1000 of 1000: no other");
+        check(RegionState::Down, 0, 1000, "eu serves nothing now; it is drained when its nodes are back");
+    }
 }

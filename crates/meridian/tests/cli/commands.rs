@@ -180,9 +180,13 @@ fn a_key_is_made_here_shown_once_and_never_sent() {
 fn overrides_carry_what_they_were_decided_on_and_until_when() {
     let plane = Plane::start(None);
     let drained = plane.run(&["drain", "eu-west", "--reason", "kernel", "--until", "2030-01-01T00:00:00Z"], "");
-    let expected = "eu-west is drained until 2030-01-01T00:00:00Z; it goes on serving what still comes\n";
+    let expected = "eu-west is drained until 2030-01-01T00:00:00Z: its weight went from 500 to 0 of 1000 (now: us-west \
+                    1000); clients that hold its address come until the TTL of their DNS answer has passed, and it goes \
+                    on serving them\n";
     assert_eq!(drained.out, expected, "{}", drained.err);
-    assert_eq!(plane.run(&["undrain", "eu-west"], "").code, 0);
+    assert!(plane.state.lock().unwrap().looks > 2, "it waits for the plan");
+    let undrained = plane.run(&["undrain", "eu-west"], "").out;
+    assert!(undrained.starts_with("the drain of eu-west is over: the next plans raise its share"), "{undrained}");
     assert_eq!(plane.run(&["weight", "eu-west", "0", "--for", "2h"], "").code, 0);
     assert_eq!(plane.run(&["weight", "eu-west", "--clear"], "").code, 0);
     let unknown = plane.run(&["drain", "mars"], "");
@@ -294,7 +298,9 @@ fn rehearsals_and_explanations_ask_for_what_was_written() {
         let told = plane.run(&["explain", kind, "x"], "").out;
         assert_eq!(told, format!("replica cp-1 says:\n{expected}(\"x\")\n"));
     }
-    assert_eq!(plane.run(&["drain", "eu-west", "--force"], "").code, 0);
+    let forced = plane.run(&["drain", "eu-west", "--force", "--no-wait"], "");
+    assert_eq!(forced.out, "eu-west will be drained by the next plans; `fleet` shows when it is\n", "{}", forced.err);
+    assert_eq!(plane.state.lock().unwrap().looks, 0, "it does not wait");
     assert!(plane.state.lock().unwrap().overrides[0].force);
 }
 

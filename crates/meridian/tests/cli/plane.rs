@@ -20,6 +20,8 @@ pub(crate) struct State {
     pub(crate) commits: Vec<(Content, CommitInfo)>,
     pub(crate) keys: Vec<Key>,
     pub(crate) overrides: Vec<SetOverrideRequest>,
+    /// At the fleet, since a drain.
+    pub(crate) looks: u32,
     pub(crate) author: String,
     /// Loses the answer of that many writes, after they were done.
     pub(crate) lose_answers: u32,
@@ -245,14 +247,25 @@ impl AdminService for Api {
     }
 
     async fn get_fleet(&self, _request: Request<GetFleetRequest>) -> Answer<Fleet> {
-        let region = |name: &str| FleetRegion {
+        let mut state = self.0.lock().unwrap();
+        let last = state.overrides.last().and_then(|last| last.change.as_ref());
+        let drained = matches!(last, Some(set_override_request::Change::Drained(true)));
+        // The plan comes later than the override.
+        state.looks = if drained { state.looks + 1 } else { 0 };
+        let planned = state.looks > 2;
+        let region = |name: &str, state: fleet::v1::RegionState, weight: u32| FleetRegion {
             region: name.into(),
-            state: fleet::v1::RegionState::Serving.into(),
-            weight: 500,
+            state: state.into(),
+            weight,
             override_revision: 7,
+            drained: drained && name == "eu-west",
             ..FleetRegion::default()
         };
-        let regions = vec![region("eu-west"), region("us-west")];
+        let (serving, gone) = (fleet::v1::RegionState::Serving, fleet::v1::RegionState::Drained);
+        let regions = match planned {
+            true => vec![region("eu-west", gone, 0), region("us-west", serving, 1000)],
+            false => vec![region("eu-west", serving, 500), region("us-west", serving, 500)],
+        };
         Ok(Response::new(Fleet { replica: "cp-1".into(), leader: "cp-1".into(), regions, ..Fleet::default() }))
     }
 
