@@ -62,11 +62,16 @@ fn node(view: &View, name: &NodeName, live: Option<&Node>, registered: Option<&R
     let place = live.map(|node| &node.region).or_else(|| registered.map(|node| &node.region));
     let summary = place.and_then(|region| view.summaries.get(region));
     let verdict = summary.and_then(|summary| summary.nodes.iter().find(|node| node.node == name.as_str()));
+    // Without this it would wait for a verdict for ever, and nobody would know why.
+    let unjudged = || match place.filter(|place| !view.is_configured(place)) {
+        Some(place) => format!("region {place} is not configured"),
+        None => "no verdict yet".to_owned(),
+    };
     let mut node = admin::FleetNode {
         node: name.to_string(),
         region: place.map(ToString::to_string).unwrap_or_default(),
         verdict: verdict.map_or(fleet::NodeVerdict::Unspecified.into(), |verdict| verdict.verdict),
-        evidence: verdict.map_or_else(|| "no verdict yet".to_owned(), |verdict| verdict.evidence.clone()),
+        evidence: verdict.map_or_else(unjudged, |verdict| verdict.evidence.clone()),
         since_unix_ms: verdict.map_or(0, |verdict| verdict.since_unix_ms),
         last_pulse_age_ms: -1,
         ..admin::FleetNode::default()

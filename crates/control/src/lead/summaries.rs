@@ -11,7 +11,7 @@ use super::regions::Member;
 use crate::fleet::Node;
 use crate::planner::RegionInput;
 
-/// A summary that says something new is written at most this often ...
+/// A summary that says something new, but no other state of its region, is written at most this often ...
 const ON_CHANGE: Duration = Duration::from_secs(1);
 /// ... and one that does not, so often: its age tells a reader whether anybody still looks.
 const AT_LEAST: Duration = Duration::from_secs(10);
@@ -47,7 +47,9 @@ impl Summaries {
             let (demand, written_at_unix_ms) = (summary.demand, summary.written_at_unix_ms);
             wire::RegionSummary { demand, written_at_unix_ms, ..before.clone() } != summary
         });
-        let due = age.is_none_or(|age| age >= AT_LEAST || (news && age >= ON_CHANGE));
+        // A plan shows at once that a region went down or came back; its nodes must not tell another story meanwhile.
+        let turned = before.is_some_and(|(before, _)| before.state != summary.state);
+        let due = age.is_none_or(|age| turned || age >= AT_LEAST || (news && age >= ON_CHANGE));
         due.then_some(summary)
     }
 

@@ -66,6 +66,14 @@ pub(super) async fn run(
         }
     };
     tracing::info!(node = %name, peer = %peer.address, "pulse began");
+    let view = shared.mirror.view();
+    // Before the first commit no region is; that is no news.
+    if let Some(node) = shared.fleet.nodes().get(&name)
+        && view.head.is_some()
+        && !view.is_configured(&node.region)
+    {
+        tracing::warn!(node = %name, region = %node.region, "region is not configured: the node is not judged, and gets no traffic");
+    }
     let mut lane =
         PulseLane { shared: shared.clone(), peer, name: name.clone(), session, sequence: 0, plan: None, peers: None };
     let end = lane.serve(first, &mut incoming, &outbox).await;

@@ -31,12 +31,18 @@ async fn fleet(store: &MemoryStore) -> (Replica, Vec<Pulsing>) {
     let mut replica = Replica::start(store, "cp-1").await;
     replica.apply(apply(0, everything(), Vec::new())).await;
     let nodes = nodes(&replica).await;
-    replica.fleet_with("all serve", |fleet| weights(fleet) == [334, 333, 333]).await;
+    // Regions that were never seen have the same weights.
+    let serve = |fleet: &admin::Fleet| fleet.regions.iter().all(|region| region.state() == RegionState::Serving);
+    replica.fleet_with("all serve", |fleet| weights(fleet) == [334, 333, 333] && serve(fleet)).await;
     (replica, nodes)
 }
 
 fn verdict(fleet: &admin::Fleet, node: &str) -> NodeVerdict {
-    fleet.nodes.iter().find(|shown| shown.node == node).unwrap().verdict()
+    verdict_of(fleet, node).unwrap()
+}
+
+fn verdict_of(fleet: &admin::Fleet, node: &str) -> Option<NodeVerdict> {
+    fleet.nodes.iter().find(|shown| shown.node == node).map(admin::FleetNode::verdict)
 }
 
 #[tokio::test]
@@ -65,6 +71,21 @@ async fn a_drain_moves_the_weights_and_an_undrain_brings_them_back() {
 }
 
 #[tokio::test]
+async fn a_node_of_a_region_that_nobody_configured_says_so_until_somebody_does() {
+    let store = MemoryStore::new(1);
+    let (mut replica, _nodes) = fleet(&store).await;
+    let _martian = Pulsing::start(replica.address, "mars", "n-mars", &[]).await;
+    let evidence = |fleet: &admin::Fleet| {
+        let node = fleet.nodes.iter().find(|node| node.node == "n-mars");
+        node.map(|node| node.evidence.clone()).unwrap_or_default()
+    };
+    replica.fleet_with("it is told", |fleet| evidence(fleet) == "region mars is not configured").await;
+    replica.apply(apply(1, vec![region("mars", 90.0)], Vec::new())).await;
+    replica.fleet_with("it serves", |fleet| verdict_of(fleet, "n-mars") == Some(NodeVerdict::Serving)).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_fleet_at_rest_makes_no_plans() {
     let store = MemoryStore::new(1);
     let (mut replica, nodes) = fleet(&store).await;
@@ -73,7 +94,8 @@ async fn a_fleet_at_rest_makes_no_plans() {
         nodes[1].say(|words| (words.in_flight, words.first_token_ms) = (load, f64::from(load) * 4.0));
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-    assert_eq!(replica.fleet().await.plan.unwrap().number, number);
+    let plan = replica.fleet().await.plan.unwrap();
+    assert_eq!(plan.number, number, "{}", plan.reason);
     replica.stop().await;
 }
 
@@ -138,8 +160,9 @@ async fn a_node_that_vanishes_is_frozen_until_the_others_agree() {
     assert!(eu.reason.starts_with("down since 20"), "{}", eu.reason);
     assert!(eu.reason.ends_with("2 of 2 regions cannot reach it"), "{}", eu.reason);
     // Its addresses stay for who falls back to them.
-    assert_eq!(seen.plan.unwrap().regions[1].addresses, ["127.0.0.1"]);
-    let seen = replica.fleet_with("the summary follows", |fleet| verdict(fleet, "n-eu") == NodeVerdict::Down).await;
+    assert_eq!(seen.plan.as_ref().unwrap().regions[1].addresses, ["127.0.0.1"]);
+    // In the same answer, region and node tell the same story.
+    assert_eq!((verdict(&seen, "n-eu"), eu.evidence.starts_with("down since 20")), (NodeVerdict::Down, true), "{eu:?}");
     assert!(seen.nodes.iter().all(|node| node.region != "eu" || node.evidence.contains("regions cannot reach it")));
 
     // It comes back: first it must be well for a while, then it is ramped up.

@@ -98,6 +98,11 @@ impl View {
         self.head.as_ref().map_or(CommitId::NONE, |head| head.commit.id())
     }
 
+    /// Whether the head commit has the region.
+    pub(crate) fn is_configured(&self, region: &RegionName) -> bool {
+        self.head.as_ref().is_some_and(|head| head.configuration.regions.contains_key(region))
+    }
+
     /// What is overridden of a region at `now`.
     pub(crate) fn overridden(&self, region: &RegionName, now_unix_ms: i64) -> InForce<'_> {
         self.overrides.get(region).map_or_else(InForce::default, |held| InForce::of(&held.document, now_unix_ms))
