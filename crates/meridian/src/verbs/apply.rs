@@ -126,7 +126,7 @@ pub(crate) async fn apply(connection: &Connection, args: &ApplyArgs, loaded: &Lo
         dry_run: args.dry_run,
     };
     let response = send(connection, request, Some(loaded)).await?;
-    output::print(&summary(&response, args.dry_run))?;
+    output::print(&summary(&response, &args.reason, args.dry_run))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -154,14 +154,14 @@ pub(crate) async fn delete(connection: &Connection, args: DeleteArgs) -> anyhow:
         expected_commit: connection.head().await?,
         upserts: Vec::new(),
         removals: vec![ResourceRef { kind: args.kind.as_str().to_owned(), name: args.name.clone() }],
-        reason: args.reason,
+        reason: args.reason.clone(),
         dry_run: false,
     };
     let response = send(connection, request, None).await?;
     if !response.changes.iter().any(|change| change.action() == Action::Removed) {
         return Err(anyhow::anyhow!("there is no {}/{}", args.kind, args.name));
     }
-    output::print(&summary(&response, false))?;
+    output::print(&summary(&response, &args.reason, false))?;
     Ok(())
 }
 
@@ -187,9 +187,10 @@ fn line(mistake: &Mistake, loaded: Option<&Loaded>) -> String {
     format!("{place}{kind}/{name}: {path}{text}")
 }
 
-fn summary(response: &ApplyResponse, dry_run: bool) -> String {
+fn summary(response: &ApplyResponse, reason: &str, dry_run: bool) -> String {
     let mut text = String::new();
     let mut unchanged = 0;
+    let (mut accounts, mut in_commit) = (Vec::new(), false);
     for change in &response.changes {
         let verb = match change.action() {
             Action::Created => "created",
@@ -201,12 +202,26 @@ fn summary(response: &ApplyResponse, dry_run: bool) -> String {
             }
         };
         let would = if dry_run { "would be " } else { "" };
-        let _ = writeln!(text, "{}/{} {would}{verb}", change.kind, change.name);
+        let name = format!("{}/{}", change.kind, change.name);
+        let _ = writeln!(text, "{name} {would}{verb}");
+        if change.kind == Kind::Tenant.as_str() { accounts.push(name) } else { in_commit = true }
     }
     if unchanged > 0 {
         let _ = writeln!(text, "{unchanged} unchanged");
     }
-    let head = if dry_run { "dry run: nothing was applied; head is" } else { "head is" };
+    if !accounts.is_empty() && !dry_run {
+        let why = if reason.is_empty() { String::new() } else { format!("; the audit has the reason: {reason}") };
+        let names = accounts.join(", ");
+        let _ = writeln!(
+            text,
+            "accounts are outside commits, without `history` and `rollback`: {names} changed at once{why}"
+        );
+    }
+    let head = match (dry_run, !accounts.is_empty() && !in_commit) {
+        (true, _) => "dry run: nothing was applied; head is",
+        (false, true) => "head is still",
+        (false, false) => "head is",
+    };
     let _ = writeln!(text, "{head} commit {}", response.commit);
     text
 }
@@ -228,4 +243,42 @@ fn unified(change: &Change) -> anyhow::Result<String> {
     let diff = TextDiff::from_lines(&before, &after);
     let mut unified = diff.unified_diff();
     Ok(unified.context_radius(DIFF_CONTEXT).header(&old, &new).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_says_which_changes_are_in_no_commit() {
+        let check = |kinds: &[(&str, Action)], reason: &str, dry_run: bool, expected: &str| {
+            let change = |(kind, action): &(&str, Action)| Change {
+                action: (*action).into(),
+                kind: (*kind).to_owned(),
+                name: "acme".to_owned(),
+                ..Change::default()
+            };
+            let response =
+                ApplyResponse { commit: 1, changes: kinds.iter().map(change).collect(), ..ApplyResponse::default() };
+            assert_eq!(summary(&response, reason, dry_run), expected);
+        };
+        let told = "accounts are outside commits, without `history` and `rollback`: Tenant/acme changed at once";
+        let (tenant, region) = (("Tenant", Action::Changed), ("Region", Action::Created));
+        check(
+            &[tenant],
+            "more models",
+            false,
+            &format!("Tenant/acme changed\n{told}; the audit has the reason: more models\nhead is still commit 1\n"),
+        );
+        check(
+            &[tenant, region],
+            "",
+            false,
+            &format!("Tenant/acme changed\nRegion/acme created\n{told}\nhead is commit 1\n"),
+        );
+        check(&[region], "begin", false, "Region/acme created\nhead is commit 1\n");
+        check(&[("Tenant", Action::Unchanged)], "x", false, "1 unchanged\nhead is commit 1\n");
+        let dry = "Tenant/acme would be changed\ndry run: nothing was applied; head is commit 1\n";
+        check(&[tenant], "x", true, dry);
+    }
 }
