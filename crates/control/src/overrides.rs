@@ -64,7 +64,9 @@ pub(crate) fn change(
             return Err("until_unix_ms goes with a drain or a weight, not with the end of one".to_owned());
         }
         _ if until != 0 && until <= now => {
-            return Err("until_unix_ms is in the past; 0 means until it is removed".to_owned());
+            return Err(
+                "the end (until_unix_ms) must be in the future; without one it holds until it is removed".to_owned()
+            );
         }
         Some(Change::Drained(true)) => {
             drain = Some(terms);
