@@ -2,7 +2,7 @@
 //!
 //! - [`load`] reads resources: several documents in several files, and reports the mistakes of all of them together.
 //! - [`read`] does the same and keeps what is readable, so that references are checked in the same run.
-//! - [`render`] writes resources as YAML that [`load`] reads back.
+//! - [`to_yaml`] writes resources as YAML that [`load`] reads back.
 //! - [`process`] reads what one process is told at start: `node.yaml`, `dns.yaml`.
 //!
 //! Nothing here opens a socket; only [`source`] reads files, blocking, at start or for a command.

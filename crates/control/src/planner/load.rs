@@ -6,25 +6,41 @@ use std::time::Duration;
 use meridian_types::{Plan, RegionName, Shares};
 
 use super::flaps::Flaps;
-use super::{Inputs, UTILISATION, shares};
+use super::{Inputs, RegionInput, UTILISATION, shares};
 
 /// A region that spills takes its demand back below this utilisation.
 pub(crate) const RETURN: f64 = 0.70;
 /// A spill is settled again at most this often: DNS answers live for 30 s, and what moved shows only then.
 pub(crate) const DWELL: Duration = Duration::from_secs(30);
+/// ... unless its demand rose by this part of its capacity since: what grows must not wait at the size it began with.
+const RISE: f64 = 0.05;
 /// Of a region's demand at least this much is taken to come to itself; below, the estimate would only amplify noise.
 const LEAST_OWN_SHARE: f64 = 0.25;
+
+/// When a target was settled, and the demand of each region then.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settled {
+    pub(crate) at: Duration,
+    pub(crate) demand: BTreeMap<RegionName, f64>,
+}
+
+impl Settled {
+    pub(crate) fn now(inputs: &Inputs) -> Self {
+        let demand = |(name, region): (&RegionName, &RegionInput)| Some((name.clone(), region.demand?));
+        Self { at: inputs.now.monotonic, demand: inputs.regions.iter().filter_map(demand).collect() }
+    }
+}
 
 /// The regions that spill, and whether the amount has to be settled again. One that goes back and forth spills on for
 /// longer.
 pub(crate) fn spilling(
     held: &BTreeSet<RegionName>,
     inputs: &Inputs,
-    settled_at: Duration,
+    settled: &Settled,
     flaps: &Flaps,
 ) -> (BTreeSet<RegionName>, bool) {
     let now = inputs.now.monotonic;
-    let since = now.saturating_sub(settled_at);
+    let since = now.saturating_sub(settled.at);
     let mut spilling = BTreeSet::new();
     let mut again = false;
     for (name, region) in inputs.regions.iter().filter(|(_, region)| region.state.takes_traffic()) {
@@ -32,10 +48,12 @@ pub(crate) fn spilling(
             spilling.extend(held.get(name).cloned());
             continue;
         };
-        let used = demand / f64::from(region.capacity.max(1));
+        let capacity = f64::from(region.capacity.max(1));
+        let used = demand / capacity;
         if used > UTILISATION {
             spilling.insert(name.clone());
-            again |= since >= DWELL;
+            let before = settled.demand.get(name).copied().unwrap_or(0.0);
+            again |= since >= DWELL || demand - before > RISE * capacity;
         } else if held.contains(name) && !(used < RETURN && since >= flaps.dwell(name, DWELL, now)) {
             spilling.insert(name.clone());
         }

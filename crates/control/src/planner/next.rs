@@ -20,7 +20,7 @@ const CONTINGENCY_AGE_MS: i64 = 30_000;
 pub(crate) struct Memory {
     signature: BTreeMap<RegionName, Signature>,
     target: Target,
-    settled_at: Duration,
+    settled: load::Settled,
     stepped_at: Option<Duration>,
     penalties: BTreeMap<RegionName, Penalty>,
     spilling: BTreeSet<RegionName>,
@@ -41,7 +41,7 @@ struct Signature {
 impl Memory {
     /// Of a planner that starts: it holds what the stored plan says, until something changes.
     pub(crate) fn resume(previous: Option<&Plan>, inputs: &Inputs) -> Self {
-        let mut memory = Self { settled_at: inputs.now.monotonic, ..Self::default() };
+        let mut memory = Self { settled: load::Settled::now(inputs), ..Self::default() };
         let Some(plan) = previous else { return memory };
         for (name, region) in &plan.regions {
             let Some(input) = inputs.regions.get(name) else { continue };
@@ -67,7 +67,7 @@ pub(crate) fn next(inputs: &Inputs, previous: Option<&Plan>, memory: &mut Memory
     }
     let now = inputs.now.monotonic;
     let penalties = latency::assess(&memory.penalties, inputs, &memory.flaps);
-    let (spilling, again) = load::spilling(&memory.spilling, inputs, memory.settled_at, &memory.flaps);
+    let (spilling, again) = load::spilling(&memory.spilling, inputs, &memory.settled, &memory.flaps);
     for name in inputs.regions.keys() {
         let turned = penalties.contains_key(name) != memory.penalties.contains_key(name)
             || spilling.contains(name) != memory.spilling.contains(name);
@@ -81,7 +81,7 @@ pub(crate) fn next(inputs: &Inputs, previous: Option<&Plan>, memory: &mut Memory
     if again || signature != memory.signature {
         memory.target = target::settle(inputs, &memory.origins, &memory.penalties, previous);
         memory.signature = signature;
-        memory.settled_at = now;
+        memory.settled = load::Settled::now(inputs);
     }
     let may_step = memory.stepped_at.is_none_or(|at| now.saturating_sub(at) >= ramp::INTERVAL);
     let step = match () {

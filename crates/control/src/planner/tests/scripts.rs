@@ -114,6 +114,19 @@ fn load_that_stays_is_looked_at_again_after_the_dwell() {
 }
 
 #[test]
+fn load_that_grows_through_the_limit_is_followed_while_it_grows() {
+    let mut fleet = Fleet::new();
+    // As a smoothed estimate does: the first look beyond the limit sees almost nothing of what is to come.
+    for demand in [84.0, 85.1, 95.0, 110.0, 120.0] {
+        fleet.set("eu", |eu| eu.demand = Some(demand));
+        fleet.run(TICK);
+    }
+    fleet.run(Duration::from_secs(3));
+    // About 85 of 120 stay.
+    assert!((690..=720).contains(&fleet.placement("eu")[0].1), "{:?}", fleet.placement("eu"));
+}
+
+#[test]
 fn a_slow_region_gives_up_part_of_its_share() {
     let mut fleet = Fleet::new();
     fleet.set("ap", |ap| ap.first_token_ms = Some(2000.0));
