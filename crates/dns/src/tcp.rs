@@ -20,7 +20,7 @@ pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections at a time. TCP is for the few answers that UDP truncates; with this many, each held for
-/// [`IDLE_TIMEOUT`], an authority still gives 50 new clients a second a place.
+/// the idle timeout, an authority still gives 50 new clients a second a place.
 pub const MAX_CONNECTIONS: usize = 512;
 
 /// Accepts until the drain begins, then lets every connection finish the message in hand.
