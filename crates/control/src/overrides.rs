@@ -198,7 +198,7 @@ mod tests {
         check(None, 0, "change must be one of");
         check(Some(Change::ClearWeight(false)), 0, "change must be one of");
         check(Some(Change::Weight(MAX_WEIGHT + 1)), 0, "weight must be 0 to");
-        check(Some(Change::Drained(true)), 7, "in the past");
+        check(Some(Change::Drained(true)), 7, "in the future");
         check(Some(Change::Drained(false)), 9, "not with the end of one");
         check(Some(Change::ClearWeight(true)), 9, "not with the end of one");
     }
