@@ -33,6 +33,8 @@ const DRAIN: Duration = Duration::from_secs(3);
 const FLUSH: Duration = Duration::from_millis(200);
 /// How often readiness is told to the health service.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
+/// What the health service knows; the empty name is the whole process.
+const HEALTH_OF: [&str; 3] = ["", "meridian.admin.v1.AdminService", "meridian.node.v1.NodeService"];
 
 /// One replica of the control plane.
 pub struct Service {
@@ -161,6 +163,10 @@ async fn serve(
 ) -> Result<(), Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let (readiness, shutdown) = (shared.readiness.clone(), shared.shutdown.clone());
+    // Before anyone can ask: the library's own first word is "serving".
+    for service in HEALTH_OF {
+        reporter.set_service_status(service, ServingStatus::NotServing).await;
+    }
     tasks.spawn("health", Kind::Helper, async move {
         let mut interval = tokio::time::interval(HEALTH_INTERVAL);
         let mut draining = false;
@@ -171,7 +177,7 @@ async fn serve(
             }
             let ready = !draining && readiness.check().is_ok();
             let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-            for service in ["", "meridian.admin.v1.AdminService", "meridian.node.v1.NodeService"] {
+            for service in HEALTH_OF {
                 reporter.set_service_status(service, status).await;
             }
         }

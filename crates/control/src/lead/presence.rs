@@ -27,6 +27,7 @@ const RESIGN: Duration = Duration::from_secs(1);
 /// Runs until the drain.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut presence = Presence { lease: None, beacon_at: None, seen_at: None };
+    let mut was_ready = false;
     while !shared.shutdown.is_draining() {
         let wait = match presence.step(&shared).await {
             Ok(()) => RENEW,
@@ -36,6 +37,14 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
         };
         presence.tell(&shared);
+        let readiness = shared.readiness.check();
+        if readiness.is_ok() != was_ready {
+            was_ready = readiness.is_ok();
+            match readiness {
+                Ok(()) => tracing::info!(replica = shared.replica, "control plane serves"),
+                Err(why) => tracing::warn!(replica = shared.replica, why, "control plane is not ready any more"),
+            }
+        }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = shared.shutdown.draining() => {}

@@ -40,6 +40,13 @@ impl Replica {
 
     /// The same over any store.
     pub(super) async fn over(store: Arc<dyn Store>, name: &str) -> Self {
+        let replica = Self::unready(store, name).await;
+        tokio::time::timeout(LIMIT, replica.handle.readiness().wait()).await.unwrap();
+        replica
+    }
+
+    /// Starts one and does not wait.
+    pub(super) async fn unready(store: Arc<dyn Store>, name: &str) -> Self {
         let host = Host::real();
         let listener = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -58,7 +65,6 @@ impl Replica {
         let handle = service.handle();
         let (trigger, shutdown) = shutdown();
         let running = tokio::spawn(service.run(shutdown));
-        tokio::time::timeout(LIMIT, handle.readiness().wait()).await.unwrap();
         let admin = AdminServiceClient::new(channel(address).await);
         Self { handle, address, admin, trigger, running }
     }

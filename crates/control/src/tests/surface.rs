@@ -25,15 +25,8 @@ async fn tools_find_health_and_both_reflections() {
     let store = MemoryStore::new(1);
     let replica = Replica::start(&store, "cp-1").await;
     let channel = channel(replica.address).await;
-    let mut health = HealthClient::new(channel.clone());
     for service in ["", "meridian.admin.v1.AdminService"] {
-        let request = HealthCheckRequest { service: service.to_owned() };
-        let waiting = async {
-            while health.check(request.clone()).await.unwrap().into_inner().status() != ServingStatus::Serving {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(LIMIT, waiting).await.unwrap();
+        wait_until(&channel, service, ServingStatus::Serving).await;
     }
     let list = v1::server_reflection_request::MessageRequest::ListServices(String::new());
     let request = v1::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
@@ -50,6 +43,36 @@ async fn tools_find_health_and_both_reflections() {
     let mut answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
     let answer = format!("{:?}", answers.message().await.unwrap().unwrap());
     assert!(answer.contains("FileDescriptorResponse"), "{answer}");
+    replica.stop().await;
+}
+
+/// What the health service says of a service.
+async fn health(channel: &Channel, service: &str) -> ServingStatus {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    HealthClient::new(channel.clone()).check(request).await.unwrap().into_inner().status()
+}
+
+async fn wait_until(channel: &Channel, service: &str, status: ServingStatus) {
+    let waiting = async {
+        while health(channel, service).await != status {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_store_nothing_is_said_to_serve_until_it_is_there() {
+    let store = MemoryStore::new(1);
+    store.set_available(false);
+    let replica = Replica::unready(Arc::new(store.clone()), "cp-1").await;
+    let channel = channel(replica.address).await;
+    for service in ["", "meridian.admin.v1.AdminService", "meridian.node.v1.NodeService"] {
+        assert_eq!(health(&channel, service).await, ServingStatus::NotServing, "{service}");
+    }
+    assert_eq!(replica.handle.readiness().check(), Err("the store was not read yet".to_owned()));
+    store.set_available(true);
+    wait_until(&channel, "meridian.admin.v1.AdminService", ServingStatus::Serving).await;
     replica.stop().await;
 }
 

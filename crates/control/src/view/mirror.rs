@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::View;
 use super::apply::apply;
+use super::outage::Outage;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::store::Layout;
@@ -105,6 +106,7 @@ impl Feed {
         let entropy = self.host.entropy.clone();
         let mut follower = Follower::new(self.store.clone(), options, Box::new(move || entropy.unit()));
         let mut store_id = 0;
+        let mut outage = Outage::default();
         loop {
             match follower.next().await {
                 Ok(change) => {
@@ -118,6 +120,7 @@ impl Feed {
                         // The follower has asked, and refuses any other from now on.
                         store_id = self.store.cluster_id().await.unwrap_or(store_id);
                         self.status.set(None);
+                        outage.over();
                     }
                     next.cluster_id = if next.restored_id == 0 { store_id } else { next.restored_id };
                     self.metrics.revision.set(i64::try_from(next.revision.0).unwrap_or(i64::MAX));
@@ -128,7 +131,7 @@ impl Feed {
                 Err(Interruption::Ended(ended)) => return Err(ended),
                 Err(Interruption::Retrying(cause)) => {
                     self.metrics.store_interruptions.inc();
-                    tracing::warn!(%cause, "store watch interrupted; serving on with what is known");
+                    outage.tell(self.publish.borrow().is_loaded(), &cause.to_string());
                     self.status.set(Some(cause.to_string()));
                 }
             }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod mirror;
+mod outage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
