@@ -7,9 +7,8 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
-use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use meridian_host::Entropy;
 use meridian_llm::{Dialect, Endpoint};
 use meridian_types::{ErrorCode, probe};
@@ -17,18 +16,14 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use crate::metrics::{Answered, Metrics};
-use crate::reply::with_type;
 use crate::{
-    Audience, Budget, Call, Limits, Refused, Reply, RequestId, Surface, TraceContext, Upload, models, request_id,
+    Audience, Budget, Call, Limits, Refused, Reply, RequestId, Surface, TraceContext, Upload, models, request_id, status,
 };
 
 const REGION: HeaderName = HeaderName::from_static("x-meridian-region");
 const NODE: HeaderName = HeaderName::from_static("x-meridian-node");
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-
-/// The content type of OpenMetrics text, which Prometheus asks for.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What handlers need.
 pub(crate) struct Shared {
@@ -64,8 +59,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         // Names of models may hold slashes.
         .route("/v1/models/{*id}", get(one_model))
         .route("/healthz", get(alive))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/readyz", get(async |State(shared): State<Arc<Shared>>| status::ready(&*shared.surface)))
+        .route("/metrics", get(async |State(shared): State<Arc<Shared>>| status::metrics(&*shared.surface)))
         .fallback(|Extension(arrival): Extension<Arrival>| async move {
             arrival.refuse(Refused::new(ErrorCode::NotFound, "there is no such path"))
         })
@@ -78,7 +73,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 
 /// Alive; to a probe of another node it also says what this one sees.
 async fn alive(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let mut response = text(StatusCode::OK, "ok\n".to_owned());
+    let mut response = status::alive();
     let seen = headers.contains_key(probe::ASKS).then(|| shared.surface.regions_seen()).flatten();
     if let Some(seen) = seen.and_then(|seen| HeaderValue::from_str(&seen).ok()) {
         response.headers_mut().insert(HeaderName::from_static(probe::SEEN), seen);
@@ -201,21 +196,6 @@ async fn one_model(
 ) -> Response {
     let found = shared.surface.models(&headers).and_then(|cards| models::one(arrival.from.dialect, &cards, &id));
     found.map_or_else(|refused| arrival.refuse(refused), into_response)
-}
-
-async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.surface.ready() {
-        Ok(()) => text(StatusCode::OK, "ready\n".to_owned()),
-        Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
-    }
-}
-
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    into_response(with_type(StatusCode::OK, OPEN_METRICS, shared.surface.metrics().into()))
-}
-
-fn text(status: StatusCode, text: String) -> Response {
-    into_response(with_type(status, "text/plain; charset=utf-8", Bytes::from(text)))
 }
 
 fn into_response(reply: Reply) -> Response {

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::guard::Guarded;
 use crate::metrics::Metrics;
 use crate::routes::{Shared, router};
-use crate::{Budget, Limits, Surface};
+use crate::{Budget, Limits, Status, Surface, status};
 
 /// Answers under way on one HTTP/2 connection: more belong on another, so that one cannot take the whole node.
 const HTTP2_MAX_STREAMS: u32 = 256;
@@ -27,6 +27,9 @@ const HTTP2_MAX_STREAMS: u32 = 256;
 /// What a client may send ahead of our reading, for one request and for a connection.
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Scrapers and probes of a process that serves no clients: a few of each, and room for a person.
+const STATUS_CONNECTIONS: usize = 64;
 
 /// What is held of one answer for a client that reads slowly: some events. Beyond it reading upstream pauses.
 const HTTP2_SEND_BUFFER: usize = 32 * 1024;
@@ -89,6 +92,15 @@ impl Service {
         let handler = TowerToHyperService::new(router(Arc::new(shared)));
         let server = Server { builder: builder(&limits), handler };
         Self { listener, tls, limits, linger, metrics, server }
+    }
+
+    /// Serves nothing but what machines ask of a process: `/healthz`, `/readyz` and `/metrics`. It takes connections
+    /// as long as the process drains, so that its end can be watched.
+    pub fn of_status(listener: Box<dyn Listen>, status: Arc<dyn Status>) -> Self {
+        let limits = Limits { max_connections: STATUS_CONNECTIONS, ..Limits::default() };
+        let handler = TowerToHyperService::new(status::router(status));
+        let server = Server { builder: builder(&limits), handler };
+        Self { listener, tls: None, limits, linger: Duration::MAX, metrics: Metrics::default(), server }
     }
 
     /// Serves. When the drain begins, connections that are idle are closed, the others after their answer; new ones are

@@ -6,7 +6,7 @@ use meridian_llm::Endpoint;
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::{Refused, Reply, RequestId, TraceContext, Upload};
+use crate::{Refused, Reply, RequestId, Status, TraceContext, Upload};
 
 /// A request as it was accepted.
 #[derive(Debug)]
@@ -36,9 +36,9 @@ pub struct ModelCard {
     pub created: i64,
 }
 
-/// What serves requests. Dropping a returned future or an answer's body means that the client is gone.
+/// What serves requests; ready means that clients should be sent here. Dropping a returned future or an answer's body means that the client is gone.
 #[async_trait]
-pub trait Surface: Send + Sync + 'static {
+pub trait Surface: Status {
     /// `POST` to one of the paths that ask a model.
     async fn ask(&self, call: Call) -> Reply;
 
@@ -48,12 +48,6 @@ pub trait Surface: Send + Sync + 'static {
     /// When the caller is not known.
     fn models(&self, headers: &HeaderMap) -> Result<Vec<ModelCard>, Refused>;
 
-    /// Whether clients should be sent here, or why not.
-    ///
-    /// # Errors
-    /// A sentence for people.
-    fn ready(&self) -> Result<(), String>;
-
     /// Whether the process is stopping, so that clients should not keep their connection.
     fn is_draining(&self) -> bool;
 
@@ -61,7 +55,4 @@ pub trait Surface: Send + Sync + 'static {
     fn regions_seen(&self) -> Option<String> {
         None
     }
-
-    /// All metrics of the process in OpenMetrics text.
-    fn metrics(&self) -> String;
 }

@@ -165,6 +165,7 @@ mod tests {
             ("fleet --interval 5s", "--watch"),
             ("weight us --clear --for 3s", "cannot be used with"),
             ("weight us --clear --until 2030-01-01T00:00:00Z", "cannot be used with"),
+            ("apply -f x --dry-run --reason y", "cannot be used with"),
             ("weight us 5 --clear", "cannot be used with"),
             ("drain us --for 3s --until 2030-01-01T00:00:00Z", "cannot be used with"),
         ] {

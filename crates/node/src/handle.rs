@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use meridian_control_client::Serving;
 
-use crate::node::Node;
+use crate::node::{Front, Node};
 
 /// Looks at a [`crate::Service`], also while it runs; cheap to clone.
 #[derive(Clone)]
@@ -35,6 +35,11 @@ impl Handle {
     /// Whether a configuration, live or from the file, is loaded and the node is not draining.
     pub fn is_ready(&self) -> bool {
         !self.node.shutdown.is_draining() && self.node.snapshot.load().is_some()
+    }
+
+    /// What machines ask of the process, for a node that has no listener for clients.
+    pub fn status(&self) -> Arc<dyn meridian_ingress::Status> {
+        Arc::new(Front(Arc::clone(&self.node)))
     }
 
     /// Requests in flight.

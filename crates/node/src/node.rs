@@ -6,7 +6,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use http::HeaderMap;
 use meridian_host::Host;
-use meridian_ingress::{Audience, Call, ModelCard, Refused, Reply, Retry, Surface};
+use meridian_ingress::{Audience, Call, ModelCard, Refused, Reply, Retry, Status, Surface, open_metrics};
 use meridian_lifecycle::Shutdown;
 use meridian_proto::accounts::Accounts;
 use meridian_types::{ErrorCode, NodeName, Plan};
@@ -90,13 +90,6 @@ impl Surface for Front {
         Ok(snapshot.table.models(&constraints).map(card).collect())
     }
 
-    fn ready(&self) -> Result<(), String> {
-        if self.is_draining() {
-            return Err("draining".to_owned());
-        }
-        self.0.snapshot.load().as_ref().map(|_| ()).ok_or_else(|| "no configuration loaded yet".to_owned())
-    }
-
     fn is_draining(&self) -> bool {
         self.0.shutdown.is_draining()
     }
@@ -104,13 +97,17 @@ impl Surface for Front {
     fn regions_seen(&self) -> Option<String> {
         gossip::write(&self.0.peers.evidence().0)
     }
+}
+
+impl Status for Front {
+    fn ready(&self) -> Result<(), String> {
+        if self.is_draining() {
+            return Err("draining".to_owned());
+        }
+        self.0.snapshot.load().as_ref().map(|_| ()).ok_or_else(|| "no configuration loaded yet".to_owned())
+    }
 
     fn metrics(&self) -> String {
-        let mut text = String::new();
-        if let Some(registry) = self.0.registry.get() {
-            // Writing to a string cannot fail.
-            let _ = prometheus_client::encoding::text::encode(&mut text, registry);
-        }
-        text
+        self.0.registry.get().map(open_metrics).unwrap_or_default()
     }
 }

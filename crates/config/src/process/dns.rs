@@ -1,12 +1,13 @@
 //! `dns.yaml`: a process that only answers DNS.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meridian_types::{CellName, NodeName, RegionName};
 
 use super::node::{cell, drain_grace, required_control};
-use super::parts::{ControlPlane, DnsListen, dns};
+use super::parts::{ControlPlane, DnsListen, SOCKET_ADDRESS, dns};
 use super::section::Section;
 use super::{ProcessFileError, read};
 
@@ -25,6 +26,9 @@ pub struct DnsFile {
     pub control: ControlPlane,
     /// Last-known-good files.
     pub state_dir: PathBuf,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served, in plain text and to anyone who can connect; `None`:
+    /// nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// How long open TCP connections may go on once it drains: 0 s to 1 h, default 30 s.
     pub drain_grace: Duration,
 }
@@ -46,6 +50,7 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<DnsFile> {
     }
     let control = required_control(section);
     let state_dir = section.required_path("state_dir");
+    let metrics_listen = section.optional("metrics_listen", SOCKET_ADDRESS, |text| text.parse().ok());
     let drain_grace = drain_grace(section);
     Some(DnsFile {
         name: name?,
@@ -54,6 +59,7 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<DnsFile> {
         dns: listen?,
         control: control?,
         state_dir: state_dir?,
+        metrics_listen,
         drain_grace,
     })
 }

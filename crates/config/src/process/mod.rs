@@ -136,6 +136,15 @@ mod tests {
     }
 
     #[test]
+    fn a_dns_process_may_show_its_metrics() {
+        let text = "name: n\nregion: r\nstate_dir: s\ncontrol: {endpoints: [127.0.0.1:7000]}\ndns: {listen: [\"[::]:53\"]}\n";
+        let read = |text: &str| from_text(&"n.yaml".into(), text, Path::new("/etc"), dns::parse).unwrap();
+        assert_eq!(read(text).metrics_listen, None);
+        let shown = read(&format!("{text}metrics_listen: 127.0.0.1:9153\n"));
+        assert_eq!(shown.metrics_listen, Some("127.0.0.1:9153".parse().unwrap()));
+    }
+
+    #[test]
     fn the_files_of_the_local_deployment_are_right() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/local");
         let mut names = Vec::new();

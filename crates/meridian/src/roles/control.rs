@@ -2,14 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use meridian_control::{Options, Plaintext, Service};
 use meridian_identity::{PemFiles, ServerTls};
+use meridian_ingress::{Status, open_metrics};
+use meridian_lifecycle::Readiness;
+use prometheus_client::registry::Registry;
 
-use super::Process;
+use super::{Process, parts};
 use super::place::StoreArgs;
 use crate::failure::Usage;
 
@@ -29,6 +33,9 @@ pub(crate) struct ControlArgs {
     /// Name of this replica, unique in the cluster.
     #[arg(long, default_value = "control-1")]
     replica: String,
+    /// Serve /metrics, /healthz and /readyz here, over HTTP and to anyone who can connect; default: nowhere.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_listen: Option<SocketAddr>,
     /// Authority that nodes and operators are verified against.
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
@@ -68,7 +75,9 @@ pub(crate) async fn run(args: ControlArgs, process: Process) -> anyhow::Result<(
         codecs: meridian_providers::names().into_iter().map(str::to_owned).collect(),
     };
     let service = Service::new(options, &mut registry).context("prepare the control plane")?;
-    tracing::info!(%address, replica = args.replica, "control plane serves");
+    tracing::info!(%address, replica = args.replica, "control plane listens; it serves once the store is read");
+    let status = ControlStatus { readiness: service.handle().readiness().clone(), registry };
+    parts::status(args.metrics_listen, Arc::new(status), host, shutdown.clone()).await?;
     process.stop_on_signals(GRACE);
     let outcome = service.run(shutdown.clone()).await.context("run the control plane");
     if let Some(store) = embedded {
@@ -77,11 +86,30 @@ pub(crate) async fn run(args: ControlArgs, process: Process) -> anyhow::Result<(
     outcome
 }
 
+/// What machines ask of a replica.
+struct ControlStatus {
+    readiness: Readiness,
+    registry: Registry,
+}
+
+impl Status for ControlStatus {
+    fn ready(&self) -> Result<(), String> {
+        self.readiness.check()
+    }
+
+    fn metrics(&self) -> String {
+        open_metrics(&self.registry)
+    }
+}
+
 impl ControlArgs {
     fn tls_files(&self) -> Result<Option<PemFiles>, Usage> {
         let wrong = |text: &str| Err(Usage(text.to_owned()));
         match (&self.tls_ca, &self.tls_cert, &self.tls_key) {
             (Some(_), Some(_), Some(_)) if self.insecure => wrong("--insecure and --tls-... contradict each other"),
+            _ if self.insecure && self.listen.ip().is_loopback() => {
+                wrong("--insecure does nothing on loopback, where plain text is served anyway")
+            }
             (Some(ca), Some(certificate), Some(key)) => {
                 Ok(Some(PemFiles { ca: Some(ca.clone()), certificate: certificate.clone(), key: key.clone() }))
             }
@@ -122,6 +150,8 @@ mod tests {
         check("--store etcd --etcd-endpoints http://a:1,http://b:1", Ok(()));
         check("--data-dir d --tls-ca a --tls-cert b --tls-key c --listen 0.0.0.0:1", Ok(()));
         check("--data-dir d --insecure --listen 0.0.0.0:1", Ok(()));
+        check("--data-dir d --insecure", Err("does nothing on loopback"));
+        check("--data-dir d --insecure --listen [::1]:1", Err("does nothing on loopback"));
         check("", Err("needs --data-dir"));
         check("--data-dir d --etcd-endpoints http://a:1", Err("need --store etcd"));
         check("--store etcd", Err("needs --etcd-endpoints"));

@@ -12,7 +12,7 @@ use super::{Process, parts};
 
 #[derive(Debug, Args)]
 pub(crate) struct DnsArgs {
-    /// What the process is: name, region, dns, control, state_dir.
+    /// What the process is: name, region, dns, control, state_dir, and metrics_listen to be watched.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }
@@ -42,6 +42,7 @@ pub(crate) async fn run(args: DnsArgs, process: Process) -> anyhow::Result<()> {
     };
     let service = Service::new(options).await.context("build the authority")?;
     tracing::info!(node = %file.name, region = %file.region, "authority serves");
+    parts::status(file.metrics_listen, service.handle().status(), &process.host, process.shutdown.clone()).await?;
     process.stop_on_signals(file.drain_grace);
     service.run(process.shutdown).await;
     Ok(())

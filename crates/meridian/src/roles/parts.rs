@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::sync::Arc;
 
 use anyhow::Context;
 use meridian_config::process::{ControlPlane, DnsListen};
 use meridian_dns::{CookieSecrets, GeoDatabase, RateLimit};
 use meridian_host::Host;
 use meridian_identity::{ClientTls, PemFiles, Role, ServerTls};
+use meridian_ingress::Status;
+use meridian_lifecycle::Shutdown;
 use meridian_node::Control;
 
 /// UDP sockets of an authority: one a core, up to what carries millions of queries a second.
@@ -73,4 +76,20 @@ pub(crate) async fn public_tls(
     let Some(files) = files else { return Ok(None) };
     let files = PemFiles { ca: None, certificate: files.certificate, key: files.key };
     Ok(Some(ServerTls::from_files(host.files.clone(), files).await?))
+}
+
+/// Serves `/metrics`, `/healthz` and `/readyz` on an address of their own, if one is given. Bound when this returns;
+/// runs until the process is forced to end.
+pub(crate) async fn status(
+    address: Option<SocketAddr>,
+    status: Arc<dyn Status>,
+    host: &Host,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let Some(address) = address else { return Ok(()) };
+    let listener = host.net.listen(address).await.with_context(|| format!("listen on {address} (metrics)"))?;
+    let address = listener.local_addr().context("ask for the address")?;
+    tracing::info!(%address, "serves metrics");
+    tokio::spawn(meridian_ingress::Service::of_status(listener, status).run(shutdown));
+    Ok(())
 }

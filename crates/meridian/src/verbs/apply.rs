@@ -33,7 +33,7 @@ pub(crate) struct ApplyArgs {
     #[arg(long)]
     dry_run: bool,
     /// Why, for the history.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", conflicts_with = "dry_run")]
     reason: String,
     /// Refuse if the head commit is another one, for pipelines that decided on it.
     #[arg(long, value_name = "COMMIT")]
