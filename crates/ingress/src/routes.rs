@@ -17,7 +17,8 @@ use tracing::{Instrument, Span};
 
 use crate::metrics::{Answered, Metrics};
 use crate::{
-    Audience, Budget, Call, Limits, Refused, Reply, RequestId, Surface, TraceContext, Upload, models, request_id, status,
+    Audience, Budget, Call, Limits, Refused, Reply, RequestId, Surface, TraceContext, Upload, models, request_id,
+    status,
 };
 
 const REGION: HeaderName = HeaderName::from_static("x-meridian-region");

@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn a_dns_process_may_show_its_metrics() {
-        let text = "name: n\nregion: r\nstate_dir: s\ncontrol: {endpoints: [127.0.0.1:7000]}\ndns: {listen: [\"[::]:53\"]}\n";
+        let text =
+            "name: n\nregion: r\nstate_dir: s\ncontrol: {endpoints: [127.0.0.1:7000]}\ndns: {listen: [\"[::]:53\"]}\n";
         let read = |text: &str| from_text(&"n.yaml".into(), text, Path::new("/etc"), dns::parse).unwrap();
         assert_eq!(read(text).metrics_listen, None);
         let shown = read(&format!("{text}metrics_listen: 127.0.0.1:9153\n"));

@@ -25,6 +25,8 @@ const HISTORY_MAX: u32 = 100;
 /// How often the fleet is looked at for a watcher.
 const WATCH_DEFAULT_MS: u32 = 1000;
 const WATCH_MS: std::ops::RangeInclusive<u32> = 100..=60_000;
+/// Reading the store takes far less, so that a command given at a restart does not fail; and a client of ours waits longer.
+const LOADING: Duration = Duration::from_secs(2);
 /// A reason stands in commits and plans.
 const MAX_REASON: usize = 1000;
 
@@ -37,6 +39,13 @@ pub(crate) struct Admin {
 impl Admin {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, writer: Writer::default() }
+    }
+
+    /// Who calls, once the store was read: nothing may be answered from a view that is still empty.
+    async fn operator<T: Sync>(&self, request: &Request<T>) -> Result<String, Status> {
+        let author = self.shared.access.operator(request)?;
+        self.shared.mirror.loaded(LOADING).await?;
+        Ok(author)
     }
 
     /// Counts a call by its outcome.
@@ -72,9 +81,6 @@ impl Admin {
         let kind = Kind::parse(&request.kind)
             .ok_or_else(|| Status::invalid_argument(format!("kind must be one of {}", known())))?;
         let view = self.shared.mirror.view();
-        if !view.is_loaded() {
-            return Err(Status::unavailable("the store was not read yet"));
-        }
         let tenant = |tenant: &meridian_types::Tenant| Resource {
             kind: Kind::Tenant.to_string(),
             name: tenant.name.to_string(),
@@ -124,13 +130,13 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::GetResourcesRequest>,
     ) -> Result<Response<admin::GetResourcesResponse>, Status> {
-        let outcome = self.shared.access.operator(&request).and_then(|_| self.resources(request.get_ref()));
+        let outcome = self.operator(&request).await.and_then(|_| self.resources(request.get_ref()));
         self.counted("get_resources", outcome)
     }
 
     async fn apply(&self, request: Request<admin::ApplyRequest>) -> Result<Response<admin::ApplyResponse>, Status> {
         let outcome = async {
-            let author = self.shared.access.operator(&request)?;
+            let author = self.operator(&request).await?;
             let request = request.get_ref();
             let wanted = Wanted {
                 author: &author,
@@ -149,7 +155,7 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::HistoryRequest>,
     ) -> Result<Response<admin::HistoryResponse>, Status> {
-        let outcome = self.shared.access.operator(&request).and_then(|_| self.commits(request.get_ref().limit));
+        let outcome = self.operator(&request).await.and_then(|_| self.commits(request.get_ref().limit));
         self.counted("history", outcome)
     }
 
@@ -158,7 +164,7 @@ impl AdminService for Admin {
         request: Request<admin::RollbackRequest>,
     ) -> Result<Response<admin::ApplyResponse>, Status> {
         let outcome = async {
-            let author = self.shared.access.operator(&request)?;
+            let author = self.operator(&request).await?;
             let request = request.get_ref();
             let reason = format!("rollback to commit {}: {}", request.to_commit, request.reason);
             let wanted = Wanted {
@@ -179,7 +185,7 @@ impl AdminService for Admin {
         request: Request<admin::CreateKeyRequest>,
     ) -> Result<Response<admin::CreateKeyResponse>, Status> {
         let outcome = async {
-            let author = self.shared.access.operator(&request)?;
+            let author = self.operator(&request).await?;
             let request = request.get_ref();
             let (request_id, digest) = (request.request_id.as_str(), digest(request));
             let call = Call { name: "create_key", author: &author, request_id, request: digest };
@@ -194,7 +200,7 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::ListKeysRequest>,
     ) -> Result<Response<admin::ListKeysResponse>, Status> {
-        let allowed = self.shared.access.operator(&request);
+        let allowed = self.operator(&request).await;
         self.counted("list_keys", allowed.map(|_| accounts::list(&self.shared, &request.get_ref().tenant)))
     }
 
@@ -203,7 +209,7 @@ impl AdminService for Admin {
         request: Request<admin::RevokeKeyRequest>,
     ) -> Result<Response<admin::RevokeKeyResponse>, Status> {
         let outcome = async {
-            let author = self.shared.access.operator(&request)?;
+            let author = self.operator(&request).await?;
             let request = request.get_ref();
             let (request_id, digest) = (request.request_id.as_str(), digest(request));
             let call = Call { name: "revoke_key", author: &author, request_id, request: digest };
@@ -219,7 +225,7 @@ impl AdminService for Admin {
         request: Request<admin::SetOverrideRequest>,
     ) -> Result<Response<admin::SetOverrideResponse>, Status> {
         let outcome = async {
-            let author = self.shared.access.operator(&request)?;
+            let author = self.operator(&request).await?;
             let request = request.get_ref();
             check_reason(&request.reason)?;
             let (request_id, digest) = (request.request_id.as_str(), digest(request));
@@ -234,7 +240,7 @@ impl AdminService for Admin {
     }
 
     async fn get_fleet(&self, request: Request<admin::GetFleetRequest>) -> Result<Response<admin::Fleet>, Status> {
-        let allowed = self.shared.access.operator(&request);
+        let allowed = self.operator(&request).await;
         self.counted("get_fleet", allowed.map(|_| fleet::fleet(&self.shared)))
     }
 
@@ -244,7 +250,7 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::WatchFleetRequest>,
     ) -> Result<Response<Self::WatchFleetStream>, Status> {
-        let outcome = self.shared.access.operator(&request).and_then(|_| {
+        let outcome = self.operator(&request).await.and_then(|_| {
             let interval_ms = match request.get_ref().interval_ms {
                 0 => WATCH_DEFAULT_MS,
                 ms if WATCH_MS.contains(&ms) => ms,
@@ -256,7 +262,7 @@ impl AdminService for Admin {
     }
 
     async fn rehearse(&self, request: Request<admin::RehearseRequest>) -> Result<Response<admin::Rehearsal>, Status> {
-        let allowed = self.shared.access.operator(&request);
+        let allowed = self.operator(&request).await;
         self.counted("rehearse", allowed.and_then(|_| rehearse::rehearse(&self.shared, request.get_ref())))
     }
 
@@ -266,7 +272,7 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
-        let allowed = self.shared.access.operator(&request);
+        let allowed = self.operator(&request).await;
         let stream = allowed.and_then(|_| events::watch(self.shared.clone(), &request.get_ref().cursor));
         self.counted("watch_events", stream.map(StreamExt::boxed))
     }
@@ -275,7 +281,7 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::ExplainRequest>,
     ) -> Result<Response<admin::ExplainResponse>, Status> {
-        let allowed = self.shared.access.operator(&request);
+        let allowed = self.operator(&request).await;
         self.counted("explain", allowed.and_then(|_| explain::explain(&self.shared, request.get_ref())))
     }
 
@@ -283,7 +289,7 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::ExplainDnsRequest>,
     ) -> Result<Response<admin::ExplainDnsResponse>, Status> {
-        let outcome = match self.shared.access.operator(&request) {
+        let outcome = match self.operator(&request).await {
             Ok(_) => explain::dns(&self.shared, request.into_inner()).await,
             Err(status) => Err(status),
         };

@@ -86,11 +86,7 @@ async fn welcome(shared: &Shared, peer: &Peer<Identity>, hello: &Hello) -> Resul
             hello.proto_max
         )));
     }
-    let mut views = shared.mirror.subscribe();
-    match tokio::time::timeout(LOADING, views.wait_for(|view| view.is_loaded())).await {
-        Ok(Ok(view)) => Ok(view.clone()),
-        _ => Err(Status::unavailable("the store was not read yet")),
-    }
+    shared.mirror.loaded(LOADING).await
 }
 
 struct SyncLane {

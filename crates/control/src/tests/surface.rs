@@ -71,8 +71,16 @@ async fn without_a_store_nothing_is_said_to_serve_until_it_is_there() {
         assert_eq!(health(&channel, service).await, ServingStatus::NotServing, "{service}");
     }
     assert_eq!(replica.handle.readiness().check(), Err("the store was not read yet".to_owned()));
+    // An answer made of nothing would look like a fleet without regions.
+    let mut operator = AdminServiceClient::new(channel.clone());
+    let refused = operator.get_fleet(GetFleetRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().starts_with("the store was not read yet"), "{refused}");
+    let mut early = operator.clone();
+    let early = tokio::spawn(async move { early.history(HistoryRequest { limit: 0 }).await });
     store.set_available(true);
     wait_until(&channel, "meridian.admin.v1.AdminService", ServingStatus::Serving).await;
+    assert!(early.await.unwrap().is_ok(), "a question that comes early waits for the store");
     replica.stop().await;
 }
 

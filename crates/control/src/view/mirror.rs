@@ -74,6 +74,20 @@ impl Mirror {
         self.views.clone()
     }
 
+    /// The first view that is not empty, within `limit`.
+    ///
+    /// # Errors
+    /// `unavailable`, with what is wrong with the store if that is known.
+    pub(crate) async fn loaded(&self, limit: Duration) -> Result<Arc<View>, tonic::Status> {
+        let mut views = self.views.clone();
+        let loaded = tokio::time::timeout(limit, views.wait_for(|view| view.is_loaded())).await;
+        if let Ok(Ok(view)) = loaded {
+            return Ok(view.clone());
+        }
+        let trouble = self.status.read_only().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+        Err(tonic::Status::unavailable(format!("the store was not read yet{trouble}")))
+    }
+
     /// Returns when the view holds `revision`, or after `limit`: a caller must see its own write.
     pub(crate) async fn wait_for(&self, revision: Revision, limit: Duration) {
         let mut views = self.views.clone();

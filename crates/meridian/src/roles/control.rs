@@ -13,8 +13,8 @@ use meridian_ingress::{Status, open_metrics};
 use meridian_lifecycle::Readiness;
 use prometheus_client::registry::Registry;
 
-use super::{Process, parts};
 use super::place::StoreArgs;
+use super::{Process, parts};
 use crate::failure::Usage;
 
 /// Streams get a Goaway and then this long; nodes go to another replica within it.
