@@ -119,6 +119,8 @@ def main() -> int:
         finally:
             for running in servers:
                 running.stop()
+    revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    print(f"commit {revision}, Linux {os.uname().release}, {args.rounds} rounds of {args.seconds} s each")
     print(f"{'':22}" + "".join(f"{program.name:>22}" for program in PROGRAMS))
     for load in LOADS:
         cells = []
@@ -127,10 +129,16 @@ def main() -> int:
             cost, rate = statistics.median(run[0] for run in runs), max(run[1] for run in runs)
             cells.append(f"{cost:10.2f} us {rate / 1000:5.0f} k/s")
         print(f"{load:22}" + "".join(f"{cell:>22}" for cell in cells))
-    first = next(iter(LOADS))
-    cost = {p.name: statistics.median(run[0] for run in found[first, p.name]) for p in PROGRAMS}
-    print(f"{first}: {cost['meridian'] / cost['gdnsd']:.2f} of gdnsd's CPU time")
+    for load in LOADS:
+        ratios = (f"{ratio(found, load, other.name):.2f} of {other.name}'s" for other in PROGRAMS[1:])
+        print(f"{load}: {', '.join(ratios)} CPU time")
     return 0
+
+
+def ratio(found: dict[tuple[str, str], list[tuple[float, float]]], load: str, other: str) -> float:
+    """Ours to the other's, by the median of the rounds: within a round the machine is the same."""
+    rounds = zip(found[load, PROGRAMS[0].name], found[load, other])
+    return statistics.median(ours / theirs for (ours, _), (theirs, _) in rounds)
 
 
 if __name__ == "__main__":

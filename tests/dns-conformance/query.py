@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 QR, AA, TC, RD, RA, Z, AD, CD = (1 << bit for bit in (15, 10, 9, 8, 7, 6, 5, 4))
 DO = 1 << 15
 
-A, NS, CNAME, SOA, MX, TXT, AAAA, DS, IXFR, AXFR, ANY = 1, 2, 5, 6, 15, 16, 28, 43, 251, 252, 255
+A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DS = 1, 2, 5, 6, 12, 15, 16, 28, 33, 43
+SVCB, HTTPS, IXFR, AXFR, ANY, CAA = 64, 65, 251, 252, 255, 257
 OPT = 41
 IN, CH = 1, 3
 

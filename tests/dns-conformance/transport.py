@@ -68,6 +68,14 @@ class Stream:
             data += part
         return data
 
+    def ends(self, within: float) -> bool:
+        """Whether the server closes the connection in that time."""
+        self.sock.settimeout(within)
+        try:
+            return not self.sock.recv(1)
+        except TimeoutError:
+            return False
+
     def read(self) -> bytes:
         return self._read(struct.unpack("!H", self._read(2))[0])
 

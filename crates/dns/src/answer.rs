@@ -4,15 +4,18 @@ use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{DNSClass, RecordType};
+use meridian_host::WallClock;
 use meridian_types::record::{ServiceBinding, ServiceParameters};
 use meridian_types::{DomainName, RegionName};
 
 use crate::choose::Choice;
 use crate::cookie::{CookieSecrets, Issued};
 use crate::encode::{Transport, encode};
+use crate::metrics::Series;
 use crate::name::is_within;
 use crate::pool::{Pool, Steering};
 use crate::rdata::service_binding;
+use crate::ready;
 use crate::request::{Question, Request};
 use crate::response::{ExtendedError, Owner, Rdata, Response, Rr, records};
 use crate::snapshot::Snapshot;
@@ -27,12 +30,12 @@ const ANY_HINFO: &[u8] = b"\x07RFC8482\0";
 const ANY_TTL: u32 = 3600;
 
 /// How a packet came, and what is made of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Arrival<'a> {
     pub(crate) source: IpAddr,
     pub(crate) transport: Transport,
-    /// With the time in seconds since 1970. Without secrets, cookies are not answered.
-    pub(crate) cookies: Option<(&'a CookieSecrets, u32)>,
+    /// Without secrets, cookies are not answered.
+    pub(crate) cookies: Option<(&'a CookieSecrets, &'a dyn WallClock)>,
     pub(crate) manner: Manner,
 }
 
@@ -63,6 +66,8 @@ pub(crate) struct Facts<'s> {
     pub(crate) qtype: Option<RecordType>,
     pub(crate) rcode: ResponseCode,
     pub(crate) region: Option<&'s RegionName>,
+    /// Where it is counted, if that is known already.
+    pub(crate) series: Option<&'s Series>,
 }
 
 /// The answer to one packet that came from `source`; `None`: say nothing. Cookies are the running service's to answer:
@@ -81,31 +86,52 @@ pub(crate) fn respond<'s>(
     out: &mut Vec<u8>,
 ) -> Option<Facts<'s>> {
     let request = Request::parse(packet)?;
-    let is_hint = arrival.manner == Manner::Hint;
     let (standing, cookie) = arrival.cookie(&request);
+    let client = Client::of(&request, arrival.source);
+    if (arrival.transport, arrival.manner) == (Transport::Udp, Manner::Full)
+        && let Some(facts) = ready::answer(snapshot, &request, &client, (standing, cookie), out)
+    {
+        return Some(facts);
+    }
+    Some(ponder(snapshot, &request, &client, arrival, (standing, cookie), out))
+}
+
+/// The answer to what is not answered at once.
+pub(crate) fn ponder<'s>(
+    snapshot: &'s Snapshot,
+    request: &Request<'_>,
+    client: &Client,
+    arrival: &Arrival<'_>,
+    (standing, cookie): (Standing, Option<Issued>),
+    out: &mut Vec<u8>,
+) -> Facts<'s> {
+    let is_hint = arrival.manner == Manner::Hint;
     let mut response = match (request.fault, &request.question) {
         (None, Some(_)) if is_hint && standing == Standing::Unproven => {
             Response { rcode: ResponseCode::BADCOOKIE, ..Response::default() }
         }
-        (None, Some(question)) => decide(snapshot, question, &Client::of(&request, arrival.source)),
+        (None, Some(question)) => decide(snapshot, question, client),
         // A cookie is asked for, and nothing else (RFC 7873 section 5.4); who answers none takes it for a mistake.
         (None, None) if cookie.is_some() => Response::default(),
         (fault, _) => Response { rcode: fault.unwrap_or(ResponseCode::FormErr), ..Response::default() },
     };
     response.cookie = cookie;
     let is_truncated = is_hint && response.rcode != ResponseCode::BADCOOKIE;
-    encode(&request, &response, arrival.transport, &snapshot.nsid, is_truncated, out);
+    encode(request, &response, arrival.transport, &snapshot.nsid, is_truncated, out);
     let qtype = request.question.as_ref().map(|question| question.qtype);
-    Some(Facts { standing, zone: response.zone, qtype, rcode: response.rcode, region: response.region })
+    let Response { zone, rcode, region, .. } = response;
+    Facts { standing, zone, qtype, rcode, region, series: None }
 }
 
 impl Arrival<'_> {
     /// What the request's cookie proves, and the cookie for the answer.
-    fn cookie(&self, request: &Request<'_>) -> (Standing, Option<Issued>) {
+    pub(crate) fn cookie(&self, request: &Request<'_>) -> (Standing, Option<Issued>) {
         let cookie = request.edns.as_ref().and_then(|edns| edns.cookie);
-        let (Some(cookie), Some((secrets, now_unix_s))) = (cookie, self.cookies) else {
+        let (Some(cookie), Some((secrets, clock))) = (cookie, self.cookies) else {
             return (Standing::Unknown, None);
         };
+        // Seconds wrap around in 2106, and cookies' times are made for that.
+        let now_unix_s = clock.now_unix_ms().div_euclid(1000) as u32;
         let is_ours = secrets.recognises(&cookie, self.source, now_unix_s);
         let standing = if is_ours { Standing::Proven } else { Standing::Unproven };
         (standing, Some(secrets.issue(cookie.client, self.source, now_unix_s)))
@@ -196,7 +222,7 @@ impl<'s> Resolution<'s, '_> {
             self.response.answers.push(Rr { owner, rtype: RecordType::HINFO, ttl: ANY_TTL, data });
             return self.response;
         }
-        if let Some(steering) = node.steered.and_then(|place| self.snapshot.steering(self.zone, place)) {
+        if let Some(steering) = node.steered.and_then(|place| self.snapshot.steering(self.zone.place, place)) {
             let is_steered = match self.qtype {
                 RecordType::A | RecordType::AAAA => true,
                 RecordType::HTTPS | RecordType::SVCB => steering.https.is_some(),
@@ -249,7 +275,7 @@ impl<'s> Resolution<'s, '_> {
             return self.response;
         }
         for (_, address) in first.into_iter().flat_map(|choice| choice.addresses) {
-            self.response.answers.push(Rr { owner, rtype, ttl, data: Rdata::Address(address) });
+            self.response.answers.push(Rr { owner, rtype, ttl, data: Rdata::Address(address.ip) });
         }
         self.response
     }
@@ -310,9 +336,9 @@ impl<'s> Resolution<'s, '_> {
 fn binding(parameters: &ServiceParameters, choices: [&Option<Choice<'_>>; 2]) -> Box<[u8]> {
     let mut parameters = parameters.clone();
     for (_, address) in choices.into_iter().flatten().flat_map(|choice| &choice.addresses) {
-        match address {
-            IpAddr::V4(address) => parameters.ipv4_hint.push(*address),
-            IpAddr::V6(address) => parameters.ipv6_hint.push(*address),
+        match address.ip {
+            IpAddr::V4(address) => parameters.ipv4_hint.push(address),
+            IpAddr::V6(address) => parameters.ipv6_hint.push(address),
         }
     }
     service_binding(&ServiceBinding { priority: 1, target: None, parameters }).into()

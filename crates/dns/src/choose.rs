@@ -1,20 +1,23 @@
 //! The choice for one client: pure, and the same on every authority that holds the same plan.
 
 use std::cmp::Ordering;
-use std::net::IpAddr;
 
 use meridian_types::zone::Policy;
+use smallvec::SmallVec;
 
 use crate::classes::Class;
-use crate::pool::{Member, Members, Steering};
+use crate::pool::{Address, Member, Members, Steering};
 use crate::rendezvous::score;
 use crate::subnet::Unit;
+
+/// On the stack as long as there are no more than that: a query then allocates nothing.
+type Few<T> = SmallVec<[T; 8]>;
 
 /// What a client is answered.
 #[derive(Debug)]
 pub(crate) struct Choice<'s> {
     /// Best first; never empty.
-    pub(crate) addresses: Vec<(&'s Member, IpAddr)>,
+    pub(crate) addresses: Few<(&'s Member, &'s Address)>,
     /// Prefix length of the network around the client that gets the same.
     pub(crate) scope: u8,
     /// Why regions are answered that do not take traffic, if so.
@@ -72,8 +75,8 @@ impl Steering {
 
     /// In the declared order. Everybody is a client of the first region that can serve, and the plan's placement of its
     /// clients holds: it sends those away whom the region has no room for, and lets one that comes back start slowly.
-    fn by_preference<'s>(&self, members: &'s Members, unit: Unit) -> (Vec<&'s Member>, Breadth) {
-        let regions: Vec<&Member> = members.list.iter().collect();
+    fn by_preference<'s>(&self, members: &'s Members, unit: Unit) -> (Few<&'s Member>, Breadth) {
+        let regions: Few<&Member> = members.list.iter().collect();
         let first = regions.first().map(|member| &member.region);
         let origin = self.candidates.iter().position(|candidate| Some(&candidate.region) == first);
         let Some(origin) = origin else { return (regions, Breadth::World) };
@@ -82,7 +85,7 @@ impl Steering {
     }
 
     /// First by the plan's placement of the client's origin, the rest by distance.
-    fn by_class<'s>(&self, members: &'s Members, unit: Unit, class: &Class, block: u8) -> (Vec<&'s Member>, Breadth) {
+    fn by_class<'s>(&self, members: &'s Members, unit: Unit, class: &Class, block: u8) -> (Few<&'s Member>, Breadth) {
         let regions = class.order.iter().filter_map(|at| members.of_candidate(*at)).collect();
         let (regions, is_one) = placed(regions, self.origin(class, unit), unit);
         (regions, if is_one && class.band < 2 { Breadth::Block(block) } else { Breadth::Unit })
@@ -91,7 +94,7 @@ impl Steering {
 
 /// The regions with the one in front where the plan places this unit of the origin's clients, and whether it places all
 /// of them there.
-fn placed(mut regions: Vec<&Member>, origin: usize, unit: Unit) -> (Vec<&Member>, bool) {
+fn placed(mut regions: Few<&Member>, origin: usize, unit: Unit) -> (Few<&Member>, bool) {
     let share = |member: &Member| member.shares.get(origin).copied().unwrap_or(0);
     let sharing = regions.iter().filter(|member| share(member) > 0).count();
     let wanted = |member: &&Member| score(member.seed, unit.key(), share(member));
@@ -106,10 +109,10 @@ fn placed(mut regions: Vec<&Member>, origin: usize, unit: Unit) -> (Vec<&Member>
 }
 
 /// By weight alone. A region without weight is answered only if all are without.
-fn by_weight(members: &Members, unit: Unit) -> (Vec<&Member>, Breadth) {
+fn by_weight(members: &Members, unit: Unit) -> (Few<&Member>, Breadth) {
     let weightless = members.list.iter().all(|member| member.weight == 0);
     let weight = |member: &Member| if weightless { 1 } else { member.weight };
-    let mut regions: Vec<(f64, &Member)> = members
+    let mut regions: Few<(f64, &Member)> = members
         .list
         .iter()
         .filter(|member| weight(member) > 0)
@@ -122,20 +125,20 @@ fn by_weight(members: &Members, unit: Unit) -> (Vec<&Member>, Breadth) {
 
 /// One address of each region, then what is left of the best region, of the second, and so on. Which address of a
 /// region comes first differs by unit, so that its nodes share the load. And whether there was nothing to spread.
-fn spread<'s>(regions: &[&'s Member], unit: Unit, max: usize) -> (Vec<(&'s Member, IpAddr)>, bool) {
-    let mut firsts = Vec::with_capacity(max);
-    let mut rest = Vec::new();
+fn spread<'s>(regions: &[&'s Member], unit: Unit, max: usize) -> (Few<(&'s Member, &'s Address)>, bool) {
+    let mut firsts = Few::new();
+    let mut rest: Few<(&Member, &Address)> = Few::new();
     let mut is_one_each = true;
     for member in regions.iter().take(max) {
-        if let [(_, only)] = member.addresses.as_slice() {
+        if let [only] = member.addresses.as_slice() {
             // Most regions have one virtual address: nothing to rank.
-            firsts.push((*member, *only));
+            firsts.push((*member, only));
             continue;
         }
         is_one_each = false;
-        let mut ranked: Vec<_> = member.addresses.iter().collect();
-        ranked.sort_by(|a, b| rank(a.0.with(unit.key()), b.0.with(unit.key())));
-        let mut ranked = ranked.into_iter().map(|(_, address)| (*member, *address));
+        let mut ranked: Few<&Address> = member.addresses.iter().collect();
+        ranked.sort_by(|a, b| rank(a.seed.with(unit.key()), b.seed.with(unit.key())));
+        let mut ranked = ranked.into_iter().map(|address| (*member, address));
         firsts.extend(ranked.next());
         rest.extend(ranked);
     }

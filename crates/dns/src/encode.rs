@@ -8,8 +8,7 @@ use hickory_proto::rr::{DNSClass, RecordType};
 
 use crate::name::suffixes;
 use crate::request::{
-    Edns, MIN_UDP_SIZE, OPTION_COOKIE, OPTION_EXTENDED_ERROR, OPTION_KEEPALIVE, OPTION_NSID, OPTION_SUBNET, Question,
-    Request,
+    Edns, MIN_UDP_SIZE, OPTION_COOKIE, OPTION_EXTENDED_ERROR, OPTION_KEEPALIVE, OPTION_NSID, OPTION_SUBNET, Request,
 };
 use crate::response::{Owner, Rdata, Response, Rr};
 use crate::zone::Soa;
@@ -54,18 +53,39 @@ pub(crate) fn encode(
     is_hint: bool,
     out: &mut Vec<u8>,
 ) {
+    let encoder = Encoder { request, response, transport, nsid };
+    encoder.write(!is_hint, out);
+    if out.len() > limit(request, transport) {
+        // RFC 2181 section 9: no RRset in parts. The client comes back over TCP anyway, so none at all is the
+        // smallest correct answer.
+        encoder.write(false, out);
+    }
+}
+
+/// As [`encode`] over UDP, with `count` answers that `put` writes; `false` if that is too long.
+pub(crate) fn encode_ready(
+    request: &Request<'_>,
+    response: &Response<'_>,
+    nsid: &str,
+    count: usize,
+    put: impl FnOnce(&mut Vec<u8>),
+    out: &mut Vec<u8>,
+) -> bool {
+    let encoder = Encoder { request, response, transport: Transport::Udp, nsid };
+    encoder.put_head(true, [count, 0, 0], out);
+    put(out);
+    encoder.put_tail(true, out);
+    out.len() <= limit(request, Transport::Udp)
+}
+
+/// The longest answer that the client takes.
+fn limit(request: &Request<'_>, transport: Transport) -> usize {
     let limit = match (transport, &request.edns) {
         (Transport::Tcp, _) => u16::MAX,
         (Transport::Udp, Some(edns)) => edns.udp_size.min(MAX_UDP_SIZE),
         (Transport::Udp, None) => MIN_UDP_SIZE,
     };
-    let encoder = Encoder { request, response, transport, nsid };
-    encoder.write(!is_hint, out);
-    if out.len() > usize::from(limit) {
-        // RFC 2181 section 9: no RRset in parts. The client comes back over TCP anyway, so none at all is the
-        // smallest correct answer.
-        encoder.write(false, out);
-    }
+    limit.into()
 }
 
 struct Encoder<'e> {
@@ -77,11 +97,22 @@ struct Encoder<'e> {
 
 impl Encoder<'_> {
     fn write(&self, whole: bool, out: &mut Vec<u8>) {
-        let (request, response) = (self.request, self.response);
-        out.clear();
+        let response = self.response;
         let sections: [&[Rr<'_>]; 3] =
             if whole { [&response.answers, &response.authority, &response.glue] } else { [&[], &[], &[]] };
-        let [answers, authority, glue] = sections.map(|section| count(section.len()));
+        self.put_head(whole, sections.map(<[_]>::len), out);
+        let asked = self.request.question.as_ref().map(|question| question.name.as_bytes()).unwrap_or_default();
+        for record in sections.into_iter().flatten() {
+            put_record(asked, record, out);
+        }
+        self.put_tail(whole, out);
+    }
+
+    /// Header and question of an answer with so many records a section.
+    fn put_head(&self, whole: bool, records: [usize; 3], out: &mut Vec<u8>) {
+        let (request, response) = (self.request, self.response);
+        out.clear();
+        let [answers, authority, glue] = records.map(count);
         let opt = u16::from(request.edns.is_some());
         let mut flags = QR | (u16::from(request.opcode) << 11) | u16::from(response.rcode.low());
         flags |= if response.authoritative { AA } else { 0 };
@@ -94,43 +125,17 @@ impl Encoder<'_> {
         if let Some(question) = &request.question {
             out.extend_from_slice(question.raw);
         }
-        for record in sections.into_iter().flatten() {
-            self.put_record(record, out);
-        }
-        if let Some(edns) = &request.edns {
-            self.put_opt(edns, out);
-        }
     }
 
-    fn put_record(&self, record: &Rr<'_>, out: &mut Vec<u8>) {
-        match record.owner {
-            Owner::Question => put_u16(out, COMPRESSED | HEADER as u16),
-            Owner::Name(name) => put_name(self.request.question.as_ref(), name, out),
-        }
-        put_u16(out, record.rtype.into());
-        put_u16(out, DNSClass::IN.into());
-        out.extend_from_slice(&record.ttl.to_be_bytes());
-        with_length(out, |out| match &record.data {
-            Rdata::Address(IpAddr::V4(address)) => out.extend_from_slice(&address.octets()),
-            Rdata::Address(IpAddr::V6(address)) => out.extend_from_slice(&address.octets()),
-            Rdata::Name(name) => put_name(self.request.question.as_ref(), name, out),
-            Rdata::Bytes(bytes) => out.extend_from_slice(bytes),
-            Rdata::Made(bytes) => out.extend_from_slice(bytes),
-            Rdata::Soa(soa, serial) => self.put_soa(soa, *serial, out),
-        });
-    }
-
-    fn put_soa(&self, soa: &Soa, serial: u32, out: &mut Vec<u8>) {
-        put_name(self.request.question.as_ref(), soa.primary.as_bytes(), out);
-        put_name(self.request.question.as_ref(), soa.mailbox.as_bytes(), out);
-        for number in [serial, SOA_REFRESH_S, SOA_RETRY_S, SOA_EXPIRE_S, soa.minimum] {
-            out.extend_from_slice(&number.to_be_bytes());
+    fn put_tail(&self, whole: bool, out: &mut Vec<u8>) {
+        if let Some(edns) = &self.request.edns {
+            self.put_opt(edns, whole, out);
         }
     }
 
     /// RFC 6891: our own size, the DNSSEC bit copied (RFC 3225), every other flag zero, and no option but those that
     /// were asked for.
-    fn put_opt(&self, edns: &Edns<'_>, out: &mut Vec<u8>) {
+    fn put_opt(&self, edns: &Edns<'_>, whole: bool, out: &mut Vec<u8>) {
         out.push(0);
         put_u16(out, RecordType::OPT.into());
         put_u16(out, MAX_UDP_SIZE);
@@ -153,10 +158,38 @@ impl Encoder<'_> {
             if let Some(error) = self.response.extended_error {
                 put_option(out, OPTION_EXTENDED_ERROR, |out| {
                     put_u16(out, error.code);
-                    out.extend_from_slice(error.text.as_bytes());
+                    // With every option, the longest name and this text, 512 bytes would not be enough.
+                    out.extend_from_slice(if whole { error.text.as_bytes() } else { &[] });
                 });
             }
         });
+    }
+}
+
+/// A record as the answer to a question for the name `asked` has it.
+pub(crate) fn put_record(asked: &[u8], record: &Rr<'_>, out: &mut Vec<u8>) {
+    match record.owner {
+        Owner::Question => put_u16(out, COMPRESSED | HEADER as u16),
+        Owner::Name(name) => put_name(asked, name, out),
+    }
+    put_u16(out, record.rtype.into());
+    put_u16(out, DNSClass::IN.into());
+    out.extend_from_slice(&record.ttl.to_be_bytes());
+    with_length(out, |out| match &record.data {
+        Rdata::Address(IpAddr::V4(address)) => out.extend_from_slice(&address.octets()),
+        Rdata::Address(IpAddr::V6(address)) => out.extend_from_slice(&address.octets()),
+        Rdata::Name(name) => put_name(asked, name, out),
+        Rdata::Bytes(bytes) => out.extend_from_slice(bytes),
+        Rdata::Made(bytes) => out.extend_from_slice(bytes),
+        Rdata::Soa(soa, serial) => put_soa(asked, soa, *serial, out),
+    });
+}
+
+fn put_soa(asked: &[u8], soa: &Soa, serial: u32, out: &mut Vec<u8>) {
+    put_name(asked, soa.primary.as_bytes(), out);
+    put_name(asked, soa.mailbox.as_bytes(), out);
+    for number in [serial, SOA_REFRESH_S, SOA_RETRY_S, SOA_EXPIRE_S, soa.minimum] {
+        out.extend_from_slice(&number.to_be_bytes());
     }
 }
 
@@ -190,9 +223,8 @@ fn with_length(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-/// The name, up to where it goes on like the question's.
-fn put_name(question: Option<&Question<'_>>, name: &[u8], out: &mut Vec<u8>) {
-    let asked = question.map(|question| question.name.as_bytes()).unwrap_or_default();
+/// The name, up to where it goes on like the one asked for.
+fn put_name(asked: &[u8], name: &[u8], out: &mut Vec<u8>) {
     for suffix in suffixes(name) {
         // The root is shorter than a pointer.
         if suffix.len() > 1

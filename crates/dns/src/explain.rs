@@ -54,7 +54,7 @@ impl Explanation<'_> {
         match zone.find(wire.as_bytes()) {
             Found::Nothing => self.say(format!("name: {name} does not exist: NXDOMAIN for {} s", zone.soa.minimum)),
             Found::Delegation { .. } => self.say(format!("name: {name} is delegated: referral to its name servers")),
-            Found::Node(node) => match node.steered.and_then(|place| self.snapshot.steering(zone, place)) {
+            Found::Node(node) => match node.steered.and_then(|place| self.snapshot.steering(zone.place, place)) {
                 Some(steering) => self.steered(name, zone, steering, Unit::of(address)),
                 None => self.fixed(name, node),
             },
@@ -145,7 +145,7 @@ impl Explanation<'_> {
         }
         let choice = steering.choose(members, unit);
         let addresses: Vec<String> =
-            choice.addresses.iter().map(|(member, address)| format!("{address} ({})", member.region)).collect();
+            choice.addresses.iter().map(|(member, address)| format!("{} ({})", address.ip, member.region)).collect();
         let for_whom = match choice.scope {
             0 => "everybody gets the same",
             scope if scope < unit.prefix() => "everybody of this block gets the same",

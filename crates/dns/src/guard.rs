@@ -47,9 +47,7 @@ impl Guard {
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> bool {
-        // Seconds wrap around in 2106, and cookies' times are made for that.
-        let now_unix_s = self.clock.now_unix_ms().div_euclid(1000) as u32;
-        let cookies = Some((&*self.cookies, now_unix_s));
+        let cookies = Some((&*self.cookies, &*self.clock));
         let arrival = Arrival { source, transport, cookies, manner: Manner::Full };
         let facts = respond(snapshot, packet, &arrival, out);
         let verdict = facts.as_ref().map_or(Verdict::Send, |facts| self.judge(facts, &arrival, out.len()));

@@ -25,6 +25,7 @@ mod pool;
 mod query_log;
 mod ranges;
 mod rdata;
+mod ready;
 mod reload;
 mod rendezvous;
 mod request;

@@ -1,6 +1,7 @@
 //! What the authority counts. Labels come from closed sets: zones and regions of the configuration, and the types and
 //! codes written here.
 
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicI64;
 
 use hickory_proto::op::ResponseCode;
@@ -51,6 +52,10 @@ impl<T: AsRef<str> + std::fmt::Debug> EncodeLabelValue for Label<T> {
         self.0.as_ref().map_or(NONE, AsRef::as_ref).encode(encoder)
     }
 }
+
+/// The counter of answers that are alike, once the first of them has looked it up.
+#[derive(Debug, Default)]
+pub(crate) struct Series(OnceLock<Counter>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct LimitedLabels {
@@ -104,7 +109,7 @@ impl Metrics {
             Verdict::Slip => drop(self.limited.get_or_create(&LimitedLabels { action: "hint" }).inc()),
             Verdict::Drop => drop(self.limited.get_or_create(&LimitedLabels { action: "dropped" }).inc()),
         }
-        let labels = QueryLabels {
+        let labels = || QueryLabels {
             zone: Label(facts.zone.cloned()),
             r#type: facts.qtype.map_or(NONE, type_label),
             rcode: rcode_label(facts.rcode),
@@ -114,7 +119,10 @@ impl Metrics {
                 Transport::Tcp => "tcp",
             },
         };
-        self.queries.get_or_create(&labels).inc();
+        match facts.series {
+            Some(Series(counter)) => counter.get_or_init(|| self.queries.get_or_create_owned(&labels())).inc(),
+            None => self.queries.get_or_create(&labels()).inc(),
+        };
     }
 }
 
@@ -161,7 +169,7 @@ mod tests {
         for code in 0..=u16::MAX {
             let qtype = Some(RecordType::from(code));
             let (zone, region, standing) = (None, None, Standing::Unknown);
-            let facts = Facts { standing, zone, qtype, rcode: ResponseCode::Refused, region };
+            let facts = Facts { standing, zone, qtype, rcode: ResponseCode::Refused, region, series: None };
             metrics.record(Some(facts), Verdict::Send, Transport::Udp);
         }
         let mut registry = Registry::default();

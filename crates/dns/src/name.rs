@@ -12,7 +12,7 @@ pub(crate) const MAX_NAME: usize = 255;
 pub(crate) const MAX_LABEL: u8 = 63;
 
 /// An owned lower-case name with its root label.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WireName(Box<[u8]>);
 
 impl WireName {

@@ -10,6 +10,8 @@ use meridian_types::{Configuration, Coordinates, Jurisdiction, Region, RegionNam
 
 use crate::classes::{Classes, Criteria};
 use crate::fleet::{Fleet, home_share};
+use crate::metrics::Series;
+use crate::ready::Template;
 use crate::rendezvous::Seed;
 use crate::ttl::Ttl;
 use crate::zone::seconds;
@@ -82,7 +84,24 @@ pub(crate) struct Member {
     /// Share of the clients of each origin, in the order of the candidates.
     pub(crate) shares: Vec<u32>,
     /// Of the pool's family; never empty.
-    pub(crate) addresses: Vec<(Seed, IpAddr)>,
+    pub(crate) addresses: Vec<Address>,
+    /// Counts the answers that have it in front.
+    pub(crate) series: Series,
+}
+
+/// One address of a region.
+#[derive(Debug)]
+pub(crate) struct Address {
+    pub(crate) seed: Seed,
+    pub(crate) ip: IpAddr,
+    /// As the name asked for has it.
+    pub(crate) record: Template,
+}
+
+impl Address {
+    fn new(ip: &IpAddr) -> Self {
+        Self { seed: Seed::of(ip.to_string().as_bytes()), ip: *ip, record: Template::of_address(*ip) }
+    }
 }
 
 const OPEN: &str = "no region of this name takes traffic: answered as if all did";
@@ -190,7 +209,7 @@ impl Builder<'_> {
     fn member(&self, candidate: &Candidate, family: Family, shares: Shares) -> Option<Member> {
         let region = &candidate.region;
         let addresses = self.fleet.addresses(region).iter().filter(|a| a.is_ipv4() == (family == Family::V4));
-        let addresses: Vec<(Seed, IpAddr)> = addresses.map(|a| (Seed::of(a.to_string().as_bytes()), *a)).collect();
+        let addresses: Vec<Address> = addresses.map(Address::new).collect();
         if addresses.is_empty() {
             return None;
         }
@@ -207,6 +226,7 @@ impl Builder<'_> {
             },
             shares: self.candidates.iter().map(share).collect(),
             addresses,
+            series: Series::default(),
         })
     }
 }

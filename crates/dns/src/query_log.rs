@@ -108,7 +108,7 @@ mod tests {
 
     fn facts() -> Facts<'static> {
         let (zone, region, qtype) = (None, None, Some(RecordType::A));
-        Facts { standing: Standing::Unknown, zone, qtype, rcode: ResponseCode::NXDomain, region }
+        Facts { standing: Standing::Unknown, zone, qtype, rcode: ResponseCode::NXDomain, region, series: None }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::classes::{Classes, Criteria, Networks};
 use crate::fleet::Fleet;
 use crate::geo::GeoDatabase;
 use crate::pool::Steering;
+use crate::ready::Ready;
 use crate::zone::{Zone, Zones};
 
 /// What a snapshot is made from.
@@ -92,8 +93,12 @@ impl Snapshot {
         self.zones.find(name)
     }
 
-    pub(crate) fn steering(&self, zone: &Zone, place: usize) -> Option<&Steering> {
-        self.steering.get(zone.place)?.get(place)
+    pub(crate) fn ready(&self) -> &Ready {
+        &self.zones.ready
+    }
+
+    pub(crate) fn steering(&self, zone: usize, place: usize) -> Option<&Steering> {
+        self.steering.get(zone)?.get(place)
     }
 
     pub(crate) fn fleet(&self) -> Fleet<'_> {

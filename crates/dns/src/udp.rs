@@ -1,5 +1,6 @@
 //! The UDP loops: a task a socket, buffers that are used again, nothing spawned for a query.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use meridian_host::{Batch, Datagram};
@@ -25,10 +26,11 @@ pub(crate) async fn serve(socket: Box<dyn Datagram>, shared: Shared, shutdown: S
     let mut queries = Batch::new(BATCH, MAX_QUERY);
     let mut answers = Batch::new(BATCH, MAX_UDP_SIZE.into());
     let mut answer = Vec::with_capacity(MAX_UDP_SIZE.into());
+    let mut draining = pin!(shutdown.draining());
     loop {
         let received = tokio::select! {
             biased;
-            () = shutdown.draining() => return,
+            () = &mut draining => return,
             received = socket.recv_batch(&mut queries) => received,
         };
         if let Err(error) = received {
@@ -51,7 +53,9 @@ pub(crate) async fn serve(socket: Box<dyn Datagram>, shared: Shared, shutdown: S
             // The clients ask again.
             tracing::debug!(%error, "cannot send");
         }
-        // A socket that never runs dry must not keep the thread.
-        tokio::task::yield_now().await;
+        // A socket that never runs dry must not keep the thread. One that has, waits on its own.
+        if queries.is_full() {
+            tokio::task::yield_now().await;
+        }
     }
 }

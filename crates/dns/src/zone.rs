@@ -11,6 +11,7 @@ use meridian_types::{Configuration, DomainName, Zone as Declared};
 use crate::classes::Networks;
 use crate::name::{WireName, is_within, suffixes};
 use crate::rdata::{Stored, store};
+use crate::ready::Ready;
 
 /// TTL of the zone's own SOA and NS records; they change by configuration only.
 pub(crate) const APEX_TTL: u32 = 3600;
@@ -22,6 +23,7 @@ const MAX_TTL: u32 = i32::MAX as u32;
 #[derive(Debug, Default)]
 pub(crate) struct Zones {
     zones: BTreeMap<WireName, Zone>,
+    pub(crate) ready: Ready,
 }
 
 /// One zone.
@@ -82,7 +84,10 @@ impl Zones {
             let networks = networks(zone, configuration);
             (WireName::from(&zone.name), Zone::compile(zone, place, networks))
         };
-        Self { zones: configuration.zones.values().enumerate().map(compile).collect() }
+        let mut zones =
+            Self { zones: configuration.zones.values().enumerate().map(compile).collect(), ready: Ready::default() };
+        zones.ready = Ready::compile(&zones);
+        zones
     }
 
     pub(crate) fn networks(&self, zone: &DomainName) -> Option<&Networks> {
@@ -92,6 +97,10 @@ impl Zones {
     /// The zone with the longest name that `name` is in.
     pub(crate) fn find(&self, name: &[u8]) -> Option<&Zone> {
         suffixes(name).find_map(|suffix| self.zones.get(suffix))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Zone> {
+        self.zones.values()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -186,6 +195,11 @@ impl Zone {
             }
             _ => Found::Nothing,
         }
+    }
+
+    /// Every name that there is, with what stands there.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&WireName, &Node)> {
+        self.nodes.iter()
     }
 
     /// The node of exactly `name`, without regard to delegations: for glue.

@@ -67,6 +67,11 @@ impl Batch {
         self.filled.is_empty()
     }
 
+    /// Whether there is no room left.
+    pub fn is_full(&self) -> bool {
+        self.filled.len() >= self.buffers.len()
+    }
+
     /// Adds a datagram; what does not fit is cut off, and if there is no room it is dropped.
     pub fn push(&mut self, bytes: &[u8], peer: SocketAddr) {
         let free = self.free();
@@ -83,7 +88,7 @@ impl Batch {
     }
 
     fn took(&mut self, length: usize, peer: SocketAddr) {
-        if self.filled.len() < self.buffers.len() {
+        if !self.is_full() {
             self.filled.push((length, peer));
         }
     }

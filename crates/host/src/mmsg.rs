@@ -14,15 +14,21 @@ use crate::datagram::Batch;
 pub(crate) async fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<()> {
     loop {
         socket.readable().await?;
-        match socket.try_io(Interest::READABLE, || receive_now(socket, batch)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        batch.clear();
+        let received = socket.try_io(Interest::READABLE, || {
+            receive_now(socket, batch)?;
+            // The kernel stops early only when the socket is empty: to say so now spares the call that finds it out.
+            if batch.is_full() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        match received {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && batch.is_empty() => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             other => return other,
         }
     }
 }
 
 fn receive_now(socket: &UdpSocket, batch: &mut Batch) -> io::Result<()> {
-    batch.clear();
     let Batch { buffers, filled } = batch;
     let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(buffers.len(), None);
     let mut slices: Vec<[IoSliceMut<'_>; 1]> = buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();

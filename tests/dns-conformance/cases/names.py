@@ -2,7 +2,7 @@
 
 from answer import Expected
 from case import Case, Server, demand, each, parsed, udp
-from query import AA, AAAA, ANY, AXFR, CH, CNAME, DS, MX, NS, RA, SOA, TXT, A, ask
+from query import AA, AAAA, ANY, AXFR, CAA, CH, CNAME, DS, HTTPS, MX, NS, PTR, RA, SOA, SRV, SVCB, TXT, A, ask
 from transport import over_udp
 
 WWW = [("www", "A", "192.0.2.80"), ("www", "A", "192.0.2.81")]
@@ -36,6 +36,21 @@ def question_case(server: Server) -> None:
 CASES = [
     udp("an RRset is answered whole, AA set", "1034 4.3.2", ask("www"), found(WWW)),
     udp("AAAA", "3596", ask("six", AAAA), found([("six", "AAAA", "2001:db8::80")])),
+    each(
+        "every common type",
+        "1035, 2782, 8659, 9460",
+        {
+            name: (ask("typed", qtype), found([("typed", name, data)]))
+            for name, qtype, data in [
+                ("MX", MX, "10 www.gslb.example."),
+                ("SRV", SRV, "1 2 443 www.gslb.example."),
+                ("PTR", PTR, "www.gslb.example."),
+                ("CAA", CAA, '0 issue "ca.example"'),
+                ("SVCB", SVCB, '1 . alpn="h2"'),
+                ("HTTPS", HTTPS, '1 . alpn="h2"'),
+            ]
+        },
+    ),
     udp("SOA of the apex", "1035", ask("@", SOA), found([("@", "SOA", None)])),
     udp("NS of the apex", "1035", ask("@", NS), found([("@", "NS", "ns1.gslb.example.")])),
     Case("case of the question is kept", "draft 0x20", question_case),

@@ -5,7 +5,7 @@ import random
 
 from answer import Expected
 from case import Case, Server, demand, each, parsed, udp
-from query import AA, SUBNET, ask, option, subnet
+from query import AA, HTTPS, SUBNET, A, ask, option, subnet
 from transport import over_udp
 
 # In the zones' own tables: near the first region, near the second one.
@@ -62,6 +62,19 @@ def within_scope(server: Server) -> None:
             demand(found.answers == first.answers, f"{host} in {wide}: {found.answers}, not {first.answers}")
 
 
+def bindings(server: Server) -> None:
+    """The hints of a binding are what A is answered with, for every client."""
+    for network in (CALIFORNIA, PARIS, SINGAPORE):
+        asked = {}
+        for qtype in (A, HTTPS):
+            query = ask("api", qtype).opt(subnet(network))
+            asked[qtype] = parsed(query, over_udp(server, query.wire()))
+        addresses = ",".join(data for _, _, data in asked[A].answers)
+        found = [data for _, _, data in asked[HTTPS].answers]
+        demand(found == [f'1 . alpn="h2" ipv4hint="{addresses}"'], f"{network}: {found}, and A {addresses}")
+        demand(asked[HTTPS].scope() == asked[A].scope(), f"scopes {asked[HTTPS].scope()} and {asked[A].scope()}")
+
+
 MALFORMED = {
     "scope in a query": b"\0\x01\x18\x18\xcb\x00\x71",
     "bits past the prefix": b"\0\x01\x14\x00\xcb\x00\x71",
@@ -78,6 +91,7 @@ CASES = [
     Case("an IPv6 subnet is echoed, scope set", "7871 7.2.1", echoed("api", SINGAPORE, 1, 48), "geo"),
     Case("a whole address: scope no longer than the unit", "7871 11.1", echoed("api", "203.0.113.77/32", 1, 24), "geo"),
     Case("everybody in a scope gets the same answer", "7871 7.2.1", within_scope, "geo"),
+    Case("the hints of HTTPS are what A is answered with", "9460 7.3", bindings, "bindings"),
     Case("a name that is not steered: scope 0", "7871 7.2.1", echoed("www", PARIS, 0, 0), "subnet"),
     Case("NXDOMAIN: scope 0", "7871 7.4", echoed("none", PARIS, 0, 0), "subnet"),
     Case("NODATA: scope 0", "7871 7.4", echoed("ent", PARIS, 0, 0), "subnet"),

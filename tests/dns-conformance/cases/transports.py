@@ -1,10 +1,14 @@
 """TCP: RFC 7766."""
 
+import time
+
 from answer import Expected
 from case import Case, Server, demand, parsed, tcp
 from query import AA, TC, TXT, ask
 from transport import Stream, framed
 
+# A few seconds are what the RFC advises; a resolver that comes back at once must not find it closed.
+IDLE_S = (3.0, 15.0)
 QUERIES = [ask("www").having(ident=1), ask("many", TXT).having(ident=2), ask("none").having(ident=3)]
 
 
@@ -30,6 +34,17 @@ def one_after_the_other(server: Server) -> None:
             parsed(query, stream.read())
 
 
+def idle(server: Server) -> None:
+    """Closed by the server, neither at once nor after long."""
+    query = ask("www")
+    with Stream(server) as stream:
+        stream.write(framed(query.wire()))
+        parsed(query, stream.read())
+        begun = time.monotonic()
+        demand(stream.ends(IDLE_S[1]), f"open after {IDLE_S[1]} s")
+        demand(time.monotonic() - begun > IDLE_S[0], "closed at once")
+
+
 CASES = [
     tcp(
         "a large answer is whole", "7766 5", ask("many", TXT), Expected("NOERROR", AA, TC, [("many", "TXT", None)] * 40)
@@ -44,4 +59,5 @@ CASES = [
     Case("several queries in one connection", "7766 6.2.1", one_after_the_other),
     Case("several queries at once", "7766 6.2.1.1", pipelined),
     Case("a query in pieces", "7766 8", in_pieces),
+    Case("an idle connection is closed", "7766 6.2.3", idle, "idle timeout"),
 ]

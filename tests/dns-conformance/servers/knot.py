@@ -51,4 +51,4 @@ log:
     return ["knotd", "-c", str(directory / "knot.conf")]
 
 
-KNOT = Program("knot", configure, frozenset({"subnet", "geo", "nsid", "cookies", "loops"}))
+KNOT = Program("knot", configure, frozenset({"subnet", "geo", "nsid", "cookies", "loops", "idle timeout"}))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from servers.server import HOST, Program
 
-OFFERS = {"subnet", "geo", "nsid", "keepalive", "cookies", "extended errors", "loops"}
+OFFERS = {"subnet", "geo", "nsid", "keepalive", "cookies", "extended errors", "loops", "bindings", "idle timeout"}
 
 
 def configure(_: Path, port: int) -> list[str]:

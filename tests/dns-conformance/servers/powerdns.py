@@ -26,4 +26,4 @@ distributor-threads=1
     return ["pdns_server", f"--config-dir={directory}", "--guardian=no", "--daemon=no"]
 
 
-POWERDNS = Program("powerdns", configure, frozenset({"subnet", "nsid", "cookies", "loops"}))
+POWERDNS = Program("powerdns", configure, frozenset({"subnet", "nsid", "cookies", "loops", "idle timeout"}))

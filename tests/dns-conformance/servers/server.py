@@ -37,7 +37,7 @@ class Program:
 
     name: str
     configure: Callable[[Path, int], list[str]]
-    # What cases may need: subnet, geo, nsid, keepalive, cookies, extended errors, loops.
+    # What cases may need: subnet, geo, nsid, keepalive, idle timeout, cookies, extended errors, loops, bindings.
     offers: frozenset[str] = field(default_factory=frozenset)
 
 

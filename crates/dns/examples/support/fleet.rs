@@ -5,6 +5,7 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use meridian_types::record::ServiceBinding;
 use meridian_types::zone::{AllDown, ClientPlace, Policy, Record, RecordData, SteeredName};
 use meridian_types::{
     CommitId, Configuration, Coordinates, DomainName, Jurisdiction, Plan, PlanId, Region, RegionName, RegionPlan,
@@ -42,7 +43,7 @@ pub(crate) fn configuration() -> Result<Configuration, Box<dyn Error>> {
         max_addresses: 2,
         band_km: 0,
         jurisdictions: Vec::new(),
-        https: None,
+        https: Some("1 . alpn=h2".parse::<ServiceBinding>()?.parameters),
         all_down: AllDown::FailOpen,
     };
     let network = |cidr: &str, latitude, longitude| -> Result<_, Box<dyn Error>> {
@@ -90,6 +91,12 @@ fn records(zone: &DomainName) -> Result<Vec<Record>, Box<dyn Error>> {
         ("deep.down.ent", a(&[[192, 0, 2, 91]])),
         ("child", RecordData::Ns(vec![inside("ns.child")?])),
         ("ns.child", a(&[[192, 0, 2, 54]])),
+        ("typed", RecordData::Mx(vec!["10 www.gslb.example".parse()?])),
+        ("typed", RecordData::Srv(vec!["1 2 443 www.gslb.example".parse()?])),
+        ("typed", RecordData::Ptr(vec![inside("www")?])),
+        ("typed", RecordData::Caa(vec!["0 issue \"ca.example\"".parse()?])),
+        ("typed", RecordData::Svcb(vec!["1 . alpn=h2".parse()?])),
+        ("typed", RecordData::Https(vec!["1 . alpn=h2".parse()?])),
         ("medium", txt(&"m".repeat(200))),
         ("long", txt(&"x".repeat(600))),
         ("many", RecordData::Txt((0..40).map(|i| format!("{i:0>60}")).collect())),

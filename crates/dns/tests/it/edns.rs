@@ -152,3 +152,23 @@ fn unusual_answers_say_why() {
     check(&down, "primary", Some(0));
     check(&down, "www", None);
 }
+
+#[test]
+fn the_longest_name_with_every_option_and_an_error_fits_the_smallest_client() {
+    let down = [US, EU, AP].into_iter().fold(plan(), |plan, name| with_state(plan, name, RegionState::Drained));
+    let mut zone = crate::world::zone();
+    // A wildcard, so that the name can be as long as names are.
+    let mut steered = zone.steered[0].clone();
+    steered.name = crate::world::domain("*.gslb.example");
+    zone.steered.push(steered);
+    let mut inputs = crate::world::inputs(zone, Some(down));
+    inputs.node = "n".repeat(63).into();
+    let snapshot = Snapshot::compile(inputs, None);
+    let name = [63, 63, 63, 48].map(|length| "x".repeat(length)).join(".");
+    let options = [option(NSID, &[]), option(SUBNET, &subnet("2a00::/128")), option(COOKIE, &[1; 8])].concat();
+    let query = Query::new(&name, RecordType::AAAA).opt(512, 0, 0, &options);
+    let bytes = reply(&snapshot, &query, Transport::Udp);
+    assert_eq!(query.name.len(), 255);
+    assert!(bytes.len() <= 512 && bytes[2] & 2 != 0, "{} bytes, truncated", bytes.len());
+    assert_eq!(raw_option(&bytes, EXTENDED_ERROR), Some(vec![0, 0]), "the code alone");
+}

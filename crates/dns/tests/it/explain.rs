@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use meridian_dns::{Handle, Options, Service};
+use meridian_dns::{Handle, Options, Service, Transport, answer};
 use meridian_host::Host;
 use meridian_types::{CommitId, Plan, RegionState};
 use prometheus_client::registry::Registry;
 
-use crate::world::{AP, EU, US, configuration, plan, region, with_state, zone};
+use crate::world::{
+    AP, CALIFORNIA, EU, NOWHERE, PARIS, Query, SINGAPORE, US, answered, configuration, plan, raw_option, region,
+    shares, with_state, zone,
+};
 
 async fn handle(plan: Option<Plan>) -> Handle {
     let host = Host::real();
@@ -78,4 +81,25 @@ async fn agreement_without_a_plan_and_failure_are_named() {
     assert_eq!(none.plan(), None);
     none.set_plan(Arc::new(with_state(plan(), AP, RegionState::Drained)));
     assert!(none.explain("split.gslb.example", "192.0.2.9").join("\n").contains("ap-southeast, weight 333, drained"));
+}
+
+#[tokio::test]
+async fn what_is_explained_is_what_is_answered() {
+    let mut spilled = with_state(plan(), AP, RegionState::Drained);
+    spilled.regions.get_mut(EU).unwrap().placement = shares(&[(EU, 600), (US, 400)]);
+    let handle = handle(Some(spilled)).await;
+    let networks = (0..40).flat_map(|i| [format!("80.1.{i}.0/24"), format!("2a00:{i}::/48")]);
+    for network in networks.chain([PARIS, CALIFORNIA, SINGAPORE].map(str::to_owned)) {
+        for (name, qtype) in ["api", "split", "primary"].into_iter().flat_map(|name| [(name, "A"), (name, "AAAA")]) {
+            let query = Query::new(name, qtype.parse().unwrap()).subnet(&network);
+            let bytes = answer(&handle.snapshot(), &query.bytes(), NOWHERE, Transport::Udp).expect("an answer");
+            let scope = raw_option(&bytes, 8).expect("a subnet")[3];
+            let lines = handle.explain(&format!("{name}.gslb.example"), &network);
+            let line = lines.iter().rfind(|line| line.starts_with(&format!("{qtype}: "))).unwrap();
+            let (said, rest) = line.split_once("; ").unwrap();
+            let said: Vec<&str> = said.split(' ').skip(1).step_by(2).collect();
+            assert_eq!(said, answered(&query.ask(&handle.snapshot())), "{name} {network}: {line}");
+            assert!(rest.starts_with(&format!("scope /{scope}: ")), "{name} {network}: {scope}, {line}");
+        }
+    }
 }

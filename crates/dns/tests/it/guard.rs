@@ -54,6 +54,10 @@ struct Authority {
 
 impl Authority {
     async fn start(bytes_per_s: u32) -> Self {
+        Self::with_secret(bytes_per_s, SECRET).await
+    }
+
+    async fn with_secret(bytes_per_s: u32, secret: &[u8]) -> Self {
         let (queries, incoming) = mpsc::unbounded_channel();
         let (outgoing, answers) = mpsc::unbounded_channel();
         let host = Host::real();
@@ -64,9 +68,8 @@ impl Authority {
             geo_file: None,
             node: "node-1".to_owned(),
             host,
-            cookies: Some(CookieSecrets::parse(SECRET).unwrap()),
+            cookies: Some(CookieSecrets::parse(secret).unwrap()),
             rate_limit: Some(RateLimit { bytes_per_s }),
-
             query_log_one_in: None,
         };
         let service = Service::new(options, &mut Registry::default());
@@ -146,4 +149,23 @@ async fn a_client_with_our_cookie_is_spared_and_one_with_a_strange_cookie_is_tol
         hints += 1;
     }
     assert!(hints > 0, "one in two is told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cookie_of_one_authority_is_taken_by_all_that_share_its_secret_and_by_no_other() {
+    let mut issuer = Authority::start(2_000).await;
+    let issued = raw_option(&issuer.ask(&cookie(&[7; 8]), VICTIM).await.expect("an answer"), COOKIE).expect("a cookie");
+    for (secret, is_shared) in [(SECRET, true), (b"ffeeddccbbaa99887766554433221100", false)] {
+        let mut other = Authority::with_secret(2_000, secret).await;
+        for _ in 0..FLOOD {
+            other.ask(&Query::new("www", RecordType::A), VICTIM).await;
+        }
+        // One in two over the limit is told what to do, the other one nothing.
+        for _ in 0..2 {
+            match other.ask(&cookie(&issued), VICTIM).await {
+                Some(answer) => assert_eq!(rcode(&answer), if is_shared { 0 } else { BADCOOKIE }),
+                None => assert!(!is_shared),
+            }
+        }
+    }
 }

@@ -213,17 +213,26 @@ proptest! {
     }
 
     #[test]
-    fn all_authorities_give_the_same_bytes(plan in any_plan(), other in any_plan(), client in any_client()) {
+    fn all_authorities_give_the_same_bytes(
+        plan in any_plan(),
+        other in any_plan(),
+        client in any_client(),
+        source in any::<[u8; 4]>().prop_map(IpAddr::from),
+    ) {
         let fresh = Snapshot::compile(inputs(zone(), Some(plan.clone())), None);
         // One that held another plan before.
         let old = inputs(zone(), Some(other));
         let mut new = old.clone();
         new.plan = Some(Arc::new(plan));
         let seasoned = Snapshot::compile(new, Some(&Snapshot::compile(old, None)));
-        for name in NAMES {
-            let packet = Query::new(name, RecordType::A).subnet(&client).bytes();
-            let say = |snapshot| answer(snapshot, &packet, NOWHERE, Transport::Udp);
-            prop_assert_eq!(say(&fresh), say(&seasoned));
+        let types = [RecordType::A, RecordType::AAAA, RecordType::HTTPS, RecordType::TXT, RecordType::SOA];
+        for (name, qtype) in NAMES.iter().flat_map(|name| types.map(|qtype| (name, qtype))) {
+            for packet in [Query::new(name, qtype).subnet(&client).bytes(), Query::new(name, qtype).bytes()] {
+                for transport in [Transport::Udp, Transport::Tcp] {
+                    let say = |snapshot| answer(snapshot, &packet, source, transport);
+                    prop_assert_eq!(say(&fresh), say(&seasoned));
+                }
+            }
         }
     }
 }
@@ -259,6 +268,30 @@ fn routable(client: &str) -> bool {
     }
 }
 
+#[test]
+fn a_plan_that_spills_a_regions_clients_is_kept_within_one_percent_and_grows_without_moving_back() {
+    let spilled = |to_us: u32, to_ap: u32| {
+        let mut plan = plan();
+        let home = plan.regions.get_mut(EU).unwrap();
+        home.placement = [(EU, 1000 - to_us - to_ap), (US, to_us), (AP, to_ap)].map(|(n, s)| (region(n), s)).into();
+        let mut zone = zone();
+        zone.networks = vec![("80.0.0.0/8".parse().unwrap(), ClientPlace::Region(region(EU)))];
+        let snapshot = Snapshot::compile(inputs(zone, Some(plan)), None);
+        firsts_of(&snapshot, "api")
+    };
+    let (small, large) = (spilled(200, 100), spilled(400, 200));
+    for (found, expected) in [(&small, [0.2, 0.7, 0.1]), (&large, [0.4, 0.4, 0.2])] {
+        for (address, expected) in ["192.0.2.1", "192.0.2.2", "192.0.2.3"].into_iter().zip(expected) {
+            let share = found.iter().filter(|first| *first == address).count() as f64 / f64::from(SUBNETS);
+            assert!((share - expected).abs() < 0.01, "{address} {share} {expected}");
+        }
+    }
+    let moved: Vec<_> = small.iter().zip(&large).filter(|(a, b)| a != b).collect();
+    assert!(moved.iter().all(|(before, _)| *before == "192.0.2.2"), "only the clients that had not been spilled move");
+    let share = moved.len() as f64 / f64::from(SUBNETS);
+    assert!((0.294..0.306).contains(&share), "{share} moved, 0.3 had to");
+}
+
 const SUBNETS: u32 = 60_000;
 
 /// The region that each of many neighbouring subnets gets first.
@@ -267,10 +300,13 @@ fn firsts(weights: [u32; 3]) -> Vec<String> {
     for (name, weight) in [US, EU, AP].into_iter().zip(weights) {
         plan.regions.get_mut(name).unwrap().weight = weight;
     }
-    let snapshot = snapshot(Some(plan));
+    firsts_of(&snapshot(Some(plan)), "split")
+}
+
+fn firsts_of(snapshot: &Snapshot, name: &str) -> Vec<String> {
     let first = |i: u32| {
         let network = format!("{}/24", std::net::Ipv4Addr::from_bits((80 << 24) + (i << 8)));
-        answered(&Query::new("split", RecordType::A).subnet(&network).ask(&snapshot)).swap_remove(0)
+        answered(&Query::new(name, RecordType::A).subnet(&network).ask(snapshot)).swap_remove(0)
     };
     (0..SUBNETS).map(first).collect()
 }
