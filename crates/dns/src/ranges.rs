@@ -62,11 +62,17 @@ pub(crate) struct Ranges {
     family: Family,
     /// Before it there is no value.
     first_bucket: u64,
-    /// Where each bucket's ranges begin in `starts`, and at the end where they all end.
+    /// Where each bucket's ranges begin in `ranges`, and at the end where they all end.
     buckets: Vec<u32>,
-    /// The low bits of the first unit of each range; a bucket's first is 0.
-    starts: Vec<u32>,
-    values: Vec<u32>,
+    /// Start and value side by side: what a look-up costs is the memory that it touches.
+    ranges: Vec<Range>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    /// The low bits of its first unit; a bucket's first is 0.
+    start: u32,
+    value: u32,
 }
 
 /// What a table says about a unit.
@@ -87,12 +93,12 @@ impl Ranges {
         let begin = *self.buckets.get(bucket)? as usize;
         let end = *self.buckets.get(bucket.checked_add(1)?)? as usize;
         let low = (unit & ((1 << low_bits) - 1)) as u32;
-        let starts = self.starts.get(begin..end)?;
-        let place = starts.partition_point(|start| *start <= low).checked_sub(1)?;
-        let value = *self.values.get(begin.checked_add(place)?)?;
+        let ranges = self.ranges.get(begin..end)?;
+        let place = ranges.partition_point(|range| range.start <= low).checked_sub(1)?;
+        let Range { start, value } = *ranges.get(place)?;
         // The units around the range; those of other buckets do not matter, since a block stays in its bucket.
-        let before = starts.get(place).and_then(|start| start.checked_sub(1));
-        let behind = starts.get(place.checked_add(1)?).copied();
+        let before = start.checked_sub(1);
+        let behind = ranges.get(place.checked_add(1)?).map(|range| range.start);
         let free = |neighbour: Option<u32>| match neighbour {
             // The block may grow up to the highest bit in which the neighbour differs.
             Some(neighbour) => (low ^ neighbour).ilog2(),
@@ -108,22 +114,20 @@ impl Ranges {
         let bounds = self.buckets.iter().zip(self.buckets.iter().skip(1)).zip(self.first_bucket..);
         bounds.flat_map(move |((begin, end), bucket)| {
             let (begin, end) = (*begin as usize, *end as usize);
-            let starts = self.starts.get(begin..end).unwrap_or_default();
-            let values = self.values.get(begin..end).unwrap_or_default();
-            let ends = starts.iter().skip(1).map(|start| u64::from(*start)).chain([1 << low_bits]);
+            let ranges = self.ranges.get(begin..end).unwrap_or_default();
+            let ends = ranges.iter().skip(1).map(|range| u64::from(range.start)).chain([1 << low_bits]);
             let high = bucket << low_bits;
-            starts
+            ranges
                 .iter()
                 .zip(ends)
-                .zip(values)
-                .filter(|(_, value)| **value != NOTHING)
-                .map(move |((start, end), value)| (high | u64::from(*start)..=high.saturating_add(end) - 1, *value))
+                .filter(|(range, _)| range.value != NOTHING)
+                .map(move |(range, end)| (high | u64::from(range.start)..=high.saturating_add(end) - 1, range.value))
         })
     }
 
     /// Ranges that the table holds.
     pub(crate) fn len(&self) -> usize {
-        self.starts.len()
+        self.ranges.len()
     }
 }
 
@@ -136,7 +140,7 @@ pub(crate) struct Builder {
 
 impl Builder {
     pub(crate) fn new(family: Family) -> Self {
-        let table = Ranges { family, first_bucket: 0, buckets: Vec::new(), starts: Vec::new(), values: Vec::new() };
+        let table = Ranges { family, first_bucket: 0, buckets: Vec::new(), ranges: Vec::new() };
         Self { table, next: None }
     }
 
@@ -164,31 +168,29 @@ impl Builder {
             self.emit(next, next | mask, NOTHING);
         }
         let mut table = self.table;
-        table.buckets.push(count(table.starts.len()));
+        table.buckets.push(count(table.ranges.len()));
         table
     }
 
     fn emit(&mut self, mut first: u64, last: u64, value: u32) {
-        let Ranges { family, buckets, starts, values, .. } = &mut self.table;
+        let Ranges { family, buckets, ranges, .. } = &mut self.table;
         let mask = (1u64 << family.low_bits()) - 1;
         while first <= last {
             let low = (first & mask) as u32;
             let whole = last.saturating_add(1).saturating_sub(first) >> family.low_bits();
             if low == 0 && whole > 0 {
                 // All at once: most of the world is a few wide ranges.
-                let (begin, more) = (count(starts.len()), count(whole as usize));
+                let (begin, more) = (count(ranges.len()), count(whole as usize));
                 buckets.extend(begin..begin.saturating_add(more));
-                starts.resize(starts.len().saturating_add(more as usize), 0);
-                values.resize(starts.len(), value);
+                ranges.resize(ranges.len().saturating_add(more as usize), Range { start: 0, value });
                 first = first.saturating_add(whole << family.low_bits());
                 continue;
             }
             if low == 0 {
-                buckets.push(count(starts.len()));
+                buckets.push(count(ranges.len()));
             }
-            if low == 0 || values.last() != Some(&value) {
-                starts.push(low);
-                values.push(value);
+            if low == 0 || ranges.last().is_none_or(|last| last.value != value) {
+                ranges.push(Range { start: low, value });
             }
             first = (first | mask).min(last).saturating_add(1);
         }
