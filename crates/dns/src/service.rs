@@ -20,6 +20,7 @@ use crate::geo::GeoDatabase;
 use crate::guard::Guard;
 use crate::limit::RateLimit;
 use crate::metrics::Metrics;
+use crate::naming::{History, Served};
 use crate::snapshot::{Inputs, Snapshot};
 use crate::{reload, tcp, udp};
 
@@ -60,8 +61,8 @@ pub struct Service {
 #[derive(Clone)]
 pub struct Handle {
     shared: Shared,
-    /// Makes changes one after the other; queries never wait for it.
-    changes: Arc<Mutex<()>>,
+    /// Makes changes one after the other, and knows what answers named before; queries never wait for it.
+    history: Arc<Mutex<History>>,
 }
 
 /// What queries read.
@@ -83,7 +84,7 @@ impl Service {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::compile(inputs, None)));
         let guard =
             Guard::new(&options.host, options.cookies, options.rate_limit, options.query_log_one_in, metrics.clone());
-        let handle = Handle { shared: Shared { snapshot, metrics, guard }, changes: Arc::default() };
+        let handle = Handle { shared: Shared { snapshot, metrics, guard }, history: Arc::default() };
         let Options { udp, tcp, geo_file, host, .. } = options;
         Self { udp, tcp, geo_file, files: host.files, handle }
     }
@@ -163,22 +164,31 @@ impl Handle {
         self.shared.snapshot.load_full()
     }
 
+    /// Which regions answers name now, and for how long caches may hold what they named before.
+    pub fn served(&self) -> Served {
+        // The lock first: then nothing changes in between.
+        let mut history = self.history();
+        history.served(&self.snapshot())
+    }
+
     /// Why `name` is answered as it is to a client at `from`, an address or a prefix; a line a step.
     pub fn explain(&self, name: &str, from: &str) -> Vec<String> {
         explain(&self.shared.snapshot.load(), name, from)
     }
 
     fn change(&self, change: impl FnOnce(&mut Inputs)) {
-        let _one_at_a_time = self.lock();
+        let mut history = self.history();
         let old = self.shared.snapshot.load_full();
         let mut inputs = old.inputs.clone();
         change(&mut inputs);
-        self.shared.snapshot.store(Arc::new(Snapshot::compile(inputs, Some(&old))));
+        let new = Arc::new(Snapshot::compile(inputs, Some(&old)));
+        self.shared.snapshot.store(Arc::clone(&new));
+        history.turn(&old, &new);
     }
 
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        // It guards no data that a panic could have left half changed.
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn history(&self) -> MutexGuard<'_, History> {
+        // Each of its entries is true by itself, whatever a panic left undone.
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

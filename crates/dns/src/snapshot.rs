@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use meridian_types::{CommitId, Configuration, Plan, PlanId, RegionName};
+use meridian_types::{CommitId, Configuration, DomainName, Plan, PlanId, RegionName};
 
 use crate::classes::{Classes, Criteria, Networks};
 use crate::fleet::Fleet;
@@ -99,6 +99,12 @@ impl Snapshot {
 
     pub(crate) fn steering(&self, zone: usize, place: usize) -> Option<&Steering> {
         self.steering.get(zone)?.get(place)
+    }
+
+    /// Every steered name.
+    pub(crate) fn steered(&self) -> impl Iterator<Item = (&DomainName, &Steering)> {
+        let names = self.inputs.configuration.zones.values().flat_map(|zone| &zone.steered).map(|name| &name.name);
+        names.zip(self.steering.iter().flatten())
     }
 
     pub(crate) fn fleet(&self) -> Fleet<'_> {

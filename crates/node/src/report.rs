@@ -1,9 +1,11 @@
 //! What the node tells the control plane about itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use meridian_control_client::{Served, Vitals};
 use meridian_proto::node::v1;
+use meridian_types::RegionName;
 
 use crate::node::Node;
 use crate::target::Target;
@@ -51,5 +53,26 @@ pub(crate) fn report(node: &Node) -> v1::Report {
         targets: targets.unwrap_or_default(),
         observations: node.peers.observations(),
         loop_lag_ms: node.lag.take_ms(),
+        dns: node.dns.as_ref().map(|dns| served(&dns.served())),
+    }
+}
+
+fn served(served: &meridian_dns::Served) -> v1::DnsServed {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let region = |(region, naming): (&RegionName, &meridian_dns::Naming)| {
+        let (name, permille) = naming.named.as_ref().map(|(name, permille)| (name.to_string(), *permille)).unzip();
+        v1::DnsRegion {
+            region: region.to_string(),
+            name: name.unwrap_or_default(),
+            permille: permille.unwrap_or_default(),
+            unnamed_for_ms: ms(naming.unnamed_for),
+            cached_for_ms: ms(naming.cached_for),
+        }
+    };
+    let plan = served.plan.unwrap_or_default();
+    v1::DnsServed {
+        plan_epoch: plan.epoch,
+        plan_number: plan.number,
+        regions: served.regions.iter().map(region).collect(),
     }
 }

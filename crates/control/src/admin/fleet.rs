@@ -1,6 +1,7 @@
 //! The fleet, for people: verdicts and plan from the store, everything younger from this replica's own streams.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::fleet::v1 as fleet;
@@ -74,6 +75,7 @@ fn node(view: &View, name: &NodeName, live: Option<&Node>, registered: Option<&R
         evidence: verdict.map_or_else(unjudged, |verdict| verdict.evidence.clone()),
         since_unix_ms: verdict.map_or(0, |verdict| verdict.since_unix_ms),
         last_pulse_age_ms: -1,
+        last_report_age_ms: -1,
         ..admin::FleetNode::default()
     };
     if let Some(registered) = registered {
@@ -84,8 +86,8 @@ fn node(view: &View, name: &NodeName, live: Option<&Node>, registered: Option<&R
         node.role = if document.dns_only { Role::Dns } else { Role::Node }.into();
     }
     if let Some(live) = live {
-        let age = live.age().map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-        node.last_pulse_age_ms = age.unwrap_or(-1);
+        let ms = |age: Duration| i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        node.last_pulse_age_ms = live.age().map_or(-1, ms);
         node.max_in_flight = live.identity.max_in_flight;
         node.public_addresses.clone_from(&live.identity.public_addresses);
         node.build.clone_from(&live.identity.build);
@@ -100,7 +102,11 @@ fn node(view: &View, name: &NodeName, live: Option<&Node>, registered: Option<&R
         node.divergences = live.divergences();
         node.state = if live.state == ServingState::Unspecified { 0 } else { live.state.into() };
         node.faults = live.refused.as_ref().map(|(_, faults)| (**faults).clone()).unwrap_or_default();
-        node.targets = live.report.as_ref().map(|(_, report)| report.targets.clone()).unwrap_or_default();
+        if let Some((at, report)) = &live.report {
+            node.last_report_age_ms = ms(at.elapsed());
+            node.targets.clone_from(&report.targets);
+            node.dns.clone_from(&report.dns);
+        }
     }
     node
 }

@@ -13,6 +13,8 @@ mod geo;
 #[cfg(test)]
 mod guard;
 #[cfg(test)]
+mod naming;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod sockets;
