@@ -2,6 +2,7 @@
 //! error bodies of OpenAI and of Anthropic. What a request means is behind [`Surface`]; this crate knows no models and no keys.
 
 mod budget;
+mod farewell;
 mod guard;
 mod limits;
 mod metrics;

@@ -106,7 +106,7 @@ async fn arrive(State(shared): State<Arc<Shared>>, mut request: Request, next: N
     }
     headers.insert(REGION, shared.region.clone());
     headers.insert(NODE, shared.node.clone());
-    if version < Version::HTTP_2 && shared.surface.is_draining() {
+    if version < Version::HTTP_2 && shared.surface.is_leaving() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -12,10 +12,11 @@ use meridian_identity::ServerTls;
 use meridian_lifecycle::Shutdown;
 use meridian_types::{NodeName, RegionName};
 use prometheus_client::registry::Registry;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::farewell::{Asked, Leave, Noted, Stop};
 use crate::guard::Guarded;
 use crate::metrics::Metrics;
 use crate::routes::{Shared, router};
@@ -62,6 +63,7 @@ pub struct Service {
     tls: Option<ServerTls>,
     limits: Limits,
     linger: Duration,
+    drained: watch::Receiver<bool>,
     metrics: Metrics,
     server: Server,
 }
@@ -79,6 +81,7 @@ impl Service {
     pub fn new(options: Options, surface: Arc<dyn Surface>, registry: &mut Registry) -> Self {
         let Options { listener, tls, limits, region, node, entropy, linger } = options;
         let metrics = Metrics::register(registry);
+        let drained = surface.drained();
         let header = |name: &str| HeaderValue::try_from(name).unwrap_or_else(|_| HeaderValue::from_static(""));
         let shared = Shared {
             surface,
@@ -91,7 +94,7 @@ impl Service {
         };
         let handler = TowerToHyperService::new(router(Arc::new(shared)));
         let server = Server { builder: builder(&limits), handler };
-        Self { listener, tls, limits, linger, metrics, server }
+        Self { listener, tls, limits, linger, drained, metrics, server }
     }
 
     /// Serves nothing but what machines ask of a process: `/healthz`, `/readyz` and `/metrics`. It takes connections
@@ -100,11 +103,14 @@ impl Service {
         let limits = Limits { max_connections: STATUS_CONNECTIONS, ..Limits::default() };
         let handler = TowerToHyperService::new(status::router(status));
         let server = Server { builder: builder(&limits), handler };
-        Self { listener, tls: None, limits, linger: Duration::MAX, metrics: Metrics::default(), server }
+        // Never drained: whoever asks here wants this process and no other.
+        let (linger, drained) = (Duration::MAX, watch::Sender::new(false).subscribe());
+        Self { listener, tls: None, limits, linger, drained, metrics: Metrics::default(), server }
     }
 
     /// Serves. When the drain begins, connections that are idle are closed, the others after their answer; new ones are
-    /// taken for the linger time. Returns when every connection has ended, or at once when forced.
+    /// taken for the linger time. While the surface says that it is drained, clients are asked to connect anew after each
+    /// answer, and are served. Returns when every connection has ended, or at once when forced.
     pub async fn run(mut self, shutdown: Shutdown) {
         let connections = TaskTracker::new();
         let slots = Arc::new(Semaphore::new(self.limits.max_connections.min(Semaphore::MAX_PERMITS)));
@@ -133,8 +139,8 @@ impl Service {
                 self.metrics.connections_refused.inc();
                 continue;
             };
-            let leave = if shutdown.is_draining() { Leave::At(last_call.clone()) } else { Leave::OnDrain };
-            let serving = self.serve(connection, slot, leave, shutdown.clone());
+            let stop = if shutdown.is_draining() { Stop::At(last_call.clone()) } else { Stop::OnDrain };
+            let serving = self.serve(connection, slot, stop, shutdown.clone());
             connections.spawn(serving);
         }
         drop(self.listener);
@@ -150,10 +156,12 @@ impl Service {
         &self,
         connection: Connection,
         slot: OwnedSemaphorePermit,
-        leave: Leave,
+        stop: Stop,
         shutdown: Shutdown,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (tls, metrics, server, limits) = (self.tls.clone(), self.metrics.clone(), self.server.clone(), self.limits);
+        let asked = Asked::default();
+        let leave = Leave { stop, drained: self.drained.clone(), asked: asked.clone() };
         async move {
             let _slot = slot;
             let _open = Open::new(&metrics);
@@ -168,31 +176,16 @@ impl Service {
             let guarded = Guarded::new(connection.io, limits);
             tokio::select! {
                 () = shutdown.forced() => {}
-                () = server.serve(guarded, leave.wait(&shutdown)) => {}
+                () = server.serve(guarded, asked, leave.wait(&shutdown)) => {}
             }
         }
     }
 }
 
-/// When a connection is asked to end.
-enum Leave {
-    OnDrain,
-    At(CancellationToken),
-}
-
-impl Leave {
-    async fn wait(self, shutdown: &Shutdown) {
-        match self {
-            Self::OnDrain => shutdown.draining().await,
-            Self::At(token) => token.cancelled().await,
-        }
-    }
-}
-
 impl Server {
-    async fn serve(self, io: Guarded, leave: impl Future<Output = ()>) {
+    async fn serve(self, io: Guarded, asked: Asked, leave: impl Future<Output = ()>) {
         let Self { builder, handler } = self;
-        let connection = builder.serve_connection(TokioIo::new(io), handler);
+        let connection = builder.serve_connection(TokioIo::new(io), Noted { handler, asked });
         tokio::pin!(connection);
         let outcome = tokio::select! {
             outcome = &mut connection => outcome,

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use http::HeaderMap;
 use meridian_llm::Endpoint;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Span;
 
@@ -48,8 +49,11 @@ pub trait Surface: Status {
     /// When the caller is not known.
     fn models(&self, headers: &HeaderMap) -> Result<Vec<ModelCard>, Refused>;
 
-    /// Whether the process is stopping, so that clients should not keep their connection.
-    fn is_draining(&self) -> bool;
+    /// Whether clients should not keep their connection, because the process is stopping or clients are sent elsewhere.
+    fn is_leaving(&self) -> bool;
+
+    /// Whether clients are sent elsewhere although those that come are served: HTTP/2 connections are then told to go.
+    fn drained(&self) -> watch::Receiver<bool>;
 
     /// What this node last saw of each region, for probes that ask ([`meridian_types::probe`]); `None`: nothing.
     fn regions_seen(&self) -> Option<String> {

@@ -9,10 +9,10 @@ use meridian_host::Host;
 use meridian_ingress::{Audience, Call, ModelCard, Refused, Reply, Retry, Status, Surface, open_metrics};
 use meridian_lifecycle::Shutdown;
 use meridian_proto::accounts::Accounts;
-use meridian_types::{ErrorCode, NodeName, Plan};
+use meridian_types::{ErrorCode, NodeName, Plan, RegionName, RegionState};
 use meridian_upstream::Transport;
 use prometheus_client::registry::Registry;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
@@ -26,6 +26,7 @@ use crate::{caller, gossip, stack};
 /// The shared state. Readers load what was swapped in; nobody waits for a lock across an await.
 pub(crate) struct Node {
     pub(crate) name: NodeName,
+    pub(crate) region: RegionName,
     pub(crate) host: Host,
     /// Clients connect here. A node that only answers DNS calls no provider.
     pub(crate) serves_http: bool,
@@ -42,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) applied: Notify,
     pub(crate) accounts: ArcSwap<Accounts>,
     pub(crate) plan: ArcSwapOption<Plan>,
+    /// For who waits for it; follows the plan.
+    pub(crate) drained: watch::Sender<bool>,
     pub(crate) window: Mutex<Window>,
     pub(crate) lag: Lag,
     /// Set once everything has registered.
@@ -64,6 +67,14 @@ impl Node {
     pub(crate) fn window(&self) -> MutexGuard<'_, Window> {
         // Counters: a panic half-way leaves them usable.
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether clients are sent to other regions, all of them: where nobody else takes traffic a drained region keeps its
+    /// share, and its clients their connections.
+    pub(crate) fn is_drained(&self) -> bool {
+        let plan = self.plan.load();
+        let own = plan.as_ref().and_then(|plan| plan.regions.get(&self.region));
+        own.is_some_and(|own| own.state == RegionState::Drained && own.weight == 0)
     }
 
     pub(crate) fn now_unix_ms(&self) -> i64 {
@@ -90,8 +101,12 @@ impl Surface for Front {
         Ok(snapshot.table.models(&constraints).map(card).collect())
     }
 
-    fn is_draining(&self) -> bool {
-        self.0.shutdown.is_draining()
+    fn is_leaving(&self) -> bool {
+        self.0.shutdown.is_draining() || self.0.is_drained()
+    }
+
+    fn drained(&self) -> watch::Receiver<bool> {
+        self.0.drained.subscribe()
     }
 
     fn regions_seen(&self) -> Option<String> {
@@ -101,8 +116,11 @@ impl Surface for Front {
 
 impl Status for Front {
     fn ready(&self) -> Result<(), String> {
-        if self.is_draining() {
+        if self.0.shutdown.is_draining() {
             return Err("draining".to_owned());
+        }
+        if self.0.is_drained() {
+            return Err(format!("region {} is drained; requests that come are served", self.0.region));
         }
         self.0.snapshot.load().as_ref().map(|_| ()).ok_or_else(|| "no configuration loaded yet".to_owned())
     }

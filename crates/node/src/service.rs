@@ -11,7 +11,7 @@ use meridian_proto::accounts::Accounts;
 use meridian_types::{Incarnation, RegionName};
 use meridian_upstream::Transport;
 use prometheus_client::registry::Registry;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -73,6 +73,7 @@ impl Service {
         let serves_http = http.is_some();
         let node = Arc::new(Node {
             name: options.name.clone(),
+            region: options.region.clone(),
             serves_http,
             transport,
             admission: Admission::new(options.max_in_flight),
@@ -85,6 +86,7 @@ impl Service {
             applied: Notify::new(),
             accounts: ArcSwap::from_pointee(Accounts::default()),
             plan: ArcSwapOption::empty(),
+            drained: watch::Sender::new(false),
             window: Mutex::new(Window::new()),
             lag: Lag::default(),
             registry: OnceLock::new(),

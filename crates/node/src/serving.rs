@@ -33,6 +33,10 @@ impl Serving for Node {
 
     fn plan(&self, plan: Arc<Plan>) {
         self.plan.store(Some(Arc::clone(&plan)));
+        let drained = self.is_drained();
+        if self.drained.send_replace(drained) != drained {
+            tracing::info!(region = %self.region, drained, "clients are sent elsewhere, or are taken again");
+        }
         if let Some(dns) = &self.dns {
             dns.set_plan(plan);
         }
