@@ -2,6 +2,7 @@
 
 mod apply;
 mod commits;
+mod drain;
 mod explain;
 mod fleet;
 mod get;
@@ -38,7 +39,7 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Keys(keys::KeysVerb),
     /// Move a region's traffic away; it goes on serving what still comes.
-    Drain(overrides::DrainArgs),
+    Drain(drain::DrainArgs),
     /// Let a drained region take traffic again.
     Undrain(overrides::UndrainArgs),
     /// Override a region's declared weight.
@@ -87,7 +88,8 @@ async fn run_connected(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode
             store::run(verb).await?;
             Ok(ExitCode::SUCCESS)
         }
-        // It opens connections by itself, one after the other.
+        // These open connections by themselves, one after the other.
+        Verb::Drain(args) => drain::drain(admin, args).await,
         Verb::Watch(args) => {
             watch::watch(admin, args).await?;
             Ok(ExitCode::SUCCESS)
@@ -100,13 +102,12 @@ async fn run_connected(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode
                 Verb::History(args) => commits::history(&connection, &args).await?,
                 Verb::Rollback(args) => commits::rollback(&connection, args).await?,
                 Verb::Keys(verb) => keys::run(&connection, verb).await?,
-                Verb::Drain(args) => overrides::drain(&connection, args).await?,
                 Verb::Undrain(args) => overrides::undrain(&connection, args).await?,
                 Verb::Weight(args) => overrides::weight(&connection, args).await?,
                 Verb::Fleet(args) => fleet::fleet(&connection, &args).await?,
                 Verb::Plan(args) => plan::plan(&connection, args).await?,
                 Verb::Explain(verb) => explain::run(&connection, verb).await?,
-                Verb::Apply(_) | Verb::Diff(_) | Verb::Watch(_) | Verb::Store(_) | Verb::Pki(_) => {}
+                Verb::Apply(_) | Verb::Diff(_) | Verb::Drain(_) | Verb::Watch(_) | Verb::Store(_) | Verb::Pki(_) => {}
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -1,5 +1,6 @@
 //! What each verb calls, prints and exits with.
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -200,6 +201,48 @@ fn overrides_carry_what_they_were_decided_on_and_until_when() {
     assert_eq!(changes, expected);
     assert!(state.overrides.iter().all(|o| o.expected_revision == 7 && o.request_id.len() == 36));
     assert!(state.overrides[2].until_unix_ms > 1_700_000_000_000);
+}
+
+#[test]
+fn a_drain_that_is_waited_for_prints_its_evidence_and_tells_success_from_a_timeout() {
+    let plane = Plane::start(None);
+    let drained = plane.run(&["drain", "eu-west", "--wait", "--stretch", "0s", "-o", "json"], "");
+    assert_eq!(drained.code, 0, "{}", drained.err);
+    let lines: Vec<serde_json::Value> = drained.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps: Vec<&str> = lines.iter().map(|line| line["step"].as_str().unwrap()).collect();
+    let expected =
+        ["set", "named", "named", "planned", "stopped", "stopped", "unnamed", "ttl_passed", "caches_passed", "drained"];
+    assert_eq!(steps, expected);
+    assert_eq!((&lines[4]["node"], &lines[4]["plan"]), (&"eu-west-1".into(), &"1.42".into()));
+
+    // Waiting again sets nothing: the drain and its reason stay as they are.
+    plane.state.lock().unwrap().is_busy = true;
+    let late = plane.run(&["drain", "eu-west", "--wait", "--stretch", "0s", "--timeout", "1s"], "");
+    assert_eq!(late.code, 3, "{}{}", late.out, late.err);
+    assert_eq!(plane.state.lock().unwrap().overrides.len(), 1);
+    let last = late.out.lines().last().unwrap();
+    let expected = "the timeout of 1s came; left: open requests: eu-west-1 1. The drain of eu-west stays: ";
+    assert!(last.contains(expected), "{last}");
+}
+
+#[test]
+fn an_interrupted_wait_says_that_the_drain_stays() {
+    let plane = Plane::start(None);
+    plane.state.lock().unwrap().is_busy = true;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_meridian"))
+        .args(["--admin", &plane.address, "drain", "eu-west", "--wait", "--stretch", "0s"])
+        .env_clear()
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.by_ref().any(|line| line.contains("caches have let go of eu-west")));
+    let interrupt = ["-INT", &child.id().to_string()];
+    assert!(std::process::Command::new("kill").args(interrupt).status().unwrap().success());
+    let last = lines.last().unwrap();
+    assert!(last.contains("interrupted; left: open requests: eu-west-1 1. The drain of eu-west stays"), "{last}");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(plane.state.lock().unwrap().overrides.len(), 1);
 }
 
 #[test]

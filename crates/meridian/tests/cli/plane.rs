@@ -10,7 +10,7 @@ use meridian_proto::admin::v1::change::Action;
 use meridian_proto::admin::v1::*;
 use meridian_proto::content::Content;
 use meridian_proto::resources::v1::{Key, Resource};
-use meridian_proto::{fleet, transport};
+use meridian_proto::{fleet, node, transport};
 use meridian_types::KeyHash;
 use tonic::{Request, Response, Status};
 
@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) overrides: Vec<SetOverrideRequest>,
     /// At the fleet, since a drain.
     pub(crate) looks: u32,
+    /// A request of the drained region never ends.
+    pub(crate) is_busy: bool,
     pub(crate) author: String,
     /// Loses the answer of that many writes, after they were done.
     pub(crate) lose_answers: u32,
@@ -266,7 +268,27 @@ impl AdminService for Api {
             true => vec![region("eu-west", gone, 0), region("us-west", serving, 1000)],
             false => vec![region("eu-west", serving, 500), region("us-west", serving, 500)],
         };
-        Ok(Response::new(Fleet { replica: "cp-1".into(), leader: "cp-1".into(), regions, ..Fleet::default() }))
+        // Nodes follow the plan, caches the nodes, and requests end last: unless one never does.
+        let (unnamed, open) = (state.looks > 3, state.is_busy || state.looks < 6);
+        let node = |region: &str| {
+            let served = node::v1::DnsRegion {
+                region: "eu-west".into(),
+                name: if unnamed { String::new() } else { "api.meridian.test".into() },
+                permille: if unnamed { 0 } else { 333 },
+                unnamed_for_ms: if unnamed { 30_000 } else { 0 },
+                cached_for_ms: 30_000,
+            };
+            FleetNode {
+                node: format!("{region}-1"),
+                region: region.into(),
+                in_flight: u32::from(open),
+                dns: Some(node::v1::DnsServed { plan_epoch: 1, plan_number: 42, regions: vec![served] }),
+                ..FleetNode::default()
+            }
+        };
+        let (replica, nodes) = ("cp-1".to_owned(), vec![node("eu-west"), node("us-west")]);
+        let at_unix_ms = 1_795_262_400_000;
+        Ok(Response::new(Fleet { leader: replica.clone(), replica, regions, nodes, at_unix_ms, ..Fleet::default() }))
     }
 
     type WatchFleetStream = tokio_stream::Iter<std::iter::RepeatN<Result<Fleet, Status>>>;
