@@ -11,8 +11,8 @@ use meridian_types::RegionName;
 
 use crate::node::Node;
 
-/// As often as probes come in.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// More often than probes of one peer come in, also when they hurry.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs for ever. `control` is `None` for a node that has no control plane at all.
 pub(crate) async fn run(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use meridian_control_client::Peer;
 use meridian_health::agreement::{Probe, Told};
@@ -11,12 +12,19 @@ use tokio::time::Instant;
 
 use crate::gossip;
 
+/// For so long after a peer was lost all probes hurry: two more misses by their deadline, and an answer to who asks.
+const ALARM: Duration = Duration::from_secs(2);
+
 /// The list of peers, and the newest observation of each.
 pub(crate) struct Peers {
     list: watch::Sender<Arc<[Peer]>>,
     seen: Mutex<BTreeMap<Peer, Seen>>,
     /// A peer's state flipped: the next beat should carry the report.
     flipped: Notify,
+    /// A peer was lost: probes that rest go on at once.
+    alarm: Notify,
+    /// Until when probes hurry.
+    alarmed_until: Mutex<Instant>,
 }
 
 /// The newest observation of one peer.
@@ -31,7 +39,13 @@ struct Seen {
 
 impl Peers {
     pub(crate) fn new() -> Self {
-        Self { list: watch::Sender::new(Arc::from([])), seen: Mutex::default(), flipped: Notify::new() }
+        Self {
+            list: watch::Sender::new(Arc::from([])),
+            seen: Mutex::default(),
+            flipped: Notify::new(),
+            alarm: Notify::new(),
+            alarmed_until: Mutex::new(Instant::now()),
+        }
     }
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<Peer, Seen>> {
@@ -71,6 +85,24 @@ impl Peers {
             tracing::info!(peer = %peer.node, region = %peer.region, reachable, "peer flipped");
             self.flipped.notify_one();
         }
+        if flipped && !reachable {
+            *self.alarmed_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + ALARM;
+            self.alarm.notify_waiters();
+        }
+    }
+
+    /// The rest between two probes of a peer: `usual`, or `hurried` when a peer, this or another, was lost of late. A
+    /// second miss is then found soon, and so is what the living say about it.
+    pub(crate) async fn rest(&self, usual: Duration, hurried: Duration) {
+        let alarm = self.alarm.notified();
+        let alarmed_until = *self.alarmed_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if Instant::now() < alarmed_until {
+            return tokio::time::sleep(hurried).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(usual) => {}
+            () = alarm => tokio::time::sleep(hurried).await,
+        }
     }
 
     /// Returns after a peer has flipped.
@@ -108,8 +140,6 @@ impl Peers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn peer(name: &str) -> Peer {
@@ -118,6 +148,32 @@ mod tests {
 
     async fn has_flipped(peers: &Peers) -> bool {
         tokio::time::timeout(Duration::from_millis(1), peers.flipped()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_lost_hurries_the_probes_of_all_for_a_while() {
+        let (usual, hurried) = (Duration::from_millis(500), Duration::from_millis(100));
+        let peers = Peers::new();
+        let (a, b) = (peer("a"), peer("b"));
+        for peer in [&a, &b] {
+            peers.record(peer, Ok(None));
+        }
+        let rest = async || {
+            let begun = Instant::now();
+            peers.rest(usual, hurried).await;
+            begun.elapsed()
+        };
+        assert_eq!(rest().await, usual);
+        let lose = async {
+            tokio::time::sleep(hurried).await;
+            peers.record(&a, Err("silent".to_owned()));
+        };
+        let (rested, ()) = tokio::join!(rest(), lose);
+        assert_eq!(rested, 2 * hurried, "the rest of another peer's probe is cut short");
+        assert_eq!(rest().await, hurried);
+        peers.record(&a, Err("silent".to_owned()));
+        tokio::time::advance(ALARM).await;
+        assert_eq!(rest().await, usual, "what is lost for long is nothing to hurry for");
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,6 +14,9 @@ use crate::node::Node;
 /// Two misses in a row are noticed within about a second.
 const INTERVAL: Duration = Duration::from_millis(500);
 
+/// While a peer was lost of late: what decides about it is gathered within a few of these.
+const HURRIED: Duration = Duration::from_millis(150);
+
 /// Spread of the interval, so that nodes do not fall into step.
 const SPREAD: Duration = Duration::from_millis(100);
 
@@ -53,6 +56,6 @@ async fn probe(node: Arc<Node>, prober: Prober, scheme: &'static str, peer: Peer
         };
         node.peers.record(&peer, outcome);
         let entropy = node.host.entropy.as_ref();
-        tokio::time::sleep(INTERVAL - SPREAD / 2 + jitter(entropy, SPREAD)).await;
+        node.peers.rest(INTERVAL - SPREAD / 2 + jitter(entropy, SPREAD), HURRIED).await;
     }
 }
