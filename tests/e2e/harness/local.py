@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .cli import BIN, REPOSITORY, Operator
 from .gateway import Gateway
+from .island import Island
 from .lookup import Server
 from .ports import free_ports
 from .process import Process
@@ -51,6 +52,12 @@ class Local:
             "MERIDIAN_BIN": str(BIN),
             **(extra_env or {}),
         }
+        # Where each region is; a test may move one, before the start.
+        self.addresses = dict(REGIONS)
+        # A region's own network, if it has one.
+        self.island: Island | None = None
+        # What stands in front of a process's command.
+        self.prefix: dict[str, list[str]] = {}
         self.processes: dict[str, Process] = {}
         self.ended: list[Process] = []
         # Patterns of ERROR lines that what a test does must cause. Every one is a decision.
@@ -67,7 +74,8 @@ class Local:
                 assert not old.alive, f"{name} runs already"
                 self.ended.append(old)
             log = self.directory / "logs" / f"{name}.{len(self.ended)}.log"
-            self.processes[name] = Process(name, [str(SCRIPTS / "process"), name], log, env=self.env)
+            command = [*self.prefix.get(name, []), str(SCRIPTS / "process"), name]
+            self.processes[name] = Process(name, command, log, env=self.env)
 
     def start_all(self) -> "Local":
         self.start("etcd", "sim", *CONTROLS, *map(node, REGIONS))
@@ -95,7 +103,7 @@ class Local:
         """Whether one region's DNS answers each continent with its own region first."""
         server = self.dns(region)
         first = {server.addresses(NAME, subnet)[0] for subnet in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")}
-        return first == set(REGIONS.values())
+        return first == set(self.addresses.values())
 
     def stop(self) -> None:
         """Ends everything, nodes first, and looks at what was logged. A process must end by itself, with code 0."""
@@ -120,10 +128,10 @@ class Local:
             process.kill()
 
     def gateway(self, region: str) -> Gateway:
-        return Gateway(REGIONS[region], self.http_port, self.key)
+        return Gateway(self.addresses[region], self.http_port, self.key)
 
     def dns(self, region: str) -> Server:
-        return Server(REGIONS[region], self.dns_port)
+        return Server(self.addresses[region], self.dns_port)
 
     def node(self, region: str) -> Process:
         return self.processes[node(region)]
