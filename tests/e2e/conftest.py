@@ -30,3 +30,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """A deployment for all tests of a module; a test that breaks something mends it."""
     yield from deployment(Local(tmp_path_factory.mktemp("local")))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests that passed have printed: their figures, which a run is kept for."""
+    figures = [
+        f"{report.nodeid}\n{report.capstdout.strip()}"
+        for report in terminalreporter.stats.get("passed", [])
+        if report.when == "call" and report.capstdout.strip()
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        terminalreporter.write_line("\n".join(figures))

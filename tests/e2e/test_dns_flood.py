@@ -10,9 +10,13 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from harness.local import REGIONS, Local
 from harness.lookup import EUROPE
 from harness.wait import eventually
+
+pytestmark = pytest.mark.measures
 
 VICTIM = "eu-west"
 SECONDS = float(os.environ.get("FLOOD_S", "4"))

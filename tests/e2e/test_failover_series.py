@@ -22,6 +22,8 @@ from harness.local import CONTROLS, NAME, REGIONS, Local, deployment, node
 from harness.process import Process
 from harness.wait import always, eventually
 
+pytestmark = pytest.mark.measures
+
 RUNS = int(os.environ.get("FAILOVER_RUNS", "1"))
 # One run: the failure, and the region's return, which is slow by design.
 RUN_LIMIT_S = 60

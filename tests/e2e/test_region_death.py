@@ -10,6 +10,8 @@ from harness.local import NAME, REGIONS, Local, node
 from harness.process import Process
 from harness.wait import Stopwatch, always, eventually
 
+pytestmark = pytest.mark.measures
+
 # Every surviving node's DNS has stopped naming the dead region by then.
 LIMIT_S = 5.0
 # How long clients are watched after that.

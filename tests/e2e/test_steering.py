@@ -8,6 +8,8 @@ import pytest
 from harness.local import REGIONS, Local, deployment
 from harness.wait import Stopwatch, eventually
 
+pytestmark = pytest.mark.measures
+
 SHOWN_WITHIN_S = 2.0
 VICTIM = "eu-west"
 # Requests that the region admits at once here: so few that a test can fill it.

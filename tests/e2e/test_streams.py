@@ -5,8 +5,12 @@ import json
 import resource
 import time
 
+import pytest
+
 from harness.local import REGIONS, Local
 from harness.wait import eventually
+
+pytestmark = pytest.mark.measures
 
 STREAMS = 1000
 LIMIT_MIB = 100
