@@ -163,6 +163,7 @@ async fn key(client: &mut admin::Client, host: &Host, path: &Path) -> Result<Str
         expires_at_unix_ms: 0,
         hash: KeyHash::of(&key).0.as_bytes().to_vec().into(),
         expected_revision: 0,
+        reason: "first start".to_owned(),
     };
     client.create_key(request).await?;
     host.files.replace(path, key.as_bytes()).await.map_err(Error::files("write", path))?;

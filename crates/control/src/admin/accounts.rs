@@ -57,7 +57,8 @@ pub(super) async fn create(
         .put(tenant_key, held.value)
         .put(path, document::write(&message));
     let summary = format!("key {} of tenant {}", hash.id(), key.tenant);
-    Ok(Decision::Write { txn, answer: admin::CreateKeyResponse { key: Some(message) }, summary })
+    let outcome = "the key opens".to_owned();
+    Ok(Decision::Write { txn, answer: admin::CreateKeyResponse { key: Some(message) }, summary, outcome })
 }
 
 /// Decides the revocation of a key. Revoking it again changes nothing.
@@ -86,7 +87,8 @@ pub(super) async fn revoke(
     let message = resources::Key::from(&key);
     let txn = Txn::new().when(Compare::mod_revision(&path, revision)).put(path, document::write(&message));
     let summary = format!("key {} of tenant {}", request.id, key.tenant);
-    Ok(Decision::Write { txn, answer: admin::RevokeKeyResponse { key: Some(message) }, summary })
+    let outcome = "the key is revoked".to_owned();
+    Ok(Decision::Write { txn, answer: admin::RevokeKeyResponse { key: Some(message) }, summary, outcome })
 }
 
 /// Refuses a change that was decided on something older. The transaction compares the revision that is checked here, so

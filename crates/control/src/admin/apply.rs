@@ -114,8 +114,10 @@ pub(super) async fn decide(shared: &Shared, wanted: &Wanted<'_>) -> Result<Decis
             None => txn.delete(key),
         };
     }
-    let summary = summary(&answer, wanted.reason);
-    Ok(Decision::Write { txn, answer, summary })
+    let summary = summary(&answer);
+    let still = if answer.commit == head.0 { "still " } else { "" };
+    let outcome = format!("head is {still}commit {}", answer.commit);
+    Ok(Decision::Write { txn, answer, summary, outcome })
 }
 
 async fn read(shared: &Shared) -> Result<Base, Status> {
@@ -335,12 +337,12 @@ fn mistake(kind: &str, name: &str, code: ErrorCode, text: String) -> admin::Mist
 }
 
 /// For the audit log: counts and names, never content.
-fn summary(answer: &admin::ApplyResponse, reason: &str) -> String {
+fn summary(answer: &admin::ApplyResponse) -> String {
     /// A log line is read by people.
     const NAMES: usize = 10;
     let changed = answer.changes.iter().filter(|change| change.action() != admin::change::Action::Unchanged);
     let names: Vec<String> = changed.map(|change| format!("{}/{}", change.kind, change.name)).collect();
     let more = if names.len() > NAMES { ", ..." } else { "" };
     let shown = names.iter().take(NAMES).cloned().collect::<Vec<_>>().join(", ");
-    format!("commit {}: {} changes ({shown}{more}): {reason}", answer.commit, names.len())
+    format!("{} changes: {shown}{more}", names.len())
 }

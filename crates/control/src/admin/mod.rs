@@ -2,6 +2,7 @@
 
 mod accounts;
 mod apply;
+mod audit;
 mod check;
 mod events;
 mod explain;

@@ -62,5 +62,6 @@ pub(super) async fn decide(
     let txn = Txn::new().when(Compare::mod_revision(&key, revision)).put(key, document::write(&document));
     // The revision is that of the write; the caller fills it in.
     let answer = admin::SetOverrideResponse { revision: 0 };
-    Ok(Decision::Write { txn, answer, summary: format!("region {region} {what}: {}", request.reason) })
+    let outcome = "in force from the next plan on".to_owned();
+    Ok(Decision::Write { txn, answer, summary: format!("region {region} {what}"), outcome })
 }

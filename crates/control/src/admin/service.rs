@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::apply::{self, Change, Wanted};
 use super::write::{Call, Writer};
-use super::{accounts, events, explain, fleet, overrides, rehearse};
+use super::{accounts, audit, events, explain, fleet, overrides, rehearse};
 use crate::metrics::AdminCall;
 use crate::shared::Shared;
 use crate::store::document;
@@ -71,7 +71,7 @@ impl Admin {
         wanted: Wanted<'_>,
     ) -> Result<admin::ApplyResponse, Status> {
         check_reason(wanted.reason)?;
-        let call = Call { name, author: wanted.author, request_id, request };
+        let call = Call { name, author: wanted.author, reason: wanted.reason, request_id, request };
         let written = self.writer.write(&self.shared, call, || apply::decide(&self.shared, &wanted)).await?;
         Ok(written.0)
     }
@@ -159,6 +159,14 @@ impl AdminService for Admin {
         self.counted("history", outcome)
     }
 
+    async fn audit(&self, request: Request<admin::AuditRequest>) -> Result<Response<admin::AuditResponse>, Status> {
+        let outcome = match self.shared.access.operator(&request) {
+            Ok(_) => audit::read(&self.shared, request.get_ref()).await,
+            Err(status) => Err(status),
+        };
+        self.counted("audit", outcome)
+    }
+
     async fn rollback(
         &self,
         request: Request<admin::RollbackRequest>,
@@ -187,8 +195,10 @@ impl AdminService for Admin {
         let outcome = async {
             let author = self.operator(&request).await?;
             let request = request.get_ref();
+            check_reason(&request.reason)?;
             let (request_id, digest) = (request.request_id.as_str(), digest(request));
-            let call = Call { name: "create_key", author: &author, request_id, request: digest };
+            let reason = &request.reason;
+            let call = Call { name: "create_key", author: &author, reason, request_id, request: digest };
             let written = self.writer.write(&self.shared, call, || accounts::create(&self.shared, request)).await?;
             Ok(written.0)
         };
@@ -211,8 +221,10 @@ impl AdminService for Admin {
         let outcome = async {
             let author = self.operator(&request).await?;
             let request = request.get_ref();
+            check_reason(&request.reason)?;
             let (request_id, digest) = (request.request_id.as_str(), digest(request));
-            let call = Call { name: "revoke_key", author: &author, request_id, request: digest };
+            let reason = &request.reason;
+            let call = Call { name: "revoke_key", author: &author, reason, request_id, request: digest };
             let written = self.writer.write(&self.shared, call, || accounts::revoke(&self.shared, request)).await?;
             Ok(written.0)
         };
@@ -229,7 +241,8 @@ impl AdminService for Admin {
             let request = request.get_ref();
             check_reason(&request.reason)?;
             let (request_id, digest) = (request.request_id.as_str(), digest(request));
-            let call = Call { name: "set_override", author: &author, request_id, request: digest };
+            let reason = &request.reason;
+            let call = Call { name: "set_override", author: &author, reason, request_id, request: digest };
             let decide = || overrides::decide(&self.shared, &author, request);
             // The override and the record of the request are written by one transaction, so they share a revision.
             let (_, revision) = self.writer.write(&self.shared, call, decide).await?;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tonic::Status;
 use tonic::metadata::MetadataValue;
 
+use super::audit;
 use crate::shared::Shared;
 use crate::store::document::{self, FORM};
 
@@ -33,13 +34,22 @@ pub(crate) enum Decision<M> {
     /// Nothing is written.
     Answer(M),
     /// One transaction. It must compare everything that it was decided on.
-    Write { txn: Txn, answer: M, summary: String },
+    Write {
+        txn: Txn,
+        answer: M,
+        /// What is changed, for the audit.
+        summary: String,
+        /// What comes of it, for the audit.
+        outcome: String,
+    },
 }
 
 /// One call.
 pub(crate) struct Call<'a> {
     pub(crate) name: &'static str,
     pub(crate) author: &'a str,
+    /// Why, as the operator said.
+    pub(crate) reason: &'a str,
     pub(crate) request_id: &'a str,
     /// SHA-256 of the request: the same id with another request is a mistake.
     pub(crate) request: Digest,
@@ -65,15 +75,30 @@ impl Writer {
         D: Fn() -> F,
         F: Future<Output = Result<Decision<M>, Status>>,
     {
+        let (name, author, id) = (call.name, call.author, call.request_id);
+        let done = self.write_once(shared, call, decide).await;
+        if let Err(status) = &done {
+            let (code, why) = (status.code(), status.message());
+            tracing::info!(call = name, author, request_id = id, ?code, why, "operator's write refused");
+        }
+        done
+    }
+
+    async fn write_once<M, D, F>(&self, shared: &Shared, call: Call<'_>, decide: D) -> Result<(M, Revision), Status>
+    where
+        M: Message + Default,
+        D: Fn() -> F,
+        F: Future<Output = Result<Decision<M>, Status>>,
+    {
         check_request_id(call.request_id)?;
         let key = shared.layout.request(call.request_id);
         for _ in 0..ATTEMPTS {
             if let Some(done) = recorded(shared, &key, &call).await? {
                 return Ok(done);
             }
-            let (txn, answer, summary) = match decide().await? {
+            let (txn, answer, done) = match decide().await? {
                 Decision::Answer(answer) => return Ok((answer, Revision::ZERO)),
-                Decision::Write { txn, answer, summary } => (txn, answer, summary),
+                Decision::Write { txn, answer, summary, outcome } => (txn, answer, (summary, outcome)),
             };
             let outcome = stored::Outcome {
                 form: FORM,
@@ -82,14 +107,15 @@ impl Writer {
                 response: document::write(&answer),
             };
             let lease = self.lease(shared).await?;
-            let (audit_key, audit) = audit(shared, &call, summary);
+            let (audit_key, audit) = audit::entry(shared, &call, done);
             let txn = txn
                 .when(Compare::absent(&key))
                 .put_with_lease(&key, document::write(&outcome), lease)
                 .put(audit_key, document::write(&audit));
             match shared.store.txn(txn).await {
                 Ok(outcome) if outcome.succeeded => {
-                    tracing::info!(call = call.name, author = call.author, summary = %audit.summary, "operator's write");
+                    let (summary, reason) = (&audit.summary, call.reason);
+                    tracing::info!(call = call.name, author = call.author, summary, reason, "operator's write");
                     shared.mirror.wait_for(outcome.revision, OWN_WRITE_WAIT).await;
                     return Ok((answer, outcome.revision));
                 }
@@ -179,41 +205,9 @@ fn check_request_id(id: &str) -> Result<(), Status> {
     Err(Status::invalid_argument("request_id must be a UUID in lower case, a new one for each new request"))
 }
 
-fn audit(shared: &Shared, call: &Call<'_>, summary: String) -> (String, stored::AuditEntry) {
-    let at_unix_ms = shared.now_unix_ms();
-    let mut random = [0; 10];
-    shared.host.entropy.fill(&mut random);
-    let entry = stored::AuditEntry {
-        form: FORM,
-        at_unix_ms,
-        author: call.author.to_owned(),
-        call: call.name.to_owned(),
-        summary,
-    };
-    (shared.layout.audit(&ulid(at_unix_ms, random)), entry)
-}
-
-/// 48 bits of time and 80 random ones in Crockford's base 32: sorts by time
-/// (<https://github.com/ulid/spec>).
-fn ulid(unix_ms: i64, random: [u8; 10]) -> String {
-    const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    let time = u128::from(unix_ms.unsigned_abs() & ((1 << 48) - 1));
-    let value = random.iter().fold(time, |value, byte| value << 8 | u128::from(*byte));
-    let digit = |i: u32| ALPHABET.get((value >> (5 * i) & 31) as usize).copied().map_or('0', char::from);
-    (0..26).rev().map(digit).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ulids_sort_by_time() {
-        assert_eq!(ulid(0, [0; 10]), "00000000000000000000000000");
-        // The example of the specification's reference implementation.
-        assert!(ulid(1_469_918_176_385, [0; 10]).starts_with("01ARYZ6S41"));
-        assert!(ulid(1, [255; 10]) < ulid(2, [0; 10]));
-    }
 
     #[test]
     fn request_ids_are_uuids() {

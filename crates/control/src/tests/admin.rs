@@ -134,6 +134,7 @@ async fn keys_are_made_listed_and_revoked_and_hold_their_tenant() {
         expires_at_unix_ms: 0,
         hash: hash.0.as_bytes().to_vec().into(),
         expected_revision: 0,
+        reason: "a laptop".to_owned(),
     };
     let unknown = replica.admin.create_key(create("nobody")).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
@@ -145,7 +146,7 @@ async fn keys_are_made_listed_and_revoked_and_hold_their_tenant() {
     assert!(held.mistakes[0].text.contains(&hash.id()), "{held:?}");
 
     let revoke =
-        |id: &str| admin::RevokeKeyRequest { request_id: request_id(), id: id.to_owned(), expected_revision: 0 };
+        |id: &str| admin::RevokeKeyRequest { request_id: request_id(), id: id.to_owned(), ..Default::default() };
     let revoked = replica.admin.revoke_key(revoke(&key.id)).await.unwrap().into_inner().key.unwrap();
     assert!(revoked.revoked_at_unix_ms > 0);
     let again = replica.admin.revoke_key(revoke(&key.id)).await.unwrap().into_inner().key.unwrap();
@@ -188,6 +189,7 @@ async fn writes_to_keys_compare_the_revision_they_were_decided_on() {
         request_id: request_id(),
         id: KeyHash::of("one").id(),
         expected_revision,
+        ..admin::RevokeKeyRequest::default()
     };
     let late = replica.admin.revoke_key(revoke(before)).await.unwrap_err();
     assert_eq!(late.code(), Code::Aborted);
@@ -276,5 +278,51 @@ async fn a_hundred_commits_are_kept() {
     let rollback =
         admin::RollbackRequest { request_id: request_id(), expected_commit: 103, to_commit: 3, reason: String::new() };
     assert_eq!(replica.admin.rollback(rollback).await.unwrap_err().code(), Code::NotFound);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn every_write_is_in_the_audit_and_what_was_refused_is_not() {
+    let store = MemoryStore::new(1);
+    let mut replica = Replica::start(&store, "cp-1").await;
+    let first = apply(0, everything(), Vec::new());
+    let id = first.request_id.clone();
+    replica.apply(first).await;
+    let create = admin::CreateKeyRequest {
+        request_id: request_id(),
+        tenant: "acme".to_owned(),
+        hash: KeyHash::of("mk-secret").0.as_bytes().to_vec().into(),
+        reason: "new laptop".to_owned(),
+        ..admin::CreateKeyRequest::default()
+    };
+    replica.admin.create_key(create.clone()).await.unwrap();
+    let again = admin::CreateKeyRequest { request_id: request_id(), ..create };
+    assert_eq!(replica.admin.create_key(again).await.unwrap_err().code(), Code::AlreadyExists);
+    replica.force_drain("eu").await.unwrap();
+    // A dry run and a write that changes nothing are no writes.
+    replica.apply(admin::ApplyRequest { dry_run: true, ..apply(1, vec![region("us", 1.0)], Vec::new()) }).await;
+    replica.apply(apply(1, everything(), Vec::new())).await;
+
+    let audit = async |limit: u32, before: &str| {
+        let request = admin::AuditRequest { limit, before: before.to_owned() };
+        replica.admin.clone().audit(request).await.map(|found| found.into_inner().records)
+    };
+    let records = audit(0, "").await.unwrap();
+    let told: Vec<_> = records.iter().map(|r| (r.call.as_str(), r.reason.as_str(), r.outcome.as_str())).collect();
+    let expected = [
+        ("set_override", "maintenance", "in force from the next plan on"),
+        ("create_key", "new laptop", "the key opens"),
+        ("apply", "test", "head is commit 1"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(records[0].summary, "region eu drained");
+    assert_eq!((records[2].author.as_str(), &records[2].request_id), ("anonymous@127.0.0.1", &id));
+    assert!(records[2].summary.starts_with("6 changes: "), "{}", records[2].summary);
+    assert!(records.iter().all(|record| record.at_unix_ms > 0 && !format!("{record:?}").contains("mk-secret")));
+    // Page by page it is the same.
+    let page = audit(2, "").await.unwrap();
+    assert_eq!(page, records[..2]);
+    assert_eq!(audit(2, &page[1].id).await.unwrap(), records[2..]);
+    assert_eq!(audit(101, "").await.unwrap_err().code(), Code::InvalidArgument);
     replica.stop().await;
 }

@@ -133,7 +133,7 @@ async fn a_revoked_key_reaches_the_stream_within_a_second() {
     node.take(body).await;
     assert!(node.accounts.keys[&hash].revoked_at_unix_ms.is_none());
     let began = Instant::now();
-    let revoke = admin::RevokeKeyRequest { request_id: request_id(), id: hash.id(), expected_revision: 0 };
+    let revoke = admin::RevokeKeyRequest { request_id: request_id(), id: hash.id(), ..Default::default() };
     replica.admin.revoke_key(revoke).await.unwrap();
     match node.receive().await.unwrap() {
         sync_response::Message::Accounts(update) => assert!(node.accounts.apply(&update).is_empty()),

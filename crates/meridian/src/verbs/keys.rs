@@ -25,6 +25,9 @@ pub(crate) enum KeysVerb {
         /// Refuse if the tenant was changed, or was given a key, after this revision, which `keys list` says.
         #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
         expect_revision: u64,
+        /// Why, for the audit.
+        #[arg(long, default_value = "")]
+        reason: String,
     },
     /// List keys by their ids.
     List {
@@ -39,37 +42,46 @@ pub(crate) enum KeysVerb {
         /// Refuse if the key was changed after this revision, which `keys list` says.
         #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
         expect_revision: u64,
+        /// Why, for the audit.
+        #[arg(long, default_value = "")]
+        reason: String,
     },
 }
 
 pub(crate) async fn run(connection: &Connection, verb: KeysVerb) -> anyhow::Result<()> {
     match verb {
-        KeysVerb::Create { tenant, label, expires, expect_revision } => {
-            create(connection, tenant, label, expires, expect_revision).await
+        KeysVerb::Create { tenant, label, expires, expect_revision, reason } => {
+            let (text, hash) = make(connection);
+            let request = CreateKeyRequest {
+                request_id: connection.request_id(),
+                tenant,
+                label,
+                expires_at_unix_ms: expires.unwrap_or(0),
+                hash: hash.0.as_bytes().to_vec().into(),
+                expected_revision: expect_revision,
+                reason,
+            };
+            create(connection, &request, &text).await
         }
         KeysVerb::List { tenant } => list(connection, tenant).await,
-        KeysVerb::Revoke { id, expect_revision } => revoke(connection, id, expect_revision).await,
+        KeysVerb::Revoke { id, expect_revision, reason } => {
+            let request_id = connection.request_id();
+            let request = RevokeKeyRequest { request_id, id, expected_revision: expect_revision, reason };
+            revoke(connection, &request).await
+        }
     }
 }
 
-async fn create(
-    connection: &Connection,
-    tenant: String,
-    label: String,
-    expires: Option<i64>,
-    expected_revision: u64,
-) -> anyhow::Result<()> {
+/// A new key, and what of it is sent.
+fn make(connection: &Connection) -> (String, KeyHash) {
     let mut random = [0; 32];
     connection.host.entropy.fill(&mut random);
     let text = key_text(random);
-    let request = CreateKeyRequest {
-        request_id: connection.request_id(),
-        tenant,
-        label,
-        expires_at_unix_ms: expires.unwrap_or(0),
-        hash: KeyHash::of(&text).0.as_bytes().to_vec().into(),
-        expected_revision,
-    };
+    let hash = KeyHash::of(&text);
+    (text, hash)
+}
+
+async fn create(connection: &Connection, request: &CreateKeyRequest, text: &str) -> anyhow::Result<()> {
     let response = connection.write(async |mut client| client.create_key(request.clone()).await).await?;
     let key = response.key.unwrap_or_default();
     output::complain(&format!("key {} of tenant {}; it is not shown again:", key.id, key.tenant));
@@ -101,8 +113,7 @@ fn state(key: &Key, now: i64) -> String {
     }
 }
 
-async fn revoke(connection: &Connection, id: String, expected_revision: u64) -> anyhow::Result<()> {
-    let request = RevokeKeyRequest { request_id: connection.request_id(), id, expected_revision };
+async fn revoke(connection: &Connection, request: &RevokeKeyRequest) -> anyhow::Result<()> {
     let response = connection.write(async |mut client| client.revoke_key(request.clone()).await).await?;
     let key = response.key.unwrap_or_default();
     output::print(&format!("key {} of tenant {} is revoked\n", key.id, key.tenant))?;

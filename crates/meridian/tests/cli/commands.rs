@@ -17,6 +17,19 @@ fn examples() -> String {
 }
 
 #[test]
+fn the_audit_is_a_table_or_json() {
+    let plane = Plane::start(None);
+    let table = plane.run(&["history", "--audit", "--limit", "5", "--before", "01B"], "");
+    assert_eq!(table.code, 0, "{}", table.err);
+    assert!(table.out.starts_with("MADE "), "{}", table.out);
+    assert!(table.out.contains("2026-11-21T12:00:00Z  alice   set_override  limit 5 before \"01B\""), "{}", table.out);
+    let json = plane.run(&["history", "--audit", "-o", "json"], "");
+    let found: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(found["records"][0]["author"], "alice");
+    assert_eq!(plane.run(&["history", "-o", "json"], "").code, 2);
+}
+
+#[test]
 fn a_file_becomes_a_commit_and_the_second_time_nothing() {
     let plane = Plane::start(None);
     let first = plane.run(&["apply", "-f", "-", "--reason", "begin"], REGION);

