@@ -8,5 +8,6 @@ mod fleet;
 mod lanes;
 mod leader;
 mod node;
+mod questions;
 mod sandbox;
 mod surface;

@@ -17,7 +17,7 @@ pub struct RequestId(HeaderValue);
 impl RequestId {
     /// The client's, if it sent a sane one (1 to 128 of letters, digits, `.`, `_`, `:`, `-`), else
     /// `<region>_<node>_<16 hexadecimal digits>`. Names of regions and nodes hold no `_`.
-    pub(crate) fn of(headers: &HeaderMap, region: &str, node: &str, entropy: &dyn Entropy) -> Self {
+    pub fn of(headers: &HeaderMap, region: &str, node: &str, entropy: &dyn Entropy) -> Self {
         let sane = |value: &&HeaderValue| {
             let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
             (1..=MAX_ID_BYTES).contains(&value.len()) && value.as_bytes().iter().all(plain)

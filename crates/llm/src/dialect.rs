@@ -30,6 +30,16 @@ impl Endpoint {
         }
     }
 
+    /// The path that clients call.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/v1/chat/completions",
+            Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
+        }
+    }
+
     /// Whether a model writes the answer.
     #[must_use]
     pub const fn generates(self) -> bool {

@@ -26,8 +26,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(300);
 pub(crate) struct Connection {
     pub(crate) client: Client,
     pub(crate) host: Host,
-    /// Addresses behind the one that answered, for what only one of several replicas can do.
-    pub(crate) others: Vec<String>,
     tls: Option<ClientTls>,
 }
 
@@ -41,23 +39,14 @@ impl Connection {
             None => None,
         };
         let mut failed = None;
-        let mut endpoints = endpoints.split(',').map(str::trim);
-        while let Some(endpoint) = endpoints.next() {
+        for endpoint in endpoints.split(',').map(str::trim) {
             match admin::connect(endpoint, tls.clone(), &host).await {
-                Ok(client) => {
-                    let others = endpoints.map(str::to_owned).collect();
-                    return Ok(Self { client, host, others, tls });
-                }
+                Ok(client) => return Ok(Self { client, host, tls }),
                 // The first one's failure says most.
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
         Err(failed.map_or_else(|| Usage("--admin names no address".to_owned()).into(), Into::into))
-    }
-
-    /// A client of one of the other addresses.
-    pub(crate) async fn client_of(&self, endpoint: &str) -> anyhow::Result<Client> {
-        Ok(admin::connect(endpoint, self.tls.clone(), &self.host).await?)
     }
 
     /// The commit that is head now: what a change is decided on.

@@ -38,6 +38,14 @@ pub(crate) fn date(unix_ms: i64) -> String {
     }
 }
 
+/// The same with milliseconds, `2026-11-21T12:00:00.250Z`.
+pub(crate) fn instant(unix_ms: i64) -> String {
+    match u64::try_from(unix_ms) {
+        Ok(0) | Err(_) => "-".to_owned(),
+        Ok(ms) => humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms)).to_string(),
+    }
+}
+
 /// The reverse of [`date`], for arguments: `2026-11-21T12:00:00Z` or `2026-11-21 12:00:00`, in UTC.
 pub(crate) fn parse_date(text: &str) -> Result<i64, String> {
     let time = humantime::parse_rfc3339_weak(text);

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use crate::account::Account;
+use crate::journal::Note;
 use crate::node::Node;
 use crate::patience::TIMEOUT;
 use crate::source::{self, Source};
@@ -44,6 +45,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) patience: Patience,
     /// Counts the request's attempts from 1.
     pub(crate) number: usize,
+    /// Its place among the notes of the request.
+    pub(crate) note: Note<'a>,
 }
 
 impl Attempt<'_> {
@@ -61,6 +64,7 @@ impl Attempt<'_> {
         let asking = self.ask(translated, &span).instrument(span.clone());
         // Large, and seldom the last one: off the stack of the request.
         let outcome = Box::pin(asking).await;
+        self.note.end(outcome.as_ref());
         if let Err(failure) = &outcome {
             span.record("class", failure.class.as_str());
         }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::account::Account;
 use crate::attempt::{Answer, Attempt};
 use crate::itinerary::{Itinerary, Leg};
+use crate::journal::Journal;
 use crate::node::Node;
 use crate::snapshot::Snapshot;
 use crate::target::Target;
@@ -26,6 +27,8 @@ pub(crate) struct Attempts<'a> {
     pub(crate) trace: &'a TraceContext,
     /// How long the client waits.
     pub(crate) patience: Patience,
+    /// Where who was asked is noted.
+    pub(crate) journal: &'a Journal,
 }
 
 /// A target that has begun to answer.
@@ -76,6 +79,7 @@ impl Attempts<'_> {
                     if error.code != ErrorCode::UnsupportedParameter {
                         itinerary.end();
                     }
+                    self.journal.passed_over(id, "it cannot honour the request");
                     lost.unsupported = Some(error);
                     continue;
                 }
@@ -99,6 +103,7 @@ impl Attempts<'_> {
                     .over(account.upstream.provider().deadlines),
                 patience,
                 number: itinerary.asked(),
+                note: self.journal.attempt(id, &leg.candidate.model),
             };
             match attempt.run(translated).await {
                 Ok((answer, first_token)) => {
@@ -127,6 +132,7 @@ impl Attempts<'_> {
             let own = backoff(repeat.times, self.node.host.entropy.unit());
             let wait = rest.max(repeat.retry_after) + own;
             if wait > MAX_WAIT + own || !self.patience.allows(wait, Instant::now()) {
+                self.journal.passed_over(&target.id, "its turn comes too late");
                 return None;
             }
             if !self.pay(target, account) {
@@ -136,7 +142,10 @@ impl Attempts<'_> {
         } else if leg.paid && !self.pay(target, account) {
             return None;
         }
-        let (ticket, changes) = Ticket::begin(account, target, leg.candidate.last_resort)?;
+        let Some((ticket, changes)) = Ticket::begin(account, target, leg.candidate.last_resort) else {
+            self.journal.passed_over(&target.id, "no free place, or left alone by now");
+            return None;
+        };
         self.node.metrics.changed(&target.id, changes);
         Some(ticket)
     }
@@ -145,6 +154,7 @@ impl Attempts<'_> {
         let paid = account.withdraw();
         if !paid {
             self.node.metrics.retry_refused(&target.id);
+            self.journal.passed_over(&target.id, "its provider's retry budget is spent");
             tracing::debug!(target = %target.id, "retry budget spent");
         }
         paid

@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Span;
 
+use crate::journal::Journal;
 use crate::metrics::Ended;
 use crate::node::Node;
 
@@ -31,18 +32,31 @@ pub(crate) struct Ledger {
     started: Instant,
     /// Open as long as the request.
     span: Span,
+    journal: Arc<Journal>,
     open: bool,
 }
 
 impl Ledger {
-    pub(crate) fn open(node: &Arc<Node>, place: OwnedSemaphorePermit, started: Instant, span: Span) -> Self {
+    pub(crate) fn open(
+        node: &Arc<Node>,
+        place: OwnedSemaphorePermit,
+        started: Instant,
+        span: Span,
+        journal: Arc<Journal>,
+    ) -> Self {
         node.window().started += 1;
         node.metrics.in_flight.inc();
-        Self { node: Arc::clone(node), _place: place, started, span, open: true }
+        Self { node: Arc::clone(node), _place: place, started, span, journal, open: true }
+    }
+
+    /// Where what happens to it is noted.
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 
     /// A request for which there is no place.
-    pub(crate) fn shed(node: &Node, code: ErrorCode) {
+    pub(crate) fn shed(node: &Node, code: ErrorCode, journal: &Journal) {
+        node.recent.put(journal.close("shed", code.as_str()));
         node.window().shed += 1;
         node.metrics.requests.get_or_create(&Ended { outcome: "shed", code: code.as_str() }).inc();
     }
@@ -57,6 +71,7 @@ impl Ledger {
 
     /// The first content goes to the client now.
     pub(crate) fn first_content(&self) {
+        self.journal.first_content();
         let waited = self.started.elapsed();
         self.node.metrics.first_token.observe(waited.as_secs_f64());
         self.node.window().first_token.add(waited);
@@ -85,6 +100,7 @@ impl Ledger {
             *window.errors.entry(class).or_default() += 1;
         }
         drop(window);
+        self.node.recent.put(self.journal.close(outcome, code));
         tracing::debug!(parent: &self.span, outcome, code, took_ms = took.as_millis(), "request ended");
     }
 }

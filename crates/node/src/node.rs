@@ -16,9 +16,11 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
+use crate::journal::Journal;
 use crate::lag::Lag;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
+use crate::recent::Recent;
 use crate::snapshot::Snapshot;
 use crate::window::Window;
 use crate::{caller, gossip, stack};
@@ -34,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     pub(crate) peers: Peers,
+    /// What became of the last requests.
+    pub(crate) recent: Recent,
     pub(crate) dns: Option<meridian_dns::Handle>,
     pub(crate) shutdown: Shutdown,
     /// The grace is over: streams say so and end.
@@ -75,6 +79,11 @@ impl Node {
         let plan = self.plan.load();
         let own = plan.as_ref().and_then(|plan| plan.regions.get(&self.region));
         own.is_some_and(|own| own.state == RegionState::Drained && own.weight == 0)
+    }
+
+    /// Remembers a request of a known tenant that was refused before it was admitted.
+    pub(crate) fn note_refused(&self, journal: &Journal, code: ErrorCode) {
+        self.recent.put(journal.close("refused", code.as_str()));
     }
 
     pub(crate) fn now_unix_ms(&self) -> i64 {

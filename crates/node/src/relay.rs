@@ -90,6 +90,7 @@ impl Relay {
             let changes = ticket.failed(failure, false, node.host.entropy.unit());
             let id = &ticket.target().id;
             node.metrics.attempted(id, "interrupted");
+            self.ledger.journal().interrupted(id, failure);
             tracing::debug!(parent: self.ledger.span(), target = %id, class = failure.class.as_str(), "stream interrupted: {}", failure.message);
             node.metrics.changed(id, changes);
         }

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::node::{Front, Node};
 use crate::options::Control;
 use crate::peers::Peers;
+use crate::recent::Recent;
 use crate::window::Window;
 use crate::{Handle, Options, agreement, credentials, probe, vigil};
 
@@ -74,6 +75,7 @@ impl Service {
         let node = Arc::new(Node {
             name: options.name.clone(),
             region: options.region.clone(),
+            recent: Recent::new(),
             serves_http,
             transport,
             admission: Admission::new(options.max_in_flight),

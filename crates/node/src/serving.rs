@@ -61,6 +61,10 @@ impl Serving for Node {
             (Some(Question::ExplainDns(question)), Some(dns)) => {
                 Answer::Explanation(v1::Explanation { lines: dns.explain(&question.name, &question.from) })
             }
+            (Some(Question::FindRequest(question)), _) => {
+                let (id, node, region) = (&question.request_id, self.name.as_str(), self.region.as_str());
+                Answer::FoundRequest(self.recent.find(id, node, region))
+            }
             (Some(Question::ExplainDns(_)), None) => Answer::Error(format!("{} does not answer DNS", self.name)),
             (None, _) => Answer::Error("this build does not know the question".to_owned()),
         };

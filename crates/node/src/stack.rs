@@ -13,6 +13,7 @@ use meridian_types::ErrorCode;
 
 use crate::attempt::Answer;
 use crate::attempts::{Attempts, Lost, Served, Tried};
+use crate::journal::Journal;
 use crate::ledger::{End, Ledger};
 use crate::node::Node;
 use crate::relay::Relay;
@@ -29,18 +30,26 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result
     let Call { endpoint, trace, span, started, headers, body, .. } = call;
     // one snapshot: taken once, so that a configuration swapped meanwhile cannot mix with this one.
     let snapshot = node.current()?;
-    let constraints = {
+    let (constraints, journal) = {
         let accounts = node.accounts.load();
-        // authenticate: before anything is read, held or counted for a stranger.
-        let tenant = caller::authenticate(&headers, &accounts, node.now_unix_ms())?;
+        let now_unix_ms = node.now_unix_ms();
+        // authenticate: before anything is read, held, noted or counted for a stranger.
+        let tenant = caller::authenticate(&headers, &accounts, now_unix_ms)?;
+        // note: from here on whoever asks what became of the request is answered.
+        let journal = Journal::begin(to.id.clone(), endpoint, tenant.name.clone(), started, now_unix_ms);
         // residency: before any candidate exists, so that no later layer can forget it.
-        caller::constraints(tenant, &headers)?
+        (
+            caller::constraints(tenant, &headers)
+                .inspect_err(|refused| node.note_refused(&journal, refused.error.code))?,
+            journal,
+        )
     };
     // patience: what the client gives us bounds everything that follows, our own retries included.
-    let patience = patience::of(&headers, started)?;
+    let patience = patience::of(&headers, started).inspect_err(|error| node.note_refused(&journal, error.code))?;
     // admit: before the body is read, so that a flood costs no memory; sheds at once, because waiting is worse.
-    let place = node.admission.admit().inspect_err(|refused| Ledger::shed(node, refused.error.code))?;
-    let mut ledger = Ledger::open(node, place, started, span);
+    let place = node.admission.admit().inspect_err(|refused| Ledger::shed(node, refused.error.code, &journal))?;
+    let journal = Arc::new(journal);
+    let mut ledger = Ledger::open(node, place, started, span, Arc::clone(&journal));
     let outcome = async {
         // read: within the size limit and the byte budget of all requests; the share is given back when content comes.
         let upload = body.read().await.map_err(refused)?;
@@ -48,10 +57,13 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result
         let session = || session::key(&headers, &bytes);
         let request = ClientRequest::parse(endpoint, &headers, upload.bytes);
         let request = request.map_err(|error| refused(error.into()))?;
+        journal.asked(&request.head().model, request.head().stream);
         // plan: one ordered list, made of what is allowed and of what is healthy now.
         let candidates = plan(node, &snapshot, &constraints, &request, &session).map_err(refused)?;
+        journal.planned(&candidates);
         // attempt loop: translate, send, classify, next; it ends with the first content, after which there is no other.
-        let attempts = Attempts { node, snapshot: &snapshot, request: &request, trace: &trace, patience };
+        let attempts =
+            Attempts { node, snapshot: &snapshot, request: &request, trace: &trace, patience, journal: &journal };
         let served = attempts.run(candidates).await.map_err(|lost| {
             let tried = lost.tried.len();
             let free_in = free_in(&snapshot, &lost);

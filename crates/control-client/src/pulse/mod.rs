@@ -4,6 +4,7 @@
 //! replica carries it. What comes down goes back to the hub, which alone decides which plan is the newest.
 
 mod echo;
+mod questions;
 mod session;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use super::echo::Echoes;
+use super::questions::Questions;
 use super::{BEAT, Down, Tick};
 use crate::Options;
 use crate::backoff::Backoff;
@@ -82,7 +83,7 @@ impl Session {
         // Only what is new from now on: a report may have been sent to this replica before the stream broke.
         self.ticks = self.ticks.resubscribe();
         let tick = Tick { vitals: self.options.serving.vitals(), report: None };
-        let first = self.beat(&mut echoes, tick, Some((&self.options.identity).into()));
+        let first = v1::Beat { identity: Some((&self.options.identity).into()), ..self.beat(&mut echoes, tick) };
         if outbox.try_send(first).is_err() {
             return Ended::Stopped;
         }
@@ -106,12 +107,13 @@ impl Session {
         // The clock that finds silence is not the one that beats: it must go on if the hub does not.
         let mut look = tokio::time::interval(BEAT / 2);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut questions = Questions::default();
         loop {
             tokio::select! {
                 // Replies first: after a pause of this process they are all there, and prove the replica right.
                 biased;
                 reply = replies.message() => match reply {
-                    Ok(Some(reply)) => {
+                    Ok(Some(mut reply)) => {
                         if let Err(foreign) = self.shared.join(reply.cluster_id) {
                             return Ended::Closed(foreign.to_string());
                         }
@@ -120,6 +122,7 @@ impl Session {
                             self.metrics.round_trip.observe(round_trip.as_secs_f64());
                             self.note(SessionState::Up { round_trip }, "beats come back");
                         }
+                        questions.take(std::mem::take(&mut reply.queries), &self.options.serving);
                         if !self.pass_on(reply).await {
                             return Ended::Stopped;
                         }
@@ -133,10 +136,15 @@ impl Session {
                 tick = self.ticks.recv() => match tick {
                     // A beat is only numbered if it is sent.
                     Ok(tick) => if let Ok(place) = outbox.try_reserve() {
-                        place.send(self.beat(echoes, tick, None));
+                        place.send(v1::Beat { replies: questions.replies(), ..self.beat(echoes, tick) });
                     },
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return Ended::Stopped,
+                },
+                // A person waits: not for the next beat. If there is no place now, that one takes the answer along.
+                () = questions.answered() => if let Ok(place) = outbox.try_reserve() {
+                    let tick = Tick { vitals: self.options.serving.vitals(), report: None };
+                    place.send(v1::Beat { replies: questions.replies(), ..self.beat(echoes, tick) });
                 },
             }
         }
@@ -154,7 +162,7 @@ impl Session {
         true
     }
 
-    fn beat(&self, echoes: &mut Echoes, tick: Tick, identity: Option<v1::NodeIdentity>) -> v1::Beat {
+    fn beat(&self, echoes: &mut Echoes, tick: Tick) -> v1::Beat {
         let Tick { vitals, report } = tick;
         let held = self.shared.held.borrow();
         let plan = held.plan.as_ref().map(|plan| plan.id).unwrap_or_default();
@@ -173,7 +181,8 @@ impl Session {
                 .as_ref()
                 .map(|held| held.digest.as_bytes().to_vec().into())
                 .unwrap_or_default(),
-            identity,
+            identity: None,
+            replies: Vec::new(),
         }
     }
 

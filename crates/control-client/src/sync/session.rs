@@ -6,11 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{FuturesUnordered, StreamExt};
 use meridian_proto::accounts::Accounts;
 use meridian_proto::node::v1;
 use meridian_proto::node::v1::node_service_client::NodeServiceClient;
-use meridian_proto::node::v1::{reply, sync_request, sync_response};
+use meridian_proto::node::v1::{sync_request, sync_response};
 use meridian_proto::{MAX_MESSAGE_BYTES, PROTO_VERSIONS};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,11 +18,11 @@ use tonic::transport::Channel;
 
 use super::apply::{Applier, Refusal};
 use super::assemble::Assembler;
+use crate::Options;
 use crate::handle::Shared;
 use crate::held::HeldAccounts;
 use crate::keeper::Flush;
 use crate::metrics::{Metrics, Outcome};
-use crate::{ANSWER_DEADLINE, Options};
 
 /// The replica says welcome within this time after it took the connection.
 const WELCOME_DEADLINE: Duration = Duration::from_secs(5);
@@ -36,8 +35,6 @@ const SUSPECT: Duration = Duration::from_secs(3);
 const LINGER: Duration = Duration::from_secs(1);
 /// Answers that wait to be written.
 const OUTBOX: usize = 32;
-/// Questions under way; more are refused, so that asking cannot load a node.
-const MAX_QUESTIONS: usize = 16;
 
 /// Why a stream ended.
 #[derive(Debug)]
@@ -77,7 +74,6 @@ pub(crate) struct Session<'a> {
 struct Work {
     outbox: mpsc::Sender<v1::SyncRequest>,
     assembler: Assembler,
-    answers: FuturesUnordered<Pin<Box<dyn Future<Output = v1::Reply> + Send>>>,
     /// The Ack that is sent once the file is written. A newer commit replaces it: only the newest pin counts.
     ack: Option<Pin<Box<dyn Future<Output = Option<v1::Ack>> + Send>>>,
 }
@@ -116,7 +112,7 @@ impl Session<'_> {
                 _ => return Ended::Failed("the first message was no welcome".to_owned()),
             },
         };
-        let work = Work { outbox, assembler: Assembler::default(), answers: FuturesUnordered::new(), ack: None };
+        let work = Work { outbox, assembler: Assembler::default(), ack: None };
         self.converse(responses, work).await
     }
 
@@ -186,7 +182,6 @@ impl Session<'_> {
                         None => None,
                     }
                 },
-                Some(reply) = work.answers.next() => work.send(sync_request::Message::Reply(reply)).await,
                 () = chunk_overdue => Some(Ended::Failed("a commit's next chunk did not come".to_owned())),
                 () = &mut suspicion => Some(Ended::Failed("the pulse to this replica is gone".to_owned())),
             };
@@ -203,7 +198,6 @@ impl Session<'_> {
                 self.take_accounts(&update);
                 None
             }
-            Some(sync_response::Message::Query(query)) => self.take_query(query, work).await,
             Some(sync_response::Message::Goaway(goaway)) => Some(goaway_ended(goaway)),
             Some(sync_response::Message::Welcome(_)) => Some(Ended::Failed("welcomed twice".to_owned())),
             // A message of a newer build; what it means was not agreed on, so it asks for nothing.
@@ -260,20 +254,6 @@ impl Session<'_> {
         self.options.serving.accounts(accounts.clone());
         self.shared.held.send_modify(|held| held.accounts = Some(HeldAccounts::new(accounts)));
     }
-
-    async fn take_query(&self, query: v1::Query, work: &mut Work) -> Option<Ended> {
-        let id = query.id;
-        if work.answers.len() >= MAX_QUESTIONS {
-            let reply = failed_reply(id, "the node is answering as many questions as it may");
-            return work.send(sync_request::Message::Reply(reply)).await;
-        }
-        let serving = self.options.serving.clone();
-        work.answers.push(Box::pin(async move {
-            let answered = tokio::time::timeout(ANSWER_DEADLINE, serving.answer(query)).await;
-            answered.map_or_else(|_| failed_reply(id, "no answer in time"), |reply| v1::Reply { id, ..reply })
-        }));
-        None
-    }
 }
 
 impl Work {
@@ -289,10 +269,6 @@ impl Work {
 
 fn request(message: sync_request::Message) -> v1::SyncRequest {
     v1::SyncRequest { message: Some(message) }
-}
-
-fn failed_reply(id: u64, error: &str) -> v1::Reply {
-    v1::Reply { id, answer: Some(reply::Answer::Error(error.to_owned())) }
 }
 
 fn goaway_ended(goaway: v1::Goaway) -> Ended {

@@ -131,3 +131,34 @@ async fn every_replica_gets_the_pulse_and_control_is_lost_only_with_most_of_them
     let _third = Replica::start(&machine, NAMES[2]);
     eventually("third back", || is_up(&node, 2)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn any_replica_is_answered_in_time_or_refused_in_time_and_no_beat_waits() {
+    let machine = Machine::default();
+    let [_first, second, _third] = NAMES.map(|name| Replica::start(&machine, name));
+    let node = Node::start(&machine, &NAMES);
+    eventually("all up", || (0..3).all(|index| is_up(&node, index))).await;
+    let asked = Instant::now();
+    // The node never answers question 0; question 7 does not wait for it. Of 20 more, 14 find a place.
+    let ids = [0, 7].into_iter().chain(std::iter::repeat_n(0, 20));
+    *second.behaviour.queries.lock().unwrap() = ids.map(|id| v1::Query { id, question: None }).collect();
+    let answers = || -> Vec<(u64, String)> {
+        let beats = second.behaviour.beats.lock().unwrap();
+        let text = |reply: &v1::Reply| match reply.answer.clone().unwrap() {
+            v1::reply::Answer::Explanation(explanation) => explanation.lines.join(","),
+            v1::reply::Answer::Error(error) => error,
+            v1::reply::Answer::FoundRequest(found) => panic!("unexpected {found:?}"),
+        };
+        beats.iter().flat_map(|beat| &beat.replies).map(|reply| (reply.id, text(reply))).collect()
+    };
+    eventually("the quick ones are answered", || answers().len() == 7).await;
+    assert!(asked.elapsed() < Duration::from_millis(600), "{:?}", asked.elapsed());
+    let refused = (0, "the node is answering as many questions as it may".to_owned());
+    assert_eq!(answers().iter().filter(|answer| **answer == refused).count(), 6);
+    assert!(answers().contains(&(7, "false".to_owned())));
+    eventually("the others are given up", || answers().len() == 22).await;
+    assert_eq!(answers().iter().filter(|(_, text)| text == "no answer in time").count(), 15);
+    assert!(is_up(&node, 1));
+    let beats = second.behaviour.beats.lock().unwrap();
+    assert!(beats.iter().zip(1..).all(|(beat, sequence)| beat.sequence == sequence), "each is numbered");
+}

@@ -1,10 +1,10 @@
-//! Sync: commits, accounts, questions, and which replica is asked.
+//! Sync: commits, accounts, and which replica is asked.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use meridian_proto::node::v1;
-use meridian_proto::node::v1::{reply, sync_request, sync_response};
+use meridian_proto::node::v1::sync_response;
 use meridian_types::KeyHash;
 use tokio::time::Instant;
 
@@ -223,24 +223,4 @@ async fn accounts_are_added_revoked_and_removed_while_a_commit_waits_for_the_dis
     assert_eq!(node.served(), Some(1), "the disk does not keep a commit from being served");
     machine.files.fails.store(false, Ordering::Relaxed);
     assert_eq!(call.ack().await.commit, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn questions_are_answered_in_time_or_refused_in_time() {
-    let (_machine, mut replica, _node) = lane();
-    let mut call = replica.welcome().await;
-    // The node never answers question 0; question 7 does not wait for it.
-    for id in [0, 7] {
-        call.send(sync_response::Message::Query(v1::Query { id, question: None })).await;
-    }
-    let mut answers = Vec::new();
-    for _ in 0..2 {
-        match call.next().await {
-            Some(sync_request::Message::Reply(reply)) => answers.push((reply.id, reply.answer.unwrap())),
-            other => panic!("expected a reply, got {other:?}"),
-        }
-    }
-    let expected = reply::Answer::Explanation(v1::Explanation { lines: vec!["false".to_owned()] });
-    assert_eq!(answers[0], (7, expected));
-    assert_eq!(answers[1], (0, reply::Answer::Error("no answer in time".to_owned())));
 }

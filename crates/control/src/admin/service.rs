@@ -308,6 +308,17 @@ impl AdminService for Admin {
         };
         self.counted("explain_dns", outcome)
     }
+
+    async fn find_request(
+        &self,
+        request: Request<admin::FindRequestRequest>,
+    ) -> Result<Response<admin::FindRequestResponse>, Status> {
+        let outcome = match self.shared.access.operator(&request) {
+            Ok(_) => explain::request(&self.shared, request.into_inner()).await,
+            Err(status) => Err(status),
+        };
+        self.counted("find_request", outcome)
+    }
 }
 
 /// The fleet now, and then every `interval` if it changed. Ends when the replica drains.

@@ -34,8 +34,8 @@ struct Nodes {
 pub(crate) struct Node {
     pub(crate) identity: NodeIdentity,
     pub(crate) region: RegionName,
-    /// Open pulse streams; more than one only while one takes over from another.
-    pulses: Vec<u64>,
+    /// Open pulse streams, and the way to ask over each; more than one only while one takes over from another.
+    pulses: Vec<(u64, Asks)>,
     pub(crate) last_beat: Option<Instant>,
     pub(crate) state: ServingState,
     pub(crate) commit: CommitId,
@@ -46,7 +46,6 @@ pub(crate) struct Node {
     pub(crate) report: Option<(Instant, Arc<Report>)>,
     /// The commit of the last Nack, if it stands, with its faults.
     pub(crate) refused: Option<(CommitId, Arc<Vec<Fault>>)>,
-    sync: Option<(u64, Asks)>,
 }
 
 /// Why a node may not have a stream.
@@ -89,11 +88,11 @@ impl Fleet {
     }
 
     /// A pulse stream has begun. Its number is needed for the rest.
-    pub(crate) fn open_pulse(&self, identity: NodeIdentity) -> Result<(NodeName, u64), Refusal> {
+    pub(crate) fn open_pulse(&self, identity: NodeIdentity, asks: Asks) -> Result<(NodeName, u64), Refusal> {
         let mut nodes = self.lock();
         let (name, session) = nodes.admit(identity)?;
         if let Some(node) = nodes.nodes.get_mut(&name) {
-            node.pulses.push(session);
+            node.pulses.push((session, asks));
         }
         drop(nodes);
         self.announce();
@@ -107,7 +106,7 @@ impl Fleet {
             Some(identity) => nodes.identify(name, identity)?,
             None => false,
         };
-        let Some(node) = nodes.nodes.get_mut(name).filter(|node| node.pulses.contains(&session)) else {
+        let Some(node) = nodes.nodes.get_mut(name).filter(|node| node.has_pulse(session)) else {
             return Ok(false);
         };
         let now = Instant::now();
@@ -137,26 +136,14 @@ impl Fleet {
     /// A pulse stream has ended.
     pub(crate) fn close_pulse(&self, name: &NodeName, session: u64) {
         if let Some(node) = self.lock().nodes.get_mut(name) {
-            node.pulses.retain(|open| *open != session);
+            node.pulses.retain(|(open, _)| *open != session);
         }
         self.announce();
     }
 
-    /// A sync stream has begun; the one before it, if any, is no longer asked.
-    pub(crate) fn open_sync(&self, identity: NodeIdentity, asks: Asks) -> Result<(NodeName, u64), Refusal> {
-        let mut nodes = self.lock();
-        let (name, session) = nodes.admit(identity)?;
-        if let Some(node) = nodes.nodes.get_mut(&name) {
-            node.sync = Some((session, asks));
-        }
-        Ok((name, session))
-    }
-
-    /// A sync stream has ended.
-    pub(crate) fn close_sync(&self, name: &NodeName, session: u64) {
-        if let Some(node) = self.lock().nodes.get_mut(name) {
-            node.sync.take_if(|(open, _)| *open == session);
-        }
+    /// A sync stream begins: its node must not be superseded.
+    pub(crate) fn open_sync(&self, identity: NodeIdentity) -> Result<NodeName, Refusal> {
+        self.lock().admit(identity).map(|(name, _)| name)
     }
 
     /// A node refused a commit, or took one (`faults` is `None`).
@@ -167,13 +154,12 @@ impl Fleet {
         self.announce();
     }
 
-    /// Where questions to a node go: those of `name`, or of any node if it is empty.
-    pub(crate) fn asks(&self, name: &str) -> Option<(NodeName, Asks)> {
+    /// Where questions to nodes go: to the one with this name, or to all that pulse, if it is empty.
+    pub(crate) fn asks(&self, name: &str) -> Vec<(NodeName, Asks)> {
         let nodes = self.lock();
-        let mut connected = nodes.nodes.iter().filter_map(|(own, node)| Some((own, &node.sync.as_ref()?.1)));
-        connected
-            .find(|(own, _)| name.is_empty() || own.as_str() == name)
-            .map(|(own, asks)| (own.clone(), asks.clone()))
+        let named = nodes.nodes.iter().filter(|(own, _)| name.is_empty() || own.as_str() == name);
+        let connected = named.filter(|(_, node)| node.is_connected());
+        connected.filter_map(|(own, node)| Some((own.clone(), node.pulses.last()?.1.clone()))).collect()
     }
 
     /// C evidence of a node that was never heard.
@@ -231,7 +217,6 @@ impl Node {
             in_flight: 0,
             report: None,
             refused: None,
-            sync: None,
         }
     }
 
@@ -243,6 +228,10 @@ impl Node {
     /// Time since the last beat.
     pub(crate) fn age(&self) -> Option<Duration> {
         self.last_beat.map(|at| at.elapsed())
+    }
+
+    fn has_pulse(&self, session: u64) -> bool {
+        self.pulses.iter().any(|(open, _)| *open == session)
     }
 
     /// Whether beats come.

@@ -98,6 +98,7 @@ mod tests {
     use meridian_proto::node::v1::{Beat, NodeIdentity};
 
     use super::*;
+    use crate::fleet::Asks;
     use crate::view::View;
 
     #[tokio::test(start_paused = true)]
@@ -110,7 +111,7 @@ mod tests {
                 public_addresses: vec!["192.0.2.1:80".to_owned()],
                 ..NodeIdentity::default()
             };
-            let (name, session) = fleet.open_pulse(identity).unwrap();
+            let (name, session) = fleet.open_pulse(identity, Asks::new().0).unwrap();
             assert!(fleet.beat(&name, session, Beat::default(), &View::default()).unwrap());
         }
         let duties = draw(&fleet.nodes(), &BTreeMap::new());

@@ -1,8 +1,8 @@
-//! Questions to a node over its sync stream.
+//! Questions to a node over its pulse.
 
 use std::time::Duration;
 
-use meridian_proto::node::v1::{Explanation, query, reply};
+use meridian_proto::node::v1::{query, reply};
 use tokio::sync::{mpsc, oneshot};
 
 /// Questions that wait for one stream: operators ask by hand.
@@ -14,7 +14,7 @@ pub(crate) struct Ask {
     pub(crate) answer: oneshot::Sender<reply::Answer>,
 }
 
-/// Puts questions to one sync stream; cheap to clone.
+/// Puts questions to one pulse stream; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Asks {
     queue: mpsc::Sender<Ask>,
@@ -23,7 +23,7 @@ pub(crate) struct Asks {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
-    #[error("the node has more questions than it answers")]
+    #[error("the node is asked more than it answers")]
     Full,
     #[error("the node's stream ended")]
     Gone,
@@ -40,15 +40,15 @@ impl Asks {
     }
 
     /// Asks, and waits at most `limit`.
-    pub(crate) async fn ask(&self, question: query::Question, limit: Duration) -> Result<Explanation, AskError> {
+    pub(crate) async fn ask(&self, question: query::Question, limit: Duration) -> Result<reply::Answer, AskError> {
         let (answer, answered) = oneshot::channel();
         self.queue.try_send(Ask { question, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AskError::Full,
             mpsc::error::TrySendError::Closed(_) => AskError::Gone,
         })?;
         match tokio::time::timeout(limit, answered).await {
-            Ok(Ok(reply::Answer::Explanation(explanation))) => Ok(explanation),
             Ok(Ok(reply::Answer::Error(text))) => Err(AskError::Refused(text)),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(AskError::Gone),
             Err(_) => Err(AskError::Late(limit)),
         }

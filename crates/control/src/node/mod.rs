@@ -2,6 +2,7 @@
 
 mod outbox;
 mod pulse;
+mod questions;
 mod service;
 mod sync;
 mod transfer;

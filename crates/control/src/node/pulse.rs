@@ -1,16 +1,18 @@
-//! One pulse stream: beats in, echoes out, and with them the plan and the peers.
+//! One pulse stream: beats in, echoes out, and with them the plan, the peers, and questions to the node.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_identity::Identity;
-use meridian_proto::node::v1::{Beat, BeatReply, Peer as NodePeer, PeerList};
+use meridian_proto::node::v1::{Beat, BeatReply, Peer as NodePeer, PeerList, Query};
 use meridian_proto::transport::Peer;
 use meridian_types::{NodeName, PlanId};
+use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::outbox::{Closed, Outbox};
-use crate::fleet::Refusal;
+use super::questions::Questions;
+use crate::fleet::{Ask, Asks, Refusal};
 use crate::shared::Shared;
 
 /// Without a beat for this long the stream ends; the node was taken for lost long before.
@@ -56,7 +58,8 @@ pub(super) async fn run(
     if let Err(status) = shared.access.node(&peer, &identity) {
         return outbox.fail(status).await;
     }
-    let (name, session) = match shared.fleet.open_pulse(identity) {
+    let (asks, asked) = Asks::new();
+    let (name, session) = match shared.fleet.open_pulse(identity, asks) {
         Ok(opened) => opened,
         Err(refusal) => {
             if let End::Told(status) = refusal.into() {
@@ -74,9 +77,17 @@ pub(super) async fn run(
     {
         tracing::warn!(node = %name, region = %node.region, "region is not configured: the node is not judged, and gets no traffic");
     }
-    let mut lane =
-        PulseLane { shared: shared.clone(), peer, name: name.clone(), session, sequence: 0, plan: None, peers: None };
-    let end = lane.serve(first, &mut incoming, &outbox).await;
+    let mut lane = PulseLane {
+        shared: shared.clone(),
+        peer,
+        name: name.clone(),
+        session,
+        sequence: 0,
+        plan: None,
+        peers: None,
+        questions: Questions::default(),
+    };
+    let end = lane.serve(first, &mut incoming, asked, &outbox).await;
     shared.fleet.close_pulse(&name, session);
     tracing::info!(node = %name, "pulse ended");
     if let End::Told(status) = end {
@@ -94,10 +105,17 @@ struct PulseLane {
     /// What was sent on this stream.
     plan: Option<PlanId>,
     peers: Option<Arc<Vec<NodePeer>>>,
+    questions: Questions,
 }
 
 impl PulseLane {
-    async fn serve(&mut self, first: Beat, incoming: &mut Streaming<Beat>, outbox: &Outbox<BeatReply>) -> End {
+    async fn serve(
+        &mut self,
+        first: Beat,
+        incoming: &mut Streaming<Beat>,
+        mut asked: mpsc::Receiver<Ask>,
+        outbox: &Outbox<BeatReply>,
+    ) -> End {
         let mut views = self.shared.mirror.subscribe();
         let shutdown = self.shared.shutdown.clone();
         if let Err(end) = self.take(first, outbox) {
@@ -114,6 +132,10 @@ impl PulseLane {
                     Ok(()) => self.hurry(outbox),
                     Err(_) => Err(End::Quiet),
                 },
+                Some(ask) = asked.recv() => {
+                    let query = self.questions.put(ask);
+                    self.reply(vec![query], outbox)
+                }
                 () = outbox.closed() => Err(End::Quiet),
                 () = shutdown.draining() => Err(End::Told(Status::unavailable("the replica is stopping"))),
             };
@@ -123,25 +145,26 @@ impl PulseLane {
         }
     }
 
-    fn take(&mut self, beat: Beat, outbox: &Outbox<BeatReply>) -> Result<(), End> {
+    fn take(&mut self, mut beat: Beat, outbox: &Outbox<BeatReply>) -> Result<(), End> {
         self.shared.metrics.beats.inc();
         if let Some(identity) = &beat.identity {
             self.shared.access.node(&self.peer, identity).map_err(End::Told)?;
         }
         self.sequence = beat.sequence;
+        self.questions.take(std::mem::take(&mut beat.replies));
         let view = self.shared.mirror.view();
         if !self.shared.fleet.beat(&self.name, self.session, beat, &view)? {
             return Err(End::Told(Status::failed_precondition("a later start of this node is connected")));
         }
-        self.reply(outbox)
+        self.reply(Vec::new(), outbox)
     }
 
     fn hurry(&mut self, outbox: &Outbox<BeatReply>) -> Result<(), End> {
         let newest = self.shared.mirror.view().plan.as_ref().map(|published| published.plan.id);
-        if newest > self.plan { self.reply(outbox) } else { Ok(()) }
+        if newest > self.plan { self.reply(Vec::new(), outbox) } else { Ok(()) }
     }
 
-    fn reply(&mut self, outbox: &Outbox<BeatReply>) -> Result<(), End> {
+    fn reply(&mut self, queries: Vec<Query>, outbox: &Outbox<BeatReply>) -> Result<(), End> {
         let view = self.shared.mirror.view();
         let newer = view.plan.as_ref().filter(|published| Some(published.plan.id) > self.plan);
         let peers = self.shared.roster.peers_of(&self.name, &self.shared.fleet, &view.nodes);
@@ -152,8 +175,10 @@ impl PulseLane {
             plan: newer.map(|published| (*published.message).clone()),
             cluster_id: view.cluster_id,
             peers: (newer.is_some() || peers_moved).then(|| PeerList { peers: (*peers).clone() }),
+            queries,
         };
-        // A node that does not read misses echoes, which tells it something; the plan is sent again.
+        // A node that does not read misses echoes, which tells it something; the plan is sent again. A question is not:
+        // who asked is told in time.
         if outbox.offer(reply)? {
             self.plan = newer.map(|published| published.plan.id).or(self.plan);
             self.peers = Some(peers);

@@ -1,6 +1,5 @@
-//! One sync stream: configuration and accounts down, acknowledgements up, questions both ways.
+//! One sync stream: configuration and accounts down, acknowledgements up.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +7,15 @@ use meridian_identity::Identity;
 use meridian_proto::PROTO_VERSIONS;
 use meridian_proto::accounts::Accounts;
 use meridian_proto::node::v1::{
-    AccountUpdate, Goaway, Hello, Query, SyncRequest, SyncResponse, Welcome, reply, sync_request, sync_response,
+    AccountUpdate, Goaway, Hello, SyncRequest, SyncResponse, Welcome, sync_request, sync_response,
 };
 use meridian_proto::transport::Peer;
 use meridian_types::{CommitId, Digest, NodeName};
-use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
 use super::outbox::{Closed, Outbox};
 use super::transfer;
-use crate::fleet::{Asks, Refusal};
+use crate::fleet::Refusal;
 use crate::shared::Shared;
 use crate::view::View;
 
@@ -25,8 +23,6 @@ use crate::view::View;
 const HELLO: Duration = Duration::from_secs(5);
 /// The store is read in this time, or the node is better served by another replica.
 const LOADING: Duration = Duration::from_secs(10);
-/// Questions that wait for their answer; the oldest is given up.
-const MAX_PENDING: usize = 64;
 /// Nodes are told to come back, elsewhere or here, after up to this long.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -46,9 +42,8 @@ pub(super) async fn run(
         Ok(view) => view,
         Err(status) => return outbox.fail(status).await,
     };
-    let (asks, asked) = Asks::new();
     let identity = hello.identity.clone().unwrap_or_default();
-    let (name, session) = match shared.fleet.open_sync(identity, asks) {
+    let name = match shared.fleet.open_sync(identity) {
         Ok(opened) => opened,
         Err(refusal @ Refusal::Identity(_)) => return outbox.fail(Status::invalid_argument(refusal.to_string())).await,
         Err(refusal) => return outbox.fail(Status::failed_precondition(refusal.to_string())).await,
@@ -62,12 +57,9 @@ pub(super) async fn run(
         sent: None,
         refused: None,
         accounts: view.accounts.clone(),
-        next_query: 0,
-        pending: BTreeMap::new(),
     };
     // Whatever ended it, the node notices by itself.
-    let _ = lane.serve(&hello, &view, &mut incoming, asked, &outbox).await;
-    shared.fleet.close_sync(&name, session);
+    let _ = lane.serve(&hello, &view, &mut incoming, &outbox).await;
     tracing::info!(node = %name, "sync ended");
 }
 
@@ -101,8 +93,6 @@ struct SyncLane {
     refused: Option<CommitId>,
     /// What the node has.
     accounts: Arc<Accounts>,
-    next_query: u64,
-    pending: BTreeMap<u64, oneshot::Sender<reply::Answer>>,
 }
 
 impl SyncLane {
@@ -111,7 +101,6 @@ impl SyncLane {
         hello: &Hello,
         view: &View,
         incoming: &mut Streaming<SyncRequest>,
-        mut asked: mpsc::Receiver<crate::fleet::Ask>,
         outbox: &Outbox<SyncResponse>,
     ) -> Result<(), Closed> {
         let mut views = self.shared.mirror.subscribe();
@@ -138,7 +127,6 @@ impl SyncLane {
                     changed.map_err(|_| Closed)?;
                     self.follow(outbox).await?;
                 }
-                Some(ask) = asked.recv() => self.ask(ask, outbox).await?,
                 () = outbox.closed() => return Ok(()),
                 () = shutdown.draining() => return self.goaway(outbox).await,
             }
@@ -170,13 +158,6 @@ impl SyncLane {
                 self.shared.metrics.nacks.inc();
                 self.refused = Some(CommitId(nack.commit));
                 self.shared.fleet.answered(&self.name, CommitId(nack.commit), Some(nack.faults));
-            }
-            sync_request::Message::Reply(reply) => {
-                if let (Some(waiting), Some(answer)) = (self.pending.remove(&reply.id), reply.answer) {
-                    // Who asked may have given up.
-                    let _ = waiting.send(answer);
-                }
-                return Ok(());
             }
         }
         self.sent = None;
@@ -211,16 +192,6 @@ impl SyncLane {
             send(outbox, sync_response::Message::Commit(chunk)).await?;
         }
         Ok(())
-    }
-
-    async fn ask(&mut self, ask: crate::fleet::Ask, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
-        while self.pending.len() >= MAX_PENDING {
-            self.pending.pop_first();
-        }
-        self.next_query += 1;
-        self.pending.insert(self.next_query, ask.answer);
-        let query = Query { id: self.next_query, question: Some(ask.question) };
-        send(outbox, sync_response::Message::Query(query)).await
     }
 
     async fn goaway(&self, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::node::v1::node_service_client::NodeServiceClient;
-use meridian_proto::node::v1::{Explanation, Hello, Reply, query, reply, sync_request, sync_response};
+use meridian_proto::node::v1::{Hello, sync_response};
 use meridian_store::memory::MemoryStore;
 use meridian_types::KeyHash;
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::node::{Pulsing, Syncing, hello, identity, request};
+use super::node::{Pulsing, Syncing, hello, identity};
 use super::sandbox::{LIMIT, Replica, apply, channel, everything, region, request_id, resource};
 
 #[tokio::test]
@@ -142,65 +142,6 @@ async fn a_revoked_key_reaches_the_stream_within_a_second() {
     assert!(node.accounts.keys[&hash].revoked_at_unix_ms.is_some());
     assert!(began.elapsed() < Duration::from_secs(1));
     replica.stop().await;
-}
-
-#[tokio::test]
-async fn a_question_goes_to_the_node_and_its_answer_comes_back() {
-    let store = MemoryStore::new(1);
-    let mut replica = Replica::start(&store, "cp-1").await;
-    let with = |name: &str, from: &str| admin::ExplainDnsRequest {
-        name: name.to_owned(),
-        from: from.to_owned(),
-        node: String::new(),
-    };
-    let ask =
-        move |node: &str| admin::ExplainDnsRequest { node: node.to_owned(), ..with("api.example.com", "192.0.2.0/24") };
-    for (question, code, text) in [
-        (ask(""), Code::Unavailable, "from this replica (cp-1), so another one has to ask it; others: none"),
-        (ask("n9"), Code::NotFound, "there is no node n9; there are: none"),
-        (with("api.example.com", "garbage"), Code::InvalidArgument, "\"garbage\" is neither an address nor a prefix"),
-        (with("api..example", "192.0.2.1"), Code::InvalidArgument, "api..example"),
-    ] {
-        let refused = replica.admin.explain_dns(question).await.unwrap_err();
-        assert_eq!(refused.code(), code);
-        assert!(refused.message().contains(text), "{refused}");
-    }
-    let mut node = Syncing::start(replica.address, "eu", "n1").await;
-    let mut admin = replica.admin.clone();
-    let asking = tokio::spawn(async move { admin.explain_dns(ask("n1")).await });
-    loop {
-        let sync_response::Message::Query(asked) = node.receive().await.unwrap() else { continue };
-        let Some(query::Question::ExplainDns(question)) = asked.question else { panic!("no question") };
-        let lines = vec![format!("because of {}", question.from)];
-        let answer = Some(reply::Answer::Explanation(Explanation { lines }));
-        let reply = sync_request::Message::Reply(Reply { id: asked.id, answer });
-        node.requests.send(request(reply)).await.unwrap();
-        break;
-    }
-    let answer = asking.await.unwrap().unwrap().into_inner();
-    assert_eq!((answer.node.as_str(), answer.lines), ("n1", vec!["because of 192.0.2.0/24".to_owned()]));
-    replica.stop().await;
-}
-
-#[tokio::test]
-async fn a_replica_that_cannot_ask_a_node_names_those_that_may() {
-    let store = MemoryStore::new(1);
-    let mut one = Replica::start(&store, "cp-1").await;
-    let two = Replica::start(&store, "cp-2").await;
-    let _node = Syncing::start(two.address, "eu", "n1").await;
-    // It pulses to both, as every node does.
-    let _pulse = Pulsing::start(one.address, "eu", "n1", &[]).await;
-    one.fleet_with("n1 pulses", |fleet| fleet.nodes.iter().any(|node| node.node == "n1")).await;
-    let ask = admin::ExplainDnsRequest { name: "a.b".into(), from: "192.0.2.1".into(), node: "n1".into() };
-    let refused = one.admin.explain_dns(ask).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable);
-    let expected = format!(
-        "n1 does not take its configuration from this replica (cp-1), so another one has to ask it; others: cp-2 at {}",
-        two.address
-    );
-    assert_eq!(refused.message(), expected);
-    one.stop().await;
-    two.stop().await;
 }
 
 #[tokio::test]

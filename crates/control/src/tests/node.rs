@@ -9,8 +9,8 @@ use meridian_proto::accounts::Accounts;
 use meridian_proto::content::Content;
 use meridian_proto::node::v1::node_service_client::NodeServiceClient;
 use meridian_proto::node::v1::{
-    Ack, Beat, BeatReply, CommitBody, CommitChunk, Fault, Hello, Nack, NodeIdentity, Observation, Report, Role,
-    ServingState, SyncRequest, SyncResponse, sync_request, sync_response,
+    Ack, Beat, BeatReply, CommitBody, CommitChunk, Fault, Hello, Nack, NodeIdentity, Observation, Query, Reply, Report,
+    Role, ServingState, SyncRequest, SyncResponse, query, reply, sync_request, sync_response,
 };
 use prost::Message;
 use tokio::sync::{mpsc, watch};
@@ -37,8 +37,12 @@ pub(super) struct Words {
     pub(super) sees: BTreeMap<String, bool>,
 }
 
+/// What it says to questions.
+type Answers = Box<dyn Fn(query::Question) -> reply::Answer + Send>;
+
 /// A node that beats.
 pub(super) struct Pulsing {
+    answers: Arc<Mutex<Option<Answers>>>,
     pub(super) words: Arc<Mutex<Words>>,
     pub(super) replies: watch::Receiver<Option<BeatReply>>,
     /// The newest plan that came.
@@ -77,11 +81,14 @@ impl Pulsing {
         let mut client = NodeServiceClient::new(channel(to).await);
         let mut incoming = client.pulse(ReceiverStream::new(beats)).await.unwrap().into_inner();
         let (said, identity) = (words.clone(), identity(region, name, 1));
+        let answers: Arc<Mutex<Option<Answers>>> = Arc::default();
+        let answering = answers.clone();
         let task = tokio::spawn(async move {
             // Dropping the task closes the connection, as the end of a process would.
             let _client = client;
             let mut interval = tokio::time::interval(BEAT);
             let mut sequence = 0;
+            let mut answered: Vec<Reply> = Vec::new();
             loop {
                 tokio::select! {
                     _ = interval.tick() => {
@@ -91,7 +98,8 @@ impl Pulsing {
                         }
                         sequence += 1;
                         let first = (sequence == 1).then(|| identity.clone());
-                        if queue.send(beat(sequence, first, &words)).await.is_err() {
+                        let replies = std::mem::take(&mut answered);
+                        if queue.send(Beat { replies, ..beat(sequence, first, &words) }).await.is_err() {
                             return;
                         }
                     }
@@ -100,12 +108,21 @@ impl Pulsing {
                         if let Some(plan) = &reply.plan {
                             plan_sender.send_replace(Some(plan.clone()));
                         }
+                        if let Some(answer) = &*answering.lock().unwrap() {
+                            let answer = |query: &Query| Reply { id: query.id, answer: query.question.clone().map(answer) };
+                            answered.extend(reply.queries.iter().map(answer));
+                        }
                         sender.send_replace(Some(reply));
                     }
                 }
             }
         });
-        Self { words, replies, plans, task }
+        Self { answers, words, replies, plans, task }
+    }
+
+    /// From now on questions are answered, so.
+    pub(super) fn answer_with(&self, answer: impl Fn(query::Question) -> reply::Answer + Send + 'static) {
+        *self.answers.lock().unwrap() = Some(Box::new(answer));
     }
 
     pub(super) fn say(&self, change: impl FnOnce(&mut Words)) {

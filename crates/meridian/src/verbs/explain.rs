@@ -1,17 +1,18 @@
 //! `explain`.
 
+mod request;
+
 use clap::Subcommand;
 use meridian_proto::admin::v1::explain_request::Subject;
 use meridian_proto::admin::v1::{ExplainDnsRequest, ExplainRequest};
-use tonic::Code;
 
+use crate::cli::OutputFormat;
 use crate::connection::Connection;
 use crate::output;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ExplainVerb {
-    /// Why a name is answered as it is to a client at an address. A node is asked through the replica that configures
-    /// it: give all replicas in --admin.
+    /// Why a name is answered as it is to a client at an address.
     Dns {
         /// The name, for example api.meridian.test.
         name: String,
@@ -37,6 +38,15 @@ pub(crate) enum ExplainVerb {
         /// As `fleet` names it.
         name: String,
     },
+    /// What became of a client's request: who was asked, in which order, how long it took, how it ended. Nodes remember
+    /// the last 2048 that ended, each.
+    Request {
+        /// As the answer's `x-request-id` says it.
+        id: String,
+        /// `table` or `json`.
+        #[arg(short = 'o', long, value_enum, default_value = "table")]
+        output: OutputFormat,
+    },
     /// How an upstream target does on every node.
     Target {
         /// `provider:model`, or a provider for all of its targets.
@@ -47,6 +57,7 @@ pub(crate) enum ExplainVerb {
 pub(crate) async fn run(connection: &Connection, verb: ExplainVerb) -> anyhow::Result<()> {
     let subject = match verb {
         ExplainVerb::Dns { name, from, node } => return dns(connection, ExplainDnsRequest { name, from, node }).await,
+        ExplainVerb::Request { id, output } => return request::request(connection, id, output).await,
         ExplainVerb::Region { name } => Subject::Region(name),
         ExplainVerb::Weight { name } => Subject::Weight(name),
         ExplainVerb::Node { name } => Subject::Node(name),
@@ -57,18 +68,8 @@ pub(crate) async fn run(connection: &Connection, verb: ExplainVerb) -> anyhow::R
     output::print(&lines(&format!("replica {}", answer.replica), &answer.lines))
 }
 
-/// A node is asked through one replica alone: the others say so, and the next is tried.
 async fn dns(connection: &Connection, request: ExplainDnsRequest) -> anyhow::Result<()> {
-    let mut outcome = connection.client.clone().explain_dns(request.clone()).await;
-    for endpoint in &connection.others {
-        if !outcome.as_ref().is_err_and(|status| status.code() == Code::Unavailable) {
-            break;
-        }
-        if let Ok(mut client) = connection.client_of(endpoint).await {
-            outcome = client.explain_dns(request.clone()).await;
-        }
-    }
-    let answer = outcome.map_err(|status| connection.refused(&status))?.into_inner();
+    let answer = connection.read(async |mut client| client.explain_dns(request.clone()).await).await?;
     output::print(&lines(&format!("node {}", answer.node), &answer.lines))
 }
 

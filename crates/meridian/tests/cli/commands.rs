@@ -266,14 +266,13 @@ fn fleet_and_explain_answer() {
     assert!(plane.run(&["fleet"], "").out.contains("eu-west  serving  500"));
     let explained = plane.run(&["explain", "dns", "api.meridian.test", "--from", "198.51.100.0/24"], "");
     assert_eq!(explained.out, "node eu-west-1 says:\napi.meridian.test for 198.51.100.0/24\n");
-    // Another replica has the node; between them is a dead one.
-    let without = Plane::start(None);
-    without.state.lock().unwrap().is_elsewhere = true;
-    let line = ["explain", "dns", "a.b", "--from", "192.0.2.1", "--admin"];
-    let all = format!("{},127.0.0.1:1,{}", without.address, plane.address);
-    assert_eq!(run(&[line.as_slice(), &[&all]].concat(), "").out, "node eu-west-1 says:\na.b for 192.0.2.1\n");
-    let refused = run(&[line.as_slice(), &[&without.address]].concat(), "");
-    assert_eq!((refused.code, refused.err.as_str()), (1, "error: another one has to ask it\n"));
+    let request = plane.run(&["explain", "request", "eu-west_eu-west-1_0123456789abcdef"], "");
+    assert!(request.out.contains("failed with no_target after 120 ms"), "{}{}", request.out, request.err);
+    let json = plane.run(&["explain", "request", "x", "-o", "json"], "");
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["records"][0]["request_id"], "x");
+    let unknown = plane.run(&["explain", "request", "unknown"], "");
+    assert_eq!((unknown.code, unknown.err.as_str()), (1, "error: no request unknown is remembered\n"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use meridian_proto::admin::v1::admin_service_server::{AdminService, AdminService
 use meridian_proto::admin::v1::change::Action;
 use meridian_proto::admin::v1::*;
 use meridian_proto::content::Content;
+use meridian_proto::node::v1::RequestRecord;
 use meridian_proto::resources::v1::{Key, Resource};
 use meridian_proto::{fleet, node, transport};
 use meridian_types::KeyHash;
@@ -27,8 +28,6 @@ pub(crate) struct State {
     pub(crate) author: String,
     /// Loses the answer of that many writes, after they were done.
     pub(crate) lose_answers: u32,
-    /// No node is configured by this replica.
-    pub(crate) is_elsewhere: bool,
     /// Its store takes no writes.
     pub(crate) is_read_only: bool,
     outcomes: BTreeMap<String, ApplyResponse>,
@@ -341,10 +340,22 @@ impl AdminService for Api {
 
     async fn explain_dns(&self, request: Request<ExplainDnsRequest>) -> Answer<ExplainDnsResponse> {
         let request = request.into_inner();
-        if self.0.lock().unwrap().is_elsewhere {
-            return Err(Status::unavailable("another one has to ask it"));
-        }
         let lines = vec![format!("{} for {}", request.name, request.from)];
         Ok(Response::new(ExplainDnsResponse { node: "eu-west-1".into(), lines }))
+    }
+
+    async fn find_request(&self, request: Request<FindRequestRequest>) -> Answer<FindRequestResponse> {
+        let request_id = request.into_inner().request_id;
+        if request_id == "unknown" {
+            return Err(Status::not_found("no request unknown is remembered"));
+        }
+        let record = RequestRecord {
+            request_id,
+            outcome: "failed".into(),
+            code: "no_target".into(),
+            duration_ms: 120,
+            ..RequestRecord::default()
+        };
+        Ok(Response::new(FindRequestResponse { replica: "cp-1".into(), records: vec![record] }))
     }
 }

@@ -1,8 +1,10 @@
 //! Why things are as they are: verdicts with their evidence, plan inputs, overrides, since when. One line a fact.
 
+mod ask;
 mod dns;
 mod node;
 mod region;
+mod request;
 mod target;
 
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use meridian_proto::admin::v1::{self as admin, explain_request::Subject};
 use tonic::Status;
 
 pub(super) use dns::dns;
+pub(super) use request::request;
 
 use crate::admin::listed;
 use crate::lead::time;
