@@ -26,6 +26,10 @@ pub trait Serving: Send + Sync + 'static {
     /// From now on these are the nodes to probe, all of them, this node not among them.
     fn peers(&self, peers: Arc<[Peer]>);
 
+    /// The injected faults as one replica has them, whole. Replicas repeat each other, and one that lags sends an older
+    /// list.
+    fn faults(&self, faults: &v1::FaultList);
+
     /// The light half of a beat, four times a second.
     fn vitals(&self) -> Vitals;
 

@@ -12,6 +12,7 @@ mod access;
 mod admin;
 pub mod backup;
 mod events;
+mod faults;
 mod fleet;
 mod lead;
 mod metrics;

@@ -3,6 +3,7 @@
 mod admin;
 mod backup;
 mod events;
+mod faults;
 mod fencing;
 mod fleet;
 mod lanes;

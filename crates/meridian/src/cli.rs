@@ -149,6 +149,9 @@ mod tests {
             "--log debug dev",
             "weight us 5 --for 3s",
             "weight us --clear --reason x",
+            "fault inject --target a/m --share 10% --kind latency=500ms --for 10m --reason x",
+            "fault inject --region eu --kind hang --for 1h --reason x",
+            "fault end 0a1b2c3d",
         ] {
             check(line, Ok(()));
         }
@@ -167,6 +170,11 @@ mod tests {
             ("weight us --clear --until 2030-01-01T00:00:00Z", "cannot be used with"),
             ("apply -f x --dry-run --reason y", "cannot be used with"),
             ("weight us 5 --clear", "cannot be used with"),
+            ("fault inject --kind hang --for 10m --reason x", "--provider"),
+            ("fault inject --provider a --target a/m --kind hang --for 10m --reason x", "cannot be used with"),
+            ("fault inject --provider a --kind hang --reason x", "--for"),
+            ("fault inject --provider a --kind hang --for 2h --reason x", "1s to 1h"),
+            ("fault inject --provider a --kind hang --for 10m", "--reason"),
             ("drain us --for 3s --until 2030-01-01T00:00:00Z", "cannot be used with"),
         ] {
             check(line, Err(text));

@@ -14,6 +14,8 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use crate::account::Account;
+use crate::faults::What;
+use crate::injected;
 use crate::journal::Note;
 use crate::node::Node;
 use crate::patience::TIMEOUT;
@@ -75,9 +77,16 @@ impl Attempt<'_> {
         let (upstream, codec) = (&self.account.upstream, self.account.upstream.codec());
         let head = self.request.head();
         let mut timeline = Timeline::start(self.deadlines, self.patience, head.stream);
+        let fault = self.strike();
+        if let Some(fault) = fault {
+            injected::instead(fault, codec, &mut timeline).await?;
+        }
         let traced = self.trace.outgoing(span, self.node.host.entropy.as_ref());
         let headers = traced.into_iter().chain(self.time_left());
         let answer = upstream.send(translated, headers, &mut timeline).await.map_err(|error| unsent(&error))?;
+        if let Some(fault) = fault {
+            injected::delay(fault, &timeline).await?;
+        }
         if !answer.status.is_success() {
             let body = source::read_error(answer.body).await;
             return Err(codec.classify(answer.status, &answer.headers, &body));
@@ -89,13 +98,24 @@ impl Attempt<'_> {
             created: u64::try_from(self.node.now_unix_ms() / 1000).unwrap_or_default(),
         };
         if head.stream {
-            let source = Source::new(answer.body, codec.stream(context), timeline);
+            let source = Source::new(answer.body, codec.stream(context), timeline).cut_after(injected::cut(fault));
             open(source).await
         } else {
+            if injected::cut(fault).is_some() {
+                return Err(source::broken());
+            }
             let body = source::read_whole(answer.body, &timeline).await?;
             let answer = codec.chat_response(&context, &body)?;
             Ok((Answer::Whole(answer.body), timeline.elapsed()))
         }
+    }
+
+    /// An injected fault that strikes this attempt.
+    fn strike(&self) -> Option<What> {
+        let strike = self.node.faults.strike(&self.target.id, || self.node.host.entropy.unit())?;
+        self.note.struck(&strike.id);
+        self.node.metrics.injected(&self.target.id, strike.what.as_str());
+        Some(strike.what)
     }
 
     /// What is left of the client's time, for an upstream that is a gateway too.

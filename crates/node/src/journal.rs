@@ -3,7 +3,7 @@
 //!
 //! Attempts may overlap, so that each has its own [`Note`]; the lock is held for a push and never contended but by these.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meridian_ingress::RequestId;
@@ -49,6 +49,8 @@ struct Attempt {
     model: ModelName,
     began: Duration,
     took: Duration,
+    /// Id of the injected fault that struck it.
+    fault: Option<Arc<str>>,
     outcome: Outcome,
 }
 
@@ -104,7 +106,7 @@ impl Journal {
         if index < MAX_ATTEMPTS {
             let (target, model) = (target.clone(), model.clone());
             let outcome = Outcome::UnderWay;
-            notes.attempts.push(Attempt { target, model, began, took: Duration::ZERO, outcome });
+            notes.attempts.push(Attempt { target, model, began, took: Duration::ZERO, fault: None, outcome });
         }
         Note { journal: self, index }
     }
@@ -156,6 +158,13 @@ pub(crate) struct Note<'a> {
 }
 
 impl Note<'_> {
+    /// An injected fault strikes it.
+    pub(crate) fn struck(&self, fault: &Arc<str>) {
+        if let Some(attempt) = self.journal.notes().attempts.get_mut(self.index) {
+            attempt.fault = Some(Arc::clone(fault));
+        }
+    }
+
     /// How it ended.
     pub(crate) fn end<T>(&self, result: Result<&T, &Failure>) {
         self.set(match result {
@@ -258,6 +267,7 @@ impl Attempt {
             fallback_model: fallback.to_owned(),
             after_content,
             why: why.to_owned(),
+            fault: self.fault.as_deref().unwrap_or_default().to_owned(),
         }
     }
 }

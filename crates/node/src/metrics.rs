@@ -30,6 +30,15 @@ pub(crate) struct Attempted {
     pub(crate) result: &'static str,
 }
 
+/// A call that an injected fault struck.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Injected {
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    /// `latency`, `error`, `hang` or `cut`.
+    pub(crate) kind: &'static str,
+}
+
 /// A provider.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Of {
@@ -72,6 +81,7 @@ pub(crate) struct Metrics {
     pub(crate) duration: Histogram,
     pub(crate) attempts: Family<Attempted, Counter>,
     pub(crate) retries_refused: Family<Of, Counter>,
+    pub(crate) faults: Family<Injected, Counter>,
     pub(crate) probes: Family<Probed, Counter>,
     pub(crate) breakers: Family<Changed, Counter>,
     pub(crate) credentials: Family<CredentialChanged, Counter>,
@@ -87,6 +97,7 @@ impl Metrics {
             duration: Histogram::new(exponential_buckets(0.01, 2.0, 17)),
             attempts: Family::default(),
             retries_refused: Family::default(),
+            faults: Family::default(),
             probes: Family::default(),
             breakers: Family::default(),
             credentials: Family::default(),
@@ -112,6 +123,7 @@ impl Metrics {
             "Attempts that were not made because their provider's retry budget was spent",
             metrics.retries_refused.clone(),
         );
+        registry.register("faults_injected", "Attempts that an operator's fault struck", metrics.faults.clone());
         registry.register("provider_probes", "Probes of providers by result", metrics.probes.clone());
         registry.register("breaker_changes", "State changes of breakers by target", metrics.breakers.clone());
         registry.register(
@@ -129,6 +141,11 @@ impl Metrics {
 
     pub(crate) fn retry_refused(&self, target: &TargetId) {
         self.retries_refused.get_or_create(&Of { provider: target.provider.to_string() }).inc();
+    }
+
+    pub(crate) fn injected(&self, target: &TargetId, kind: &'static str) {
+        let (provider, model) = (target.provider.to_string(), target.model.to_string());
+        self.faults.get_or_create(&Injected { provider, model, kind }).inc();
     }
 
     pub(crate) fn probed(&self, provider: &ProviderName, good: bool) {

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
+use crate::faults::Faults;
 use crate::journal::Journal;
 use crate::lag::Lag;
 use crate::metrics::Metrics;
@@ -36,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     pub(crate) peers: Peers,
+    /// What operators let go wrong.
+    pub(crate) faults: Faults,
     /// What became of the last requests.
     pub(crate) recent: Recent,
     pub(crate) dns: Option<meridian_dns::Handle>,

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
+use crate::faults::Faults;
 use crate::lag::Lag;
 use crate::metrics::Metrics;
 use crate::node::{Front, Node};
@@ -75,6 +76,7 @@ impl Service {
         let node = Arc::new(Node {
             name: options.name.clone(),
             region: options.region.clone(),
+            faults: Faults::default(),
             recent: Recent::new(),
             serves_http,
             transport,

@@ -46,6 +46,10 @@ impl Serving for Node {
         self.peers.replace(peers);
     }
 
+    fn faults(&self, faults: &v1::FaultList) {
+        self.faults.replace(faults, &self.region);
+    }
+
     fn vitals(&self) -> Vitals {
         report::vitals(self)
     }

@@ -34,7 +34,7 @@ pub(crate) fn late(Expired { stage }: Expired) -> Failure {
 }
 
 /// A connection that broke inside an answer, as a failure.
-fn broken() -> Failure {
+pub(crate) fn broken() -> Failure {
     let mut failure = Failure::new(FailureClass::Transport, "the connection to the upstream broke inside its answer");
     failure.client_code = ErrorCode::UpstreamInterrupted;
     failure
@@ -85,11 +85,18 @@ pub(crate) struct Source {
     /// Runs once content has come: before, the first content's own deadline does.
     meter: Option<Meter>,
     ended: bool,
+    /// Events until the connection is taken for broken: an injected fault.
+    events_left: Option<u32>,
 }
 
 impl Source {
     pub(crate) fn new(body: Incoming, translator: Box<dyn StreamTranslator>, timeline: Timeline) -> Self {
-        Self { body, framer: Framer::default(), translator, timeline, meter: None, ended: false }
+        Self { body, framer: Framer::default(), translator, timeline, meter: None, ended: false, events_left: None }
+    }
+
+    /// Breaks off after so many events, if any number is given.
+    pub(crate) fn cut_after(self, events: Option<u32>) -> Self {
+        Self { events_left: events, ..self }
     }
 
     /// The next step before any content came. `None`: the answer has ended.
@@ -116,6 +123,9 @@ impl Source {
         loop {
             let event = self.framer.next_event().map_err(|_| Failure::malformed("a stream event is too large"))?;
             if let Some(event) = event {
+                if let Some(left) = &mut self.events_left {
+                    *left = left.checked_sub(1).ok_or_else(broken)?;
+                }
                 return self.translator.event(event).map(Some);
             }
             if self.ended {

@@ -41,10 +41,12 @@ pub(crate) async fn run(node: Arc<Node>) {
 }
 
 async fn probe(node: Arc<Node>, account: Arc<Account>, targets: Vec<Arc<Target>>) {
-    let answer = account.upstream.probe(DEADLINE).await;
-    // Whatever it says in words, it speaks: a 401 is for the credential's breaker, a 404 for none.
-    let good = answer.as_ref().is_ok_and(|status| !status.is_server_error());
     let name = &account.upstream.provider().name;
+    let answer = account.upstream.probe(DEADLINE).await;
+    // A provider that an operator lets fail whole must not look alive meanwhile.
+    let is_failed = node.faults.fails_probe(name.as_str(), || node.host.entropy.unit());
+    // Whatever it says in words, it speaks: a 401 is for the credential's breaker, a 404 for none.
+    let good = !is_failed && answer.as_ref().is_ok_and(|status| !status.is_server_error());
     node.metrics.probed(name, good);
     tracing::debug!(provider = %name, good, status = answer.ok().map(|status| status.as_u16()), "provider probed");
     let Some(verdict) = account.probed(good) else { return };

@@ -43,6 +43,7 @@ pub(crate) struct Tick {
 pub(crate) enum Down {
     Plan(fleet::v1::Plan),
     Peers(v1::PeerList),
+    Faults(v1::FaultList),
 }
 
 /// Takes the pulse, and obeys what comes down.
@@ -87,6 +88,7 @@ impl Hub {
                     match down {
                         Down::Plan(plan) => self.offer_plan(&plan),
                         Down::Peers(peers) => self.set_peers(&peers),
+                        Down::Faults(faults) => self.options.serving.faults(&faults),
                     }
                     continue;
                 }

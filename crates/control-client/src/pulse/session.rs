@@ -154,7 +154,8 @@ impl Session {
     async fn pass_on(&self, reply: v1::BeatReply) -> bool {
         let plan = reply.plan.map(Down::Plan);
         let peers = reply.peers.map(Down::Peers);
-        for down in [plan, peers].into_iter().flatten() {
+        let faults = reply.faults.map(Down::Faults);
+        for down in [plan, peers, faults].into_iter().flatten() {
             if self.down.send(down).await.is_err() {
                 return false;
             }

@@ -27,6 +27,7 @@ pub(crate) struct Notes {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) plans: Vec<PlanId>,
     pub(crate) peers: Vec<Arc<[Peer]>>,
+    pub(crate) faults: Vec<v1::FaultList>,
     /// The node refuses the next configuration for this.
     pub(crate) refusal: Option<Mistake>,
 }
@@ -56,6 +57,10 @@ impl Serving for Recorder {
 
     fn peers(&self, peers: Arc<[Peer]>) {
         self.0.lock().unwrap().peers.push(peers);
+    }
+
+    fn faults(&self, faults: &v1::FaultList) {
+        self.0.lock().unwrap().faults.push(faults.clone());
     }
 
     fn vitals(&self) -> Vitals {

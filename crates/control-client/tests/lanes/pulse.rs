@@ -162,3 +162,16 @@ async fn any_replica_is_answered_in_time_or_refused_in_time_and_no_beat_waits() 
     let beats = second.behaviour.beats.lock().unwrap();
     assert!(beats.iter().zip(1..).all(|(beat, sequence)| beat.sequence == sequence), "each is numbered");
 }
+
+#[tokio::test(start_paused = true)]
+async fn injected_faults_come_down_from_any_replica() {
+    let machine = Machine::default();
+    let replicas = NAMES.map(|name| Replica::start(&machine, name));
+    let node = Node::start(&machine, &NAMES);
+    eventually("all up", || (0..3).all(|index| is_up(&node, index))).await;
+    let list = v1::FaultList { epoch: 1, revision: 7, faults: vec![v1::ActiveFault::default()] };
+    *replicas[2].behaviour.faults.lock().unwrap() = Some(list.clone());
+    let seen = || node.recorder.0.lock().unwrap().faults.clone();
+    eventually("the node is told", || !seen().is_empty()).await;
+    assert_eq!(seen(), [list]);
+}

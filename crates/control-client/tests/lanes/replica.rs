@@ -29,6 +29,8 @@ pub(crate) struct Behaviour {
     pub(crate) plan: Mutex<Option<Plan>>,
     pub(crate) peers: Mutex<Option<v1::PeerList>>,
     pub(crate) beats: Mutex<Vec<v1::Beat>>,
+    /// Sent with the next reply.
+    pub(crate) faults: Mutex<Option<v1::FaultList>>,
     /// Asked with the next reply.
     pub(crate) queries: Mutex<Vec<v1::Query>>,
     pub(crate) pulses: Mutex<u32>,
@@ -174,6 +176,7 @@ impl NodeService for Service {
                 plan: behaviour.plan.lock().unwrap().clone(),
                 peers: behaviour.peers.lock().unwrap().clone(),
                 cluster_id: behaviour.cluster_id.load(Ordering::Relaxed),
+                faults: behaviour.faults.lock().unwrap().take(),
                 queries: std::mem::take(&mut *behaviour.queries.lock().unwrap()),
             };
             behaviour.beats.lock().unwrap().push(beat);

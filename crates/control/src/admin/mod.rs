@@ -6,6 +6,7 @@ mod audit;
 mod check;
 mod events;
 mod explain;
+mod faults;
 mod fleet;
 mod overrides;
 mod rehearse;

@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::apply::{self, Change, Wanted};
 use super::write::{Call, Writer};
-use super::{accounts, audit, events, explain, fleet, overrides, rehearse};
+use super::{accounts, audit, events, explain, faults, fleet, overrides, rehearse};
 use crate::metrics::AdminCall;
 use crate::shared::Shared;
 use crate::store::document;
@@ -160,7 +160,7 @@ impl AdminService for Admin {
     }
 
     async fn audit(&self, request: Request<admin::AuditRequest>) -> Result<Response<admin::AuditResponse>, Status> {
-        let outcome = match self.shared.access.operator(&request) {
+        let outcome = match self.operator(&request).await {
             Ok(_) => audit::read(&self.shared, request.get_ref()).await,
             Err(status) => Err(status),
         };
@@ -252,6 +252,50 @@ impl AdminService for Admin {
         self.counted("set_override", outcome)
     }
 
+    async fn inject_fault(
+        &self,
+        request: Request<admin::InjectFaultRequest>,
+    ) -> Result<Response<admin::InjectFaultResponse>, Status> {
+        let outcome = async {
+            let author = self.operator(&request).await?;
+            let request = request.get_ref();
+            check_reason(&request.reason)?;
+            let (request_id, digest) = (request.request_id.as_str(), digest(request));
+            let reason = &request.reason;
+            let call = Call { name: "inject_fault", author: &author, reason, request_id, request: digest };
+            let decide = || faults::inject(&self.shared, &author, request);
+            Ok(self.writer.write(&self.shared, call, decide).await?.0)
+        };
+        let outcome = outcome.await;
+        self.counted("inject_fault", outcome)
+    }
+
+    async fn list_faults(
+        &self,
+        request: Request<admin::ListFaultsRequest>,
+    ) -> Result<Response<admin::ListFaultsResponse>, Status> {
+        let allowed = self.operator(&request).await;
+        self.counted("list_faults", allowed.map(|_| faults::list(&self.shared)))
+    }
+
+    async fn end_fault(
+        &self,
+        request: Request<admin::EndFaultRequest>,
+    ) -> Result<Response<admin::EndFaultResponse>, Status> {
+        let outcome = async {
+            let author = self.operator(&request).await?;
+            let request = request.get_ref();
+            check_reason(&request.reason)?;
+            let (request_id, digest) = (request.request_id.as_str(), digest(request));
+            let reason = &request.reason;
+            let call = Call { name: "end_fault", author: &author, reason, request_id, request: digest };
+            let decide = || faults::end(&self.shared, &author, request);
+            Ok(self.writer.write(&self.shared, call, decide).await?.0)
+        };
+        let outcome = outcome.await;
+        self.counted("end_fault", outcome)
+    }
+
     async fn get_fleet(&self, request: Request<admin::GetFleetRequest>) -> Result<Response<admin::Fleet>, Status> {
         let allowed = self.operator(&request).await;
         self.counted("get_fleet", allowed.map(|_| fleet::fleet(&self.shared)))
@@ -313,7 +357,7 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::FindRequestRequest>,
     ) -> Result<Response<admin::FindRequestResponse>, Status> {
-        let outcome = match self.shared.access.operator(&request) {
+        let outcome = match self.operator(&request).await {
             Ok(_) => explain::request(&self.shared, request.into_inner()).await,
             Err(status) => Err(status),
         };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use meridian_proto::admin::v1::{Event, event::Kind};
 use meridian_proto::fleet::v1::{self as fleet, OverrideTerms};
 
+use crate::faults::text;
 use crate::overrides::{InForce, by};
 use crate::view::View;
 
@@ -18,6 +19,7 @@ pub(super) fn derive(before: &View, after: &View, now_unix_ms: i64) -> Vec<Event
     leader(before, after, &mut events);
     commit(before, after, &mut events);
     overrides(before, after, &mut events);
+    faults(before, after, &mut events);
     for (region, summary) in &after.summaries {
         let held = before.summaries.get(region);
         nodes(held, summary, &mut events);
@@ -89,6 +91,22 @@ fn overrides(before: &View, after: &View, events: &mut Events) {
             parts.push(format!("left as it was {}", by(&change)));
         }
         events.add(Kind::Override, region.to_string(), is.made_at_unix_ms, parts.join("; "));
+    }
+}
+
+fn faults(before: &View, after: &View, events: &mut Events) {
+    if before.faults_revision == after.faults_revision {
+        return;
+    }
+    let (was, is) = (&before.faults.faults, &after.faults);
+    for fault in was.iter().filter(|was| !is.faults.iter().any(|held| held.id == was.id)) {
+        let by_itself = fault.until_unix_ms <= is.made_at_unix_ms;
+        let how = if by_itself { "at its time".to_owned() } else { format!("by {}: {}", is.author, is.reason) };
+        let at_unix_ms = if by_itself { fault.until_unix_ms } else { is.made_at_unix_ms };
+        events.add(Kind::Fault, fault.id.clone(), at_unix_ms, format!("ended {how}"));
+    }
+    for fault in is.faults.iter().filter(|held| !was.iter().any(|was| was.id == held.id)) {
+        events.add(Kind::Fault, fault.id.clone(), fault.made_at_unix_ms, format!("injected: {}", text(fault)));
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::summaries::Summaries;
 use super::{evidence, housekeeping, regions};
+use crate::faults;
 use crate::fleet::{RegionLoad, Smoothed};
 use crate::planner::{self, Inputs, Memory};
 use crate::shared::Shared;
@@ -101,6 +102,7 @@ impl<'a> Reconciler<'a> {
         }
         let gone = view.summaries.keys().filter(|name| !inputs.regions.contains_key(*name)).cloned().collect();
         self.publish(next, due, gone, now).await?;
+        faults::sweep(self.shared, self.fence, &view).await;
         self.housekeeping.run(self.shared, self.fence, &view, now.monotonic).await;
         Ok(())
     }

@@ -6,14 +6,17 @@ use std::time::Duration;
 use meridian_identity::Identity;
 use meridian_proto::node::v1::{Beat, BeatReply, Peer as NodePeer, PeerList, Query};
 use meridian_proto::transport::Peer;
+use meridian_store::Revision;
 use meridian_types::{NodeName, PlanId};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::outbox::{Closed, Outbox};
 use super::questions::Questions;
+use crate::faults;
 use crate::fleet::{Ask, Asks, Refusal};
 use crate::shared::Shared;
+use crate::view::View;
 
 /// Without a beat for this long the stream ends; the node was taken for lost long before.
 const SILENT: Duration = Duration::from_secs(30);
@@ -85,6 +88,7 @@ pub(super) async fn run(
         sequence: 0,
         plan: None,
         peers: None,
+        faults: None,
         questions: Questions::default(),
     };
     let end = lane.serve(first, &mut incoming, asked, &outbox).await;
@@ -105,6 +109,7 @@ struct PulseLane {
     /// What was sent on this stream.
     plan: Option<PlanId>,
     peers: Option<Arc<Vec<NodePeer>>>,
+    faults: Option<(u64, Revision)>,
     questions: Questions,
 }
 
@@ -160,14 +165,16 @@ impl PulseLane {
     }
 
     fn hurry(&mut self, outbox: &Outbox<BeatReply>) -> Result<(), End> {
-        let newest = self.shared.mirror.view().plan.as_ref().map(|published| published.plan.id);
-        if newest > self.plan { self.reply(Vec::new(), outbox) } else { Ok(()) }
+        let view = self.shared.mirror.view();
+        let newest = view.plan.as_ref().map(|published| published.plan.id);
+        if newest > self.plan || self.faults != Some(injected(&view)) { self.reply(Vec::new(), outbox) } else { Ok(()) }
     }
 
     fn reply(&mut self, queries: Vec<Query>, outbox: &Outbox<BeatReply>) -> Result<(), End> {
         let view = self.shared.mirror.view();
         let newer = view.plan.as_ref().filter(|published| Some(published.plan.id) > self.plan);
         let peers = self.shared.roster.peers_of(&self.name, &self.shared.fleet, &view.nodes);
+        let injected = injected(&view);
         let peers_moved = self.peers.as_ref() != Some(&peers);
         let reply = BeatReply {
             sequence_echo: self.sequence,
@@ -176,13 +183,20 @@ impl PulseLane {
             cluster_id: view.cluster_id,
             peers: (newer.is_some() || peers_moved).then(|| PeerList { peers: (*peers).clone() }),
             queries,
+            faults: (self.faults != Some(injected)).then(|| faults::list(&view, self.shared.now_unix_ms())),
         };
         // A node that does not read misses echoes, which tells it something; the plan is sent again. A question is not:
         // who asked is told in time.
         if outbox.offer(reply)? {
             self.plan = newer.map(|published| published.plan.id).or(self.plan);
             self.peers = Some(peers);
+            self.faults = Some(injected);
         }
         Ok(())
     }
+}
+
+/// Which list of injected faults the view holds.
+fn injected(view: &View) -> (u64, Revision) {
+    (view.epoch, view.faults_revision)
 }

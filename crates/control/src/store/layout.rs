@@ -20,6 +20,7 @@ pub(crate) enum Key<'a> {
     Tenant(&'a str),
     Account(KeyHash),
     Override(&'a str),
+    Faults,
     Node { region: &'a str, node: &'a str },
     Replica(&'a str),
     Leader,
@@ -70,6 +71,10 @@ impl Layout {
 
     pub(crate) fn region_override(&self, region: &RegionName) -> String {
         self.key(&format!("ops/region/{region}"))
+    }
+
+    pub(crate) fn faults(&self) -> String {
+        self.key("ops/fault/all")
     }
 
     pub(crate) fn node(&self, region: &str, node: &str) -> String {
@@ -131,6 +136,7 @@ impl Layout {
                 let bytes = hex::decode(name).ok()?;
                 Digest::from_slice(&bytes).map(KeyHash).map(Key::Account)
             }
+            "ops" if name == "fault/all" => Some(Key::Faults),
             "ops" => name.strip_prefix("region/").map(Key::Override),
             "node" => name.split_once('/').map(|(region, node)| Key::Node { region, node }),
             "cp" => Some(Key::Replica(name)),
@@ -160,6 +166,7 @@ mod tests {
             (layout.tenant(&tenant), Key::Tenant("acme")),
             (layout.account_key(hash), Key::Account(hash)),
             (layout.region_override(&region), Key::Override("eu-west")),
+            (layout.faults(), Key::Faults),
             (layout.node("eu-west", "n1"), Key::Node { region: "eu-west", node: "n1" }),
             (layout.replica("cp-1"), Key::Replica("cp-1")),
             (layout.leader(), Key::Leader),

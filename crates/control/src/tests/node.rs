@@ -9,8 +9,8 @@ use meridian_proto::accounts::Accounts;
 use meridian_proto::content::Content;
 use meridian_proto::node::v1::node_service_client::NodeServiceClient;
 use meridian_proto::node::v1::{
-    Ack, Beat, BeatReply, CommitBody, CommitChunk, Fault, Hello, Nack, NodeIdentity, Observation, Query, Reply, Report,
-    Role, ServingState, SyncRequest, SyncResponse, query, reply, sync_request, sync_response,
+    Ack, ActiveFault, Beat, BeatReply, CommitBody, CommitChunk, Fault, Hello, Nack, NodeIdentity, Observation, Query,
+    Reply, Report, Role, ServingState, SyncRequest, SyncResponse, query, reply, sync_request, sync_response,
 };
 use prost::Message;
 use tokio::sync::{mpsc, watch};
@@ -47,6 +47,10 @@ pub(super) struct Pulsing {
     pub(super) replies: watch::Receiver<Option<BeatReply>>,
     /// The newest plan that came.
     pub(super) plans: watch::Receiver<Option<meridian_proto::fleet::v1::Plan>>,
+    /// Ids of the injected faults that it was told of last.
+    pub(super) faults: watch::Receiver<Option<Vec<String>>>,
+    /// How long the first of them still held.
+    pub(super) left_ms: watch::Receiver<u32>,
     task: JoinHandle<()>,
 }
 
@@ -77,6 +81,8 @@ impl Pulsing {
         let words = Arc::new(Mutex::new(words));
         let (sender, replies) = watch::channel(None);
         let (plan_sender, plans) = watch::channel(None);
+        let (fault_sender, faults) = watch::channel(None);
+        let (left_sender, left_ms) = watch::channel(0);
         let (queue, beats) = mpsc::channel(1);
         let mut client = NodeServiceClient::new(channel(to).await);
         let mut incoming = client.pulse(ReceiverStream::new(beats)).await.unwrap().into_inner();
@@ -108,6 +114,11 @@ impl Pulsing {
                         if let Some(plan) = &reply.plan {
                             plan_sender.send_replace(Some(plan.clone()));
                         }
+                        if let Some(list) = &reply.faults {
+                            let id = |active: &ActiveFault| active.fault.clone().unwrap().id;
+                            left_sender.send_replace(list.faults.first().map_or(0, |active| active.left_ms));
+                            fault_sender.send_replace(Some(list.faults.iter().map(id).collect()));
+                        }
                         if let Some(answer) = &*answering.lock().unwrap() {
                             let answer = |query: &Query| Reply { id: query.id, answer: query.question.clone().map(answer) };
                             answered.extend(reply.queries.iter().map(answer));
@@ -117,7 +128,7 @@ impl Pulsing {
                 }
             }
         });
-        Self { answers, words, replies, plans, task }
+        Self { answers, words, replies, plans, faults, left_ms, task }
     }
 
     /// From now on questions are answered, so.

@@ -17,7 +17,7 @@ fn dns(name: &str, from: &str, node: &str) -> admin::ExplainDnsRequest {
 /// Says where an answer to a DNS query comes from, and knows one request; a node without DNS knows none.
 fn answer(name: &'static str) -> impl Fn(query::Question) -> reply::Answer + Send + 'static {
     move |question| match question {
-        query::Question::ExplainDns(_) if name == "no-dns" => reply::Answer::Error(format!("{name} answers no DNS")),
+        query::Question::ExplainDns(_) if name == "dnsless" => reply::Answer::Error(format!("{name} answers no DNS")),
         query::Question::ExplainDns(question) => {
             reply::Answer::Explanation(Explanation { lines: vec![format!("because of {}", question.from)] })
         }
@@ -31,7 +31,8 @@ fn answer(name: &'static str) -> impl Fn(query::Question) -> reply::Answer + Sen
 }
 
 async fn pulses(replica: &mut Replica, names: &[&str]) {
-    let all = |fleet: &admin::Fleet| names.iter().all(|name| fleet.nodes.iter().any(|node| node.node == *name));
+    let heard = |node: &admin::FleetNode, name: &str| node.node == name && node.last_pulse_age_ms >= 0;
+    let all = |fleet: &admin::Fleet| names.iter().all(|name| fleet.nodes.iter().any(|node| heard(node, name)));
     replica.fleet_with("the nodes pulse", all).await;
 }
 
@@ -58,23 +59,23 @@ async fn any_replica_asks_any_node_why_it_would_answer_so() {
     // A node keeps a pulse to every replica, and its configuration comes from one.
     let mut nodes = Vec::new();
     for replica in [&one, &two] {
-        for name in ["no-dns", "n1"] {
+        for name in ["dnsless", "n1"] {
             let node = Pulsing::start(replica.address, "eu", name, &[]).await;
             node.answer_with(answer(name));
             nodes.push(node);
         }
     }
     for replica in [&mut one, &mut two] {
-        pulses(replica, &["n1", "no-dns"]).await;
+        pulses(replica, &["n1", "dnsless"]).await;
         for name in ["", "n1"] {
             let found = replica.admin.explain_dns(dns("api.example.com", "192.0.2.0/24", name)).await.unwrap();
             let found = found.into_inner();
             let expected = vec!["because of 192.0.2.0/24".to_owned()];
             assert_eq!((found.node.as_str(), found.lines), ("n1", expected), "{name}");
         }
-        let refused = replica.admin.explain_dns(dns("api.example.com", "192.0.2.1", "no-dns")).await.unwrap_err();
+        let refused = replica.admin.explain_dns(dns("api.example.com", "192.0.2.1", "dnsless")).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition);
-        assert!(refused.message().contains("no-dns answers no DNS"), "{refused}");
+        assert!(refused.message().contains("dnsless answers no DNS"), "{refused}");
     }
     one.stop().await;
     two.stop().await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use meridian_proto::accounts::Accounts;
 use meridian_proto::resources::v1 as resources;
 use meridian_proto::{convert, fleet::v1 as fleet, store::v1 as stored};
-use meridian_store::Entry;
 use meridian_store::follow::Change;
+use meridian_store::{Entry, Revision};
 use meridian_types::{CommitId, NodeName, RegionName, TenantName};
 use prost::Message;
 
@@ -68,6 +68,10 @@ fn put(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>, entry: &E
         Key::Override(name) => {
             view.overrides.insert(region(name)?, Override { document: document::read(value)?, revision });
         }
+        Key::Faults => {
+            view.faults = Arc::new(document::read(value)?);
+            view.faults_revision = revision;
+        }
         Key::Node { region: place, node } => {
             let registered = Registered { region: region(place)?, document: document::read(value)?, revision };
             view.nodes.insert(node_name(node)?, registered);
@@ -115,6 +119,8 @@ fn delete(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>) {
         Key::Override(name) => {
             view.overrides.retain(|region, _| region.as_str() != name);
         }
+        // It is never deleted, but for a restore: then the epoch says so.
+        Key::Faults => (view.faults, view.faults_revision) = (Arc::default(), Revision::ZERO),
         // A node that moved has a new key; deleting its old one must not remove it.
         Key::Node { region, node } => {
             view.nodes.retain(|name, registered| name.as_str() != node || registered.region.as_str() != region);

@@ -37,6 +37,9 @@ pub(crate) struct View {
     pub(crate) accounts_digest: Digest,
     /// Operators' overrides, expired ones too.
     pub(crate) overrides: BTreeMap<RegionName, Override>,
+    /// Injected faults, ended ones too.
+    pub(crate) faults: Arc<stored::Faults>,
+    pub(crate) faults_revision: Revision,
     pub(crate) nodes: BTreeMap<NodeName, Registered>,
     pub(crate) replicas: BTreeMap<String, stored::Replica>,
     pub(crate) leader: Option<Leader>,

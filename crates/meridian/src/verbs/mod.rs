@@ -4,6 +4,7 @@ mod apply;
 mod commits;
 mod drain;
 mod explain;
+mod fault;
 mod fleet;
 mod get;
 mod keys;
@@ -44,6 +45,9 @@ pub(crate) enum Verb {
     Undrain(overrides::UndrainArgs),
     /// Override a region's declared weight.
     Weight(overrides::WeightArgs),
+    /// Inject faults into calls of providers, to rehearse; each ends by itself.
+    #[command(subcommand)]
+    Fault(fault::FaultVerb),
     /// Show regions, nodes, weights, and why they are what they are.
     Fleet(fleet::FleetArgs),
     /// Rehearse: what would happen to shares and load if something were otherwise.
@@ -104,6 +108,7 @@ async fn run_connected(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode
                 Verb::Keys(verb) => keys::run(&connection, verb).await?,
                 Verb::Undrain(args) => overrides::undrain(&connection, args).await?,
                 Verb::Weight(args) => overrides::weight(&connection, args).await?,
+                Verb::Fault(verb) => fault::run(&connection, verb).await?,
                 Verb::Fleet(args) => fleet::fleet(&connection, &args).await?,
                 Verb::Plan(args) => plan::plan(&connection, args).await?,
                 Verb::Explain(verb) => explain::run(&connection, verb).await?,

@@ -17,6 +17,21 @@ fn examples() -> String {
 }
 
 #[test]
+fn a_fault_is_injected_listed_and_ended() {
+    let plane = Plane::start(None);
+    let line = "fault inject --target a/m --region eu --share 10% --kind latency=500ms --for 10m --reason rehearsal";
+    let injected = plane.run(&line.split(' ').collect::<Vec<_>>(), "");
+    let told = "fault 0a1b2c3d holds until 2026-11-21T12:10:00Z; `meridian fault end 0a1b2c3d` ends it now\n";
+    assert_eq!((injected.out.as_str(), injected.err.as_str()), (told, ""));
+    let listed = plane.run(&["fault", "list"], "");
+    assert!(listed.out.contains("0a1b2c3d  a:m       eu      10%    latency=500ms"), "{}", listed.out);
+    assert_eq!(plane.run(&["fault", "end", "0a1b2c3d"], "").out, "fault 0a1b2c3d is over\n");
+    assert_eq!(plane.run(&["fault", "list"], "").out, "no fault is injected\n");
+    let again = plane.run(&["fault", "end", "0a1b2c3d"], "");
+    assert_eq!((again.code, again.err.as_str()), (1, "error: no fault 0a1b2c3d is injected\n"));
+}
+
+#[test]
 fn the_audit_is_a_table_or_json() {
     let plane = Plane::start(None);
     let table = plane.run(&["history", "--audit", "--limit", "5", "--before", "01B"], "");

@@ -28,6 +28,7 @@ pub(crate) struct State {
     pub(crate) author: String,
     /// Loses the answer of that many writes, after they were done.
     pub(crate) lose_answers: u32,
+    pub(crate) faults: Vec<fleet::v1::InjectedFault>,
     /// Its store takes no writes.
     pub(crate) is_read_only: bool,
     outcomes: BTreeMap<String, ApplyResponse>,
@@ -342,6 +343,27 @@ impl AdminService for Api {
         let request = request.into_inner();
         let lines = vec![format!("{} for {}", request.name, request.from)];
         Ok(Response::new(ExplainDnsResponse { node: "eu-west-1".into(), lines }))
+    }
+
+    async fn inject_fault(&self, request: Request<InjectFaultRequest>) -> Answer<InjectFaultResponse> {
+        let InjectFaultRequest { spec, for_ms, reason, .. } = request.into_inner();
+        let until_unix_ms = 1_795_262_400_000 + i64::from(for_ms);
+        let id = "0a1b2c3d".to_owned();
+        let fault = fleet::v1::InjectedFault { id, spec, reason, until_unix_ms, ..Default::default() };
+        self.0.lock().unwrap().faults.push(fault.clone());
+        Ok(Response::new(InjectFaultResponse { fault: Some(fault) }))
+    }
+
+    async fn list_faults(&self, _: Request<ListFaultsRequest>) -> Answer<ListFaultsResponse> {
+        Ok(Response::new(ListFaultsResponse { faults: self.0.lock().unwrap().faults.clone() }))
+    }
+
+    async fn end_fault(&self, request: Request<EndFaultRequest>) -> Answer<EndFaultResponse> {
+        let id = request.into_inner().id;
+        let mut state = self.0.lock().unwrap();
+        let at = state.faults.iter().position(|fault| fault.id == id);
+        let at = at.ok_or_else(|| Status::not_found(format!("no fault {id} is injected")))?;
+        Ok(Response::new(EndFaultResponse { fault: Some(state.faults.remove(at)) }))
     }
 
     async fn find_request(&self, request: Request<FindRequestRequest>) -> Answer<FindRequestResponse> {

@@ -63,6 +63,7 @@ async fn a_failure_keeps_its_status_and_what_was_passed_over_its_reason() {
     let journal = journal();
     journal.asked("large", false);
     let note = journal.attempt(&target("a"), &model("large"));
+    note.struck(&"0a1b".into());
     pass(7).await;
     note.end::<()>(Err(&failure(FailureClass::Provider, 503)));
     // Later words change nothing.
@@ -74,6 +75,7 @@ async fn a_failure_keeps_its_status_and_what_was_passed_over_its_reason() {
         (record.attempts[0].result.as_str(), record.attempts[0].status, record.attempts[0].took_ms),
         ("provider", 503, 7)
     );
+    assert_eq!(record.attempts[0].fault, "0a1b");
     let passed = &record.passed_over[0];
     assert_eq!((passed.target.as_str(), passed.at_ms, passed.why.as_str()), ("b:up", 7, "no free place"));
 }

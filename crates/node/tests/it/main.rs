@@ -14,6 +14,7 @@ mod limits;
 mod messages;
 mod pass_through;
 mod probes;
+mod rehearsals;
 mod scenarios;
 mod streams;
 mod support;

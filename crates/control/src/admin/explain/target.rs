@@ -4,6 +4,7 @@ use tonic::Status;
 
 use super::history;
 use crate::admin::listed;
+use crate::faults::{holding, text};
 use crate::shared::Shared;
 
 pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status> {
@@ -36,6 +37,14 @@ pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status>
             "no node reports a target {name}; there are: {}",
             listed(known.iter().map(String::as_str))
         )));
+    }
+    let view = shared.mirror.view();
+    for fault in holding(&view.faults.faults, shared.now_unix_ms()) {
+        let spec = fault.spec.clone().unwrap_or_default();
+        let other = |named: &str, own: &str| !named.is_empty() && named != own;
+        if !other(&spec.provider, provider) && model.is_none_or(|model| !other(&spec.model, model)) {
+            lines.push(format!("INJECTED fault {}: {}", fault.id, text(fault)));
+        }
     }
     history(shared, name, &mut lines);
     Ok(lines)

@@ -67,6 +67,9 @@ fn row(number: usize, attempt: &AttemptRecord) -> Vec<String> {
     if !attempt.why.is_empty() {
         notes.push(attempt.why.clone());
     }
+    if !attempt.fault.is_empty() {
+        notes.push(format!("INJECTED by fault {}", attempt.fault));
+    }
     let status = if attempt.status == 0 { "-".to_owned() } else { attempt.status.to_string() };
     vec![
         number.to_string(),
@@ -102,6 +105,7 @@ mod tests {
             why: "it broke".to_owned(),
             ..attempt("b", 45, "transport", 0)
         };
+        let struck = AttemptRecord { fault: "0a1b2c3d".to_owned(), ..attempt("a", 1, "provider", 503) };
         let passed = PassedOver { target: "c:gpt-4o".to_owned(), at_ms: 44, why: "no free place".to_owned() };
         let record = RequestRecord {
             request_id: "eu_n1_0123456789abcdef".to_owned(),
@@ -117,7 +121,7 @@ mod tests {
             duration_ms: 900,
             first_content_ms: Some(85),
             planned: vec!["a:gpt-4o".to_owned(), "c:gpt-4o".to_owned(), "b:gpt-4o".to_owned()],
-            attempts: vec![attempt("a", 1, "provider", 503), fallback],
+            attempts: vec![struck, fallback],
             passed_over: vec![passed],
         };
         assert_eq!(
@@ -129,7 +133,7 @@ mod tests {
              \x20 planned  a:gpt-4o, c:gpt-4o, b:gpt-4o\n\
              \n\
              \x20  AT      TOOK   TARGET    RESULT     STATUS  NOTES\n\
-             1  +1 ms   40 ms  a:gpt-4o  provider   503\n\
+             1  +1 ms   40 ms  a:gpt-4o  provider   503     INJECTED by fault 0a1b2c3d\n\
              2  +45 ms  40 ms  b:gpt-4o  transport  -       fallback model small; after content had gone out; it broke\n\
              passed over at 44 ms: c:gpt-4o: no free place\n"
         );
