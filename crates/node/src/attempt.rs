@@ -20,6 +20,7 @@ use crate::journal::Note;
 use crate::node::Node;
 use crate::patience::TIMEOUT;
 use crate::source::{self, Source};
+use crate::tally::Tokens;
 use crate::target::Target;
 
 /// Start-up events held back while no content has come. Providers send a handful; more is commitment enough.
@@ -27,7 +28,14 @@ const MAX_HELD_EVENTS: usize = 64;
 const MAX_HELD_BYTES: usize = 256 * 1024;
 
 /// The beginning of an answer.
-pub(crate) enum Answer {
+pub(crate) struct Answer {
+    pub(crate) body: Part,
+    /// The tokens of what is in `body`.
+    pub(crate) tokens: Tokens,
+}
+
+/// What is there of an answer.
+pub(crate) enum Part {
     /// All of it.
     Whole(Bytes),
     /// What was held back, and where more comes from; `None` if that was all.
@@ -106,7 +114,8 @@ impl Attempt<'_> {
             }
             let body = source::read_whole(answer.body, &timeline).await?;
             let answer = codec.chat_response(&context, &body)?;
-            Ok((Answer::Whole(answer.body), timeline.elapsed()))
+            let tokens = Tokens::reported(answer.usage);
+            Ok((Answer { body: Part::Whole(answer.body), tokens }, timeline.elapsed()))
         }
     }
 
@@ -128,22 +137,24 @@ impl Attempt<'_> {
 /// Reads until the first content, and holds back what comes before it.
 async fn open(mut source: Source) -> Result<(Answer, Duration), Failure> {
     let mut held = BytesMut::new();
+    let mut tokens = Tokens::default();
     for _ in 0..MAX_HELD_EVENTS {
         let Some(step) = source.next_before_content().await? else {
             return Err(Failure::truncated("the stream ended before its answer"));
         };
         held.extend_from_slice(&step.bytes);
+        tokens.add(&step);
         if step.done {
             let took = source.elapsed();
             source.finish();
-            return Ok((Answer::Stream(held.freeze(), None), took));
+            return Ok((Answer { body: Part::Stream(held.freeze(), None), tokens }, took));
         }
         if step.content || step.finished || held.len() > MAX_HELD_BYTES {
             break;
         }
     }
     let took = source.elapsed();
-    Ok((Answer::Stream(held.freeze(), Some(Box::new(source))), took))
+    Ok((Answer { body: Part::Stream(held.freeze(), Some(Box::new(source))), tokens }, took))
 }
 
 /// A request that got no answer, as a failure.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_ingress::TraceContext;
-use meridian_llm::{ClientError, ClientRequest, Failure};
+use meridian_llm::{Begun, ClientError, ClientRequest, Failure};
+use meridian_providers::{Provider, UpstreamRequest, continue_request};
 use meridian_resilience::{MAX_WAIT, Patience, backoff};
 use meridian_routing::{Availability, Candidate, TargetId};
 use meridian_types::{ErrorCode, ModelName};
@@ -29,6 +30,8 @@ pub(crate) struct Attempts<'a> {
     pub(crate) patience: Patience,
     /// Where who was asked is noted.
     pub(crate) journal: &'a Journal,
+    /// What another target has said of the answer, if this is to go on with it.
+    pub(crate) begun: Option<Begun<'a>>,
 }
 
 /// A target that has begun to answer.
@@ -65,7 +68,10 @@ impl Attempts<'_> {
     pub(crate) async fn run(&self, candidates: Vec<Candidate>) -> Result<Served, Lost> {
         let mut lost = Lost::default();
         let asked_for = self.snapshot.policy(&self.request.head().model);
-        let mut itinerary = Itinerary::new(candidates, asked_for.reroute_refusals);
+        let mut itinerary = match self.begun {
+            None => Itinerary::new(candidates, asked_for.reroute_refusals),
+            Some(_) => Itinerary::continuing(candidates),
+        };
         while let Some(leg) = itinerary.next() {
             let id = &leg.candidate.target;
             let (Some(account), Some(target)) =
@@ -73,8 +79,9 @@ impl Attempts<'_> {
             else {
                 continue;
             };
-            let translated = match account.upstream.codec().chat_request(self.request, id.model.as_str()) {
-                Ok(translated) => translated,
+            let translated = match self.translate(&leg.candidate, account.upstream.codec()) {
+                Ok(Some(translated)) => translated,
+                Ok(None) => continue,
                 Err(error) => {
                     if error.code != ErrorCode::UnsupportedParameter {
                         itinerary.end();
@@ -120,6 +127,19 @@ impl Attempts<'_> {
             }
         }
         Err(lost)
+    }
+
+    /// The request for one target; `None` if it cannot go on with what another has begun.
+    fn translate(
+        &self,
+        candidate: &Candidate,
+        codec: &'static dyn Provider,
+    ) -> Result<Option<UpstreamRequest>, ClientError> {
+        let request = codec.chat_request(self.request, candidate.target.model.as_str())?;
+        Ok(match self.begun {
+            None => Some(request),
+            Some(begun) => continue_request(codec, candidate.prefill, request, begun),
+        })
     }
 
     /// Waits for the leg's turn, pays for it and takes its places; `None`: it is passed over.

@@ -22,6 +22,8 @@ pub(crate) struct Itinerary {
     too_small: Option<ModelName>,
     /// What one provider's filter refused may be asked of others.
     reroute_refusals: bool,
+    /// An answer has begun: what a target refuses now is to go on with it, for the request itself was taken.
+    continues: bool,
     /// Providers whose filter refused.
     refused_by: BTreeSet<ProviderName>,
     over: bool,
@@ -55,9 +57,15 @@ impl Itinerary {
             asked: 0,
             too_small: None,
             reroute_refusals,
+            continues: false,
             refused_by: BTreeSet::new(),
             over: false,
         }
+    }
+
+    /// The way of a request whose answer has begun elsewhere.
+    pub(crate) fn continuing(candidates: Vec<Candidate>) -> Self {
+        Self { continues: true, ..Self::new(candidates, false) }
     }
 
     /// Whom to ask next; `None`: nobody. A leg that is not followed by [`Itinerary::ask`] is passed over.
@@ -101,6 +109,7 @@ impl Itinerary {
             Next::Model => self.too_small = Some(leg.candidate.model.clone()),
             // It used up its share of the client's time, and some is left.
             Next::Answer if failure.class == FailureClass::Cancelled && in_time => {}
+            Next::Answer if failure.class == FailureClass::Client && self.continues => {}
             Next::Answer if failure.class == FailureClass::Refusal && self.reroute_refusals => {
                 self.refused_by.insert(leg.candidate.target.provider.clone());
             }

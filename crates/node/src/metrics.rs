@@ -2,7 +2,7 @@
 
 use meridian_resilience::Change;
 use meridian_routing::TargetId;
-use meridian_types::ProviderName;
+use meridian_types::{ModelName, ProviderName};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -72,6 +72,25 @@ pub(crate) struct CredentialChanged {
     pub(crate) to: &'static str,
 }
 
+/// Tokens that a target took in or put out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Used {
+    /// The public model that was served.
+    pub(crate) served: String,
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    /// `input` or `output`.
+    pub(crate) kind: &'static str,
+}
+
+/// What became of a stream that died after content, at a model whose streams go on elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Died {
+    /// `continued`; or why not: `no_target`, `not_text`, `failed` (whoever was asked could not), `not_continued` (it had
+    /// gone on often enough, or nobody else may serve after such a failure).
+    pub(crate) result: &'static str,
+}
+
 /// The node's metrics.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -82,6 +101,8 @@ pub(crate) struct Metrics {
     pub(crate) attempts: Family<Attempted, Counter>,
     pub(crate) retries_refused: Family<Of, Counter>,
     pub(crate) faults: Family<Injected, Counter>,
+    pub(crate) continuations: Family<Died, Counter>,
+    pub(crate) tokens: Family<Used, Counter>,
     pub(crate) probes: Family<Probed, Counter>,
     pub(crate) breakers: Family<Changed, Counter>,
     pub(crate) credentials: Family<CredentialChanged, Counter>,
@@ -98,6 +119,8 @@ impl Metrics {
             attempts: Family::default(),
             retries_refused: Family::default(),
             faults: Family::default(),
+            continuations: Family::default(),
+            tokens: Family::default(),
             probes: Family::default(),
             breakers: Family::default(),
             credentials: Family::default(),
@@ -124,6 +147,16 @@ impl Metrics {
             metrics.retries_refused.clone(),
         );
         registry.register("faults_injected", "Attempts that an operator's fault struck", metrics.faults.clone());
+        registry.register(
+            "continuations",
+            "Streams that died after content at models whose streams go on elsewhere, by what became of them",
+            metrics.continuations.clone(),
+        );
+        registry.register(
+            "tokens",
+            "Tokens by public model and target, as reported, and never fewer than were seen of answers broken off",
+            metrics.tokens.clone(),
+        );
         registry.register("provider_probes", "Probes of providers by result", metrics.probes.clone());
         registry.register("breaker_changes", "State changes of breakers by target", metrics.breakers.clone());
         registry.register(
@@ -146,6 +179,18 @@ impl Metrics {
     pub(crate) fn injected(&self, target: &TargetId, kind: &'static str) {
         let (provider, model) = (target.provider.to_string(), target.model.to_string());
         self.faults.get_or_create(&Injected { provider, model, kind }).inc();
+    }
+
+    pub(crate) fn used(&self, served: &ModelName, target: &TargetId, (input, output): (u64, u64)) {
+        for (kind, tokens) in [("input", input), ("output", output)] {
+            let (provider, model) = (target.provider.to_string(), target.model.to_string());
+            let used = Used { served: served.to_string(), provider, model, kind };
+            self.tokens.get_or_create(&used).inc_by(tokens);
+        }
+    }
+
+    pub(crate) fn stream_died(&self, result: &'static str) {
+        self.continuations.get_or_create(&Died { result }).inc();
     }
 
     pub(crate) fn probed(&self, provider: &ProviderName, good: bool) {

@@ -7,11 +7,15 @@ use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use meridian_ingress::{Audience, Body};
-use meridian_llm::{ClientError, Failure};
+use meridian_llm::{ClientError, Failure, Splice};
 use meridian_types::ErrorCode;
 
+use crate::attempt::{Answer, Part};
+use crate::attempts::Served;
+use crate::continuation::Continuation;
 use crate::ledger::{End, Ledger};
 use crate::source::Source;
+use crate::tally::Tally;
 use crate::ticket::Ticket;
 
 /// A stream on its way to the client. Dropping it means that the client is gone: the upstream's body is dropped with
@@ -20,13 +24,32 @@ pub(crate) struct Relay {
     held: Bytes,
     source: Option<Box<Source>>,
     ticket: Option<Ticket>,
+    /// Of the present target's part.
+    tally: Option<Tally>,
+    /// Set where a stream that dies is to go on at another target.
+    continuation: Option<Box<Continuation>>,
+    /// Set once it has gone on.
+    splice: Option<Splice>,
     ledger: Ledger,
     to: Audience,
 }
 
 impl Relay {
-    pub(crate) fn new(held: Bytes, source: Option<Box<Source>>, ticket: Ticket, ledger: Ledger, to: Audience) -> Self {
-        Self { held, source, ticket: Some(ticket), ledger, to }
+    pub(crate) fn new(
+        held: Bytes,
+        source: Option<Box<Source>>,
+        ticket: Ticket,
+        tally: Tally,
+        continuation: Option<Box<Continuation>>,
+        ledger: Ledger,
+        to: Audience,
+    ) -> Self {
+        let (ticket, tally) = (Some(ticket), Some(tally));
+        let mut relay = Self { held, source, ticket, tally, continuation, splice: None, ledger, to };
+        if let Some(continuation) = &mut relay.continuation {
+            continuation.sent(&relay.held);
+        }
+        relay
     }
 
     /// As a body. Each event is a frame of its own, so that nothing waits for company.
@@ -47,28 +70,87 @@ impl Relay {
             }
             return Some(held);
         }
-        loop {
-            let leaving = self.ledger.node().leaving.clone();
-            let Some(source) = self.source.as_mut() else {
-                self.complete();
-                return None;
-            };
-            let step = tokio::select! {
+        let leaving = self.ledger.node().leaving.clone();
+        while self.source.is_some() {
+            let bytes = tokio::select! {
                 biased;
                 () = leaving.cancelled() => return Some(self.leave()),
-                step = source.next_after_content() => step,
+                bytes = self.advance() => bytes,
             };
-            match step {
-                Ok(Some(step)) => {
-                    if step.done {
+            if !bytes.is_empty() {
+                return Some(bytes);
+            }
+        }
+        self.complete();
+        None
+    }
+
+    /// What one more event of the upstream brings the client; perhaps nothing.
+    async fn advance(&mut self) -> Bytes {
+        let Some(source) = self.source.as_mut() else { return Bytes::new() };
+        let early = || Failure::truncated("the stream ended before its answer did");
+        let step = match source.next_after_content().await {
+            Ok(step) => step.ok_or_else(early),
+            Err(failure) => Err(failure),
+        };
+        let (done, bytes) = match step {
+            Ok(step) => {
+                if let Some(tally) = &mut self.tally {
+                    tally.tokens.add(&step);
+                }
+                (step.done, self.fit(step.bytes))
+            }
+            Err(failure) => (false, Err(failure)),
+        };
+        match bytes {
+            Ok(bytes) => {
+                if done {
+                    self.complete();
+                }
+                bytes
+            }
+            // Large, and seldom run: off the stack of every stream.
+            Err(failure) => Box::pin(self.go_on(failure)).await,
+        }
+    }
+
+    /// Events of the present target as the client is to get them.
+    fn fit(&mut self, bytes: Bytes) -> Result<Bytes, Failure> {
+        let bytes = match &mut self.splice {
+            Some(splice) => splice
+                .rewrite(&bytes)
+                .map_err(|_| Failure::malformed("a stream event does not fit into the stream that it continues"))?,
+            None => bytes,
+        };
+        if let Some(continuation) = &mut self.continuation {
+            continuation.sent(&bytes);
+        }
+        Ok(bytes)
+    }
+
+    /// The stream has died: another target goes on with it, or the client is told.
+    async fn go_on(&mut self, mut failure: Failure) -> Bytes {
+        loop {
+            self.source = None;
+            let Some(target) = self.lose(&failure) else { return self.fail(&failure) };
+            let Some(continuation) = self.continuation.as_mut() else { return self.fail(&failure) };
+            let Some((served, splice)) = continuation.resume(&target, &failure).await else {
+                return self.fail(&failure);
+            };
+            let Served { answer: Answer { body, tokens }, ticket, model, .. } = served;
+            let Part::Stream(held, source) = body else { return self.fail(&failure) };
+            self.splice = Some(splice);
+            self.tally = Some(Tally::open(self.ledger.node(), model, ticket.target().id.clone(), tokens));
+            self.ticket = Some(ticket);
+            match self.fit(held) {
+                Ok(bytes) => {
+                    self.source = source;
+                    if self.source.is_none() {
                         self.complete();
                     }
-                    if !step.bytes.is_empty() {
-                        return Some(step.bytes);
-                    }
+                    return bytes;
                 }
-                Ok(None) => return Some(self.fail(&Failure::truncated("the stream ended before its answer did"))),
-                Err(failure) => return Some(self.fail(&failure)),
+                Err(next) => failure = next,
             }
         }
     }
@@ -78,22 +160,27 @@ impl Relay {
             source.finish();
         }
         self.ticket = None;
+        self.tally = None;
         self.ledger.end(End::Answered);
     }
 
+    /// The present target has failed; gives its name.
+    fn lose(&mut self, failure: &Failure) -> Option<meridian_routing::TargetId> {
+        self.tally = None;
+        let mut ticket = self.ticket.take()?;
+        let node = self.ledger.node();
+        let changes = ticket.failed(failure, false, node.host.entropy.unit());
+        let id = &ticket.target().id;
+        node.metrics.attempted(id, "interrupted");
+        self.ledger.journal().interrupted(id, failure);
+        tracing::debug!(parent: self.ledger.span(), target = %id, class = failure.class.as_str(), "stream interrupted: {}", failure.message);
+        node.metrics.changed(id, changes);
+        Some(id.clone())
+    }
+
     /// Ends with an error event in the client's dialect and without its end mark: a stream that just ends passes for a whole
-    /// answer.
+    /// answer. What the client is told is why the stream died, and not what others said who could not go on with it.
     fn fail(&mut self, failure: &Failure) -> Bytes {
-        self.source = None;
-        if let Some(mut ticket) = self.ticket.take() {
-            let node = self.ledger.node();
-            let changes = ticket.failed(failure, false, node.host.entropy.unit());
-            let id = &ticket.target().id;
-            node.metrics.attempted(id, "interrupted");
-            self.ledger.journal().interrupted(id, failure);
-            tracing::debug!(parent: self.ledger.span(), target = %id, class = failure.class.as_str(), "stream interrupted: {}", failure.message);
-            node.metrics.changed(id, changes);
-        }
         self.ledger.end(End::Failed(failure.client_code, Some(failure.class)));
         self.to.event(&failure.client_error())
     }
@@ -101,6 +188,7 @@ impl Relay {
     fn leave(&mut self) -> Bytes {
         self.source = None;
         self.ticket = None;
+        self.tally = None;
         self.ledger.end(End::Failed(ErrorCode::Draining, None));
         self.to.event(&ClientError::new(ErrorCode::Draining, "the node stops; the answer is incomplete"))
     }

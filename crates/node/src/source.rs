@@ -84,6 +84,8 @@ pub(crate) struct Source {
     timeline: Timeline,
     /// Runs once content has come: before, the first content's own deadline does.
     meter: Option<Meter>,
+    /// Generation is over: only usage and the end mark are missing.
+    finished: bool,
     ended: bool,
     /// Events until the connection is taken for broken: an injected fault.
     events_left: Option<u32>,
@@ -91,7 +93,16 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(body: Incoming, translator: Box<dyn StreamTranslator>, timeline: Timeline) -> Self {
-        Self { body, framer: Framer::default(), translator, timeline, meter: None, ended: false, events_left: None }
+        Self {
+            body,
+            framer: Framer::default(),
+            translator,
+            timeline,
+            meter: None,
+            finished: false,
+            ended: false,
+            events_left: None,
+        }
     }
 
     /// Breaks off after so many events, if any number is given.
@@ -126,27 +137,36 @@ impl Source {
                 if let Some(left) = &mut self.events_left {
                     *left = left.checked_sub(1).ok_or_else(broken)?;
                 }
-                return self.translator.event(event).map(Some);
+                let step = self.translator.event(event)?;
+                self.finished |= step.finished;
+                return Ok(Some(step));
             }
             if self.ended {
                 return Ok(None);
             }
-            let since = Instant::now();
-            match within(deadline, self.body.frame()).await.map_err(late)? {
-                Some(frame) => {
-                    if let Ok(data) = frame.map_err(|_| broken())?.into_data() {
-                        if let Some(meter) = &mut self.meter {
-                            meter.add(data.len(), since.elapsed()).map_err(late)?;
-                        }
-                        self.framer.feed(data);
-                    }
-                }
-                None => {
+            match self.read(deadline).await {
+                Ok(true) => {}
+                Err(failure) if !self.finished => return Err(failure),
+                // Whatever became of the connection, the answer is whole.
+                Ok(false) | Err(_) => {
                     self.ended = true;
                     return self.translator.end().map(Some);
                 }
             }
         }
+    }
+
+    /// Reads on; whether there was more.
+    async fn read(&mut self, deadline: (Instant, Stage)) -> Result<bool, Failure> {
+        let since = Instant::now();
+        let Some(frame) = within(deadline, self.body.frame()).await.map_err(late)? else { return Ok(false) };
+        if let Ok(data) = frame.map_err(|_| broken())?.into_data() {
+            if let Some(meter) = &mut self.meter {
+                meter.add(data.len(), since.elapsed()).map_err(late)?;
+            }
+            self.framer.feed(data);
+        }
+        Ok(true)
     }
 
     /// Since the attempt began.

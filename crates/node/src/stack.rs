@@ -11,14 +11,16 @@ use meridian_llm::{ClientError, ClientRequest};
 use meridian_routing::{Availability, Refusal, TargetId};
 use meridian_types::ErrorCode;
 
-use crate::attempt::Answer;
+use crate::attempt::{Answer, Part};
 use crate::attempts::{Attempts, Lost, Served, Tried};
+use crate::continuation::{Continuation, Kept};
 use crate::journal::Journal;
 use crate::ledger::{End, Ledger};
 use crate::node::Node;
 use crate::relay::Relay;
 use crate::rescue::rescue;
 use crate::snapshot::Snapshot;
+use crate::tally::Tally;
 use crate::{caller, patience, session};
 
 /// Serves one request that asks a model.
@@ -62,19 +64,35 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result
         let candidates = plan(node, &snapshot, &constraints, &request, &session).map_err(refused)?;
         journal.planned(&candidates);
         // attempt loop: translate, send, classify, next; it ends with the first content, after which there is no other.
-        let attempts =
-            Attempts { node, snapshot: &snapshot, request: &request, trace: &trace, patience, journal: &journal };
+        let attempts = Attempts {
+            node,
+            snapshot: &snapshot,
+            request: &request,
+            trace: &trace,
+            patience,
+            journal: &journal,
+            begun: None,
+        };
         let served = attempts.run(candidates).await.map_err(|lost| {
             let tried = lost.tried.len();
             let free_in = free_in(&snapshot, &lost);
             let (refused, end) = rescue(lost, free_in);
             (refused, end, tried)
         })?;
-        Ok((served, request.head().stream))
+        let streamed = request.head().stream;
+        // keep: only what a dead stream needs to go on elsewhere, where the model asks for that.
+        let goes_on = streamed && snapshot.policy(&request.head().model).continue_streams;
+        let continuation = goes_on.then(|| {
+            let (node, snapshot, session) = (Arc::clone(node), Arc::clone(&snapshot), session());
+            let (_share, asked, journal) = (upload.share, started, Arc::clone(&journal));
+            let kept = Kept { node, snapshot, constraints, request, _share, trace, patience, asked, session, journal };
+            Box::new(Continuation::new(kept))
+        });
+        Ok((served, streamed, continuation))
     }
     .await;
     // settle: whatever happened is counted once, here or at the end of the stream.
-    let (served, streamed) = match outcome {
+    let (served, streamed, continuation) = match outcome {
         Ok(served) => served,
         Err((refused, end, tried)) => {
             ledger.end(end);
@@ -87,7 +105,7 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result
     if endpoint.generates() {
         ledger.first_content();
     }
-    Ok(stream_out(served, streamed, ledger, to))
+    Ok(stream_out(served, streamed, continuation, ledger, to))
 }
 
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-meridian-attempts");
@@ -134,15 +152,23 @@ fn free_in(snapshot: &Snapshot, lost: &Lost) -> Option<Duration> {
 }
 
 /// The answer with what is to be known about it.
-fn stream_out(served: Served, streamed: bool, mut ledger: Ledger, to: &Audience) -> Reply {
+fn stream_out(
+    served: Served,
+    streamed: bool,
+    continuation: Option<Box<Continuation>>,
+    mut ledger: Ledger,
+    to: &Audience,
+) -> Reply {
     let facts = facts(&served);
-    let mut reply = match served.answer {
-        Answer::Whole(body) => {
+    let Served { answer: Answer { body, tokens }, ticket, model, .. } = served;
+    let tally = Tally::open(ledger.node(), model, ticket.target().id.clone(), tokens);
+    let mut reply = match body {
+        Part::Whole(body) => {
             ledger.end(End::Answered);
             Response::new(whole(body))
         }
-        Answer::Stream(held, source) => {
-            Response::new(Relay::new(held, source, served.ticket, ledger, to.clone()).into_body())
+        Part::Stream(held, source) => {
+            Response::new(Relay::new(held, source, ticket, tally, continuation, ledger, to.clone()).into_body())
         }
     };
     let headers = reply.headers_mut();

@@ -7,6 +7,7 @@ mod anthropic;
 mod call;
 mod fused;
 mod openai_compatible;
+mod prefill;
 mod provider;
 mod registry;
 mod retry_after;
@@ -14,5 +15,6 @@ mod status;
 
 pub use call::{CallContext, ClientAnswer, Step, UpstreamRequest};
 pub use meridian_llm::Dialect;
+pub use prefill::{can_continue, continue_request};
 pub use provider::{AuthError, Capabilities, Provider, StreamTranslator};
 pub use registry::{find, names, registry};

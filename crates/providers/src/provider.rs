@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use meridian_llm::{ClientError, ClientRequest, Dialect, Failure};
 use meridian_sse::Event;
+use meridian_types::model::Prefill;
 
 use crate::{CallContext, ClientAnswer, Step, UpstreamRequest};
 
@@ -21,6 +22,8 @@ pub struct Capabilities {
     pub json_object: bool,
     /// `response_format: json_schema`.
     pub json_schema: bool,
+    /// How it is told to go on with an answer that has begun, where the configuration does not say.
+    pub prefill: Prefill,
 }
 
 /// A credential cannot be put into a header. Holds nothing of it.

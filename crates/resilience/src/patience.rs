@@ -46,6 +46,13 @@ impl Patience {
         self.left(now).is_none_or(|left| wait < left)
     }
 
+    /// Of the same client, which asked at `asked`, once something has reached it: silence is counted anew with each byte.
+    #[must_use]
+    pub fn renewed(self, asked: Instant, now: Instant) -> Self {
+        let begin = self.begin.map(|until| now + until.saturating_duration_since(asked));
+        Self { begin, ..self }
+    }
+
     /// For an attempt that is not the last one possible: it may use half of what remains, so that a silent target does
     /// not take the time of the next one.
     #[must_use]
@@ -75,6 +82,17 @@ mod tests {
         check(Some(600_000), None, Some(599_500));
         check(Some(600_000), Some(2000), Some(1800));
         check(None, Some(0), Some(0));
+    }
+
+    #[test]
+    fn a_client_that_has_got_something_waits_as_long_again_for_more_and_no_longer_for_all() {
+        let asked = Instant::now();
+        let ms = Duration::from_millis;
+        let patience = Patience::since(asked, Some(ms(1000)), Some(ms(5000)));
+        let now = asked + ms(800);
+        assert_eq!(patience.renewed(asked, now).left(now), Some(ms(900)));
+        let late = asked + ms(4000);
+        assert_eq!(patience.renewed(asked, late).left(late), Some(ms(500)));
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use meridian_types::model::Prefill;
 use meridian_types::{Jurisdiction, ModelName};
 
 use crate::availability::readmitted;
@@ -20,6 +21,8 @@ pub struct Candidate {
     pub last_resort: bool,
     /// It has asked to be left alone for longer.
     pub asked_for_rest: bool,
+    /// How it is told to go on with an answer that has begun; `None`: as its codec's API does.
+    pub prefill: Option<Prefill>,
 }
 
 /// Why nothing may be tried.
@@ -72,16 +75,17 @@ impl Table {
                 let load = |entry: &Entry| health(&entry.target).load;
                 let inputs = choice::Inputs { choice: route.choice, session, load: &load };
                 let tier = choice::order(allowed.collect(), &inputs, random);
-                ordered.extend(tier.into_iter().map(|entry| &entry.target).filter(|target| seen.insert(*target)));
+                ordered.extend(tier.into_iter().filter(|entry| seen.insert(&entry.target)));
             }
-            let health: Vec<_> = ordered.iter().map(|target| health(target).availability).collect();
+            let health: Vec<_> = ordered.iter().map(|entry| health(&entry.target).availability).collect();
             let back = readmitted(&health);
-            for (place, (target, health)) in ordered.into_iter().zip(health).enumerate() {
+            for (place, (entry, health)) in ordered.into_iter().zip(health).enumerate() {
                 let candidate = |last_resort, asked_for_rest| Candidate {
-                    target: target.clone(),
+                    target: entry.target.clone(),
                     model: name.clone(),
                     last_resort,
                     asked_for_rest,
+                    prefill: entry.prefill,
                 };
                 match health {
                     Availability::Available => ready.push(candidate(false, false)),

@@ -29,6 +29,7 @@ pub(crate) struct Entry {
     pub(crate) weight: u32,
     pub(crate) jurisdiction: Jurisdiction,
     pub(crate) price: Option<model::Price>,
+    pub(crate) prefill: Option<model::Prefill>,
 }
 
 #[derive(Debug, Clone)]
@@ -51,8 +52,9 @@ impl Table {
         let entry = |target: &model::Target| {
             let provider = configuration.providers.get(&target.provider)?;
             let id = TargetId { provider: target.provider.clone(), model: target.model.clone() };
-            let (weight, price) = (target.weight, target.price);
-            Some(Entry { target: id, weight, jurisdiction: provider.jurisdiction.clone(), price })
+            let jurisdiction = provider.jurisdiction.clone();
+            let (weight, price, prefill) = (target.weight, target.price, target.prefill);
+            Some(Entry { target: id, weight, jurisdiction, price, prefill })
         };
         let route = |model: &meridian_types::Model| Route {
             tiers: model.tiers.iter().map(|tier| tier.iter().filter_map(entry).collect()).collect(),

@@ -27,6 +27,8 @@ pub struct Policy {
     pub choice: Choice,
     /// What a content filter refused may be asked of other providers.
     pub reroute_refusals: bool,
+    /// A stream that dies after content goes on at another target.
+    pub continue_streams: bool,
 }
 
 /// The order in which the targets of one tier are tried.
@@ -87,6 +89,23 @@ pub struct Target {
     pub weight: u32,
     /// What the provider charges, if that is known.
     pub price: Option<Price>,
+    /// How it is told to go on with an answer that has begun; `None`: as its codec's API does.
+    pub prefill: Option<Prefill>,
+}
+
+/// How an upstream is told to go on with the last message, the assistant's, in place of a new answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Prefill {
+    /// It cannot.
+    No,
+    /// It does so by itself.
+    LastMessage,
+    /// By `"prefix": true` in the message.
+    PrefixField,
+    /// By `"partial": true` in the message.
+    PartialField,
+    /// By `"continue_final_message": true` and `"add_generation_prompt": false` in the request.
+    ContinueFinalMessage,
 }
 
 /// Millionths of a US dollar for a million tokens.

@@ -10,7 +10,7 @@ fn candidate(name: &str) -> Candidate {
     let (model, provider) = name.split_once(':').unwrap();
     let (provider, asked_for_rest) = provider.strip_suffix('!').map_or((provider, false), |name| (name, true));
     let target = TargetId { provider: provider.parse().unwrap(), model: "up".parse().unwrap() };
-    Candidate { target, model: model.parse().unwrap(), last_resort: asked_for_rest, asked_for_rest }
+    Candidate { target, model: model.parse().unwrap(), last_resort: asked_for_rest, asked_for_rest, prefill: None }
 }
 
 fn failure(class: FailureClass, retry_after_s: Option<u64>) -> Failure {
@@ -93,6 +93,18 @@ fn a_share_of_the_clients_time_that_is_used_up_leaves_the_rest_to_the_next() {
 #[test]
 fn asking_one_that_asked_for_rest_is_paid() {
     check(&["m:a!"], &[failure(Saturation, Some(9))], &["a$"]);
+}
+
+#[test]
+fn who_refuses_to_go_on_with_an_answer_is_left_for_the_next() {
+    let mut itinerary = Itinerary::continuing(vec![candidate("m:a"), candidate("m:b")]);
+    for name in ["m:a", "m:b"] {
+        let leg = itinerary.next().unwrap();
+        assert_eq!(leg.candidate, candidate(name));
+        itinerary.ask();
+        itinerary.failed(leg, &failure(Client, None), true);
+    }
+    assert_eq!(itinerary.next(), None, "and not asked again");
 }
 
 proptest! {

@@ -44,6 +44,7 @@ impl Fleet {
                 model: "m".parse().unwrap(),
                 weight: 100,
                 price: None,
+                prefill: None,
             }]
         };
         let tiers = providers.iter().map(target).collect();

@@ -5,6 +5,7 @@
 mod accounting;
 mod agreement;
 mod choice;
+mod continuation;
 mod credentials;
 mod drain;
 mod failover;
@@ -18,3 +19,4 @@ mod rehearsals;
 mod scenarios;
 mod streams;
 mod support;
+mod tokens;

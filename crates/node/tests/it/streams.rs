@@ -5,9 +5,14 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use meridian_sim::Outcome;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
-use crate::support::{PATIENCE, Setup, ask_streamed, events, eventually, start, text_of};
+use crate::support::{
+    PATIENCE, Setup, ask_streamed, configuration, events, eventually, publish, start, start_without_configuration,
+    text_of,
+};
 
 #[tokio::test]
 async fn tokens_arrive_one_by_one() {
@@ -93,6 +98,30 @@ async fn a_missing_end_mark_after_a_whole_answer_is_mended() {
     let events = events(&answer.body);
     assert_eq!(text_of(&events), meridian_sim::expected_text("up-first", "hello there", 6));
     assert_eq!(events.last().unwrap(), "[DONE]");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_after_the_last_word_breaks_no_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 64 * 1024];
+        assert!(connection.read(&mut request).await.unwrap() > 0);
+        let chunk = |choice: &str| format!("data: {{\"id\":\"c\",\"choices\":[{{\"index\":0,{choice}}}]}}\n\n");
+        let said = chunk("\"delta\":{\"content\":\"Hi\"}") + &chunk("\"delta\":{},\"finish_reason\":\"stop\"");
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        // The last chunk of the encoding, which ends the body, never comes.
+        let answer = format!("{head}{:x}\r\n{said}\r\n", said.len());
+        connection.write_all(answer.as_bytes()).await.unwrap();
+    });
+    let setup = Setup::default();
+    let (sandbox, [_, second]) =
+        start_without_configuration(setup.max_in_flight, setup.linger, setup.grace, &setup.sim).await;
+    publish(&sandbox.node, 1, configuration(&setup, [upstream, second]));
+    let events = events(&sandbox.chat(ask_streamed("chat")).await.body);
+    assert_eq!((text_of(&events).as_str(), events.last().unwrap().as_str()), ("Hi", "[DONE]"));
+    assert!(sandbox.node.serving().report().errors.is_empty());
 }
 
 #[tokio::test]

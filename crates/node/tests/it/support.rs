@@ -215,6 +215,7 @@ pub(crate) fn configuration(setup: &Setup, addresses: [SocketAddr; 2]) -> Config
                 model: format!("up-{name}").parse().unwrap(),
                 weight: 100,
                 price: None,
+                prefill: None,
             }]
         };
         let model = Model {

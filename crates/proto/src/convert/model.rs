@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use meridian_types::model::{Choice, Policy, Price, Target};
+use meridian_types::model::{Choice, Policy, Prefill, Price, Target};
 use meridian_types::region::{DEFAULT_WEIGHT, MAX_WEIGHT};
 use meridian_types::{ErrorCode, Kind, Model, ModelName};
 
@@ -35,6 +35,7 @@ pub(super) fn read(message: &wire::Model) -> Reading<Model> {
         deadlines: deadlines(&mut reader, message.deadlines.as_ref()),
         choice: choice(message.choice()),
         reroute_refusals: message.on_refusal() == wire::RefusalPolicy::OtherProvider,
+        continue_streams: message.mid_stream() == wire::MidStream::Continue,
     };
     reader.finish(name.map(|name| Model { name, tiers, fallbacks, policy }))
 }
@@ -46,6 +47,17 @@ fn choice(choice: wire::Choice) -> Choice {
         wire::Choice::Priority => Choice::Priority,
         wire::Choice::LowestCost => Choice::LowestCost,
         wire::Choice::Session => Choice::Session,
+    }
+}
+
+fn prefill(prefill: wire::Prefill) -> Option<Prefill> {
+    match prefill {
+        wire::Prefill::Unspecified => None,
+        wire::Prefill::NoPrefill => Some(Prefill::No),
+        wire::Prefill::LastMessage => Some(Prefill::LastMessage),
+        wire::Prefill::PrefixField => Some(Prefill::PrefixField),
+        wire::Prefill::PartialField => Some(Prefill::PartialField),
+        wire::Prefill::ContinueFinalMessage => Some(Prefill::ContinueFinalMessage),
     }
 }
 
@@ -70,7 +82,8 @@ fn targets(reader: &mut Reader, path: &str, tier: &wire::Tier, model: Option<&Mo
             .price
             .as_ref()
             .map(|price| Price { input_micro_usd: price.input_micro_usd, output_micro_usd: price.output_micro_usd });
-        let target = Target { provider, model, weight, price };
+        let prefill = prefill(target.prefill());
+        let target = Target { provider, model, weight, price, prefill };
         if !seen.insert((target.provider.clone(), target.model.clone())) {
             let text = format!("{} of {} stands twice in this tier", target.model, target.provider);
             reader.mistake(&path, ErrorCode::Duplicate, text);
@@ -103,11 +116,15 @@ mod tests {
         assert_eq!(read(&message).checked().unwrap().policy, Policy::default());
         message.choice = wire::Choice::LowestCost.into();
         message.on_refusal = wire::RefusalPolicy::OtherProvider.into();
+        message.mid_stream = wire::MidStream::Continue.into();
+        message.tiers[0].targets[0].prefill = wire::Prefill::PrefixField.into();
         message.tiers[0].targets[0].price = Some(wire::Price { input_micro_usd: 1, output_micro_usd: 2 });
         let first_token = Some(pbjson_types::Duration { seconds: 3, nanos: 0 });
         message.deadlines = Some(wire::Deadlines { first_token, ..Default::default() });
         let model = read(&message).checked().unwrap();
         assert_eq!((model.policy.choice, model.policy.reroute_refusals), (Choice::LowestCost, true));
+        assert!(model.policy.continue_streams);
+        assert_eq!(model.tiers[0][0].prefill, Some(Prefill::PrefixField));
         assert_eq!(model.tiers[0][0].price, Some(Price { input_micro_usd: 1, output_micro_usd: 2 }));
         let base = meridian_types::provider::Deadlines::default();
         let deadlines = model.policy.deadlines.over(base);

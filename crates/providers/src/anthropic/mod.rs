@@ -16,6 +16,7 @@ mod wire;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use meridian_llm::{ClientError, ClientRequest, Failure};
+use meridian_types::model::Prefill;
 
 use crate::fused::Fused;
 use crate::{AuthError, CallContext, Capabilities, ClientAnswer, Dialect, Provider, StreamTranslator, UpstreamRequest};
@@ -35,6 +36,8 @@ impl Provider for Anthropic {
             log_probabilities: false,
             json_object: false,
             json_schema: true,
+            // Not every model of the API does; those that do not refuse it.
+            prefill: Prefill::LastMessage,
         }
     }
 

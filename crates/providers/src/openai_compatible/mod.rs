@@ -15,6 +15,7 @@ mod wire;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use meridian_llm::{ClientError, ClientRequest, Failure};
+use meridian_types::model::Prefill;
 
 use crate::fused::Fused;
 use crate::{AuthError, CallContext, Capabilities, ClientAnswer, Dialect, Provider, StreamTranslator, UpstreamRequest};
@@ -34,6 +35,8 @@ impl Provider for OpenAiCompatible {
             log_probabilities: true,
             json_object: true,
             json_schema: true,
+            // The API's own models begin anew.
+            prefill: Prefill::No,
         }
     }
 

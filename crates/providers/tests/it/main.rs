@@ -10,4 +10,5 @@ mod errors;
 mod messages_pass_through;
 mod messages_translated;
 mod openai_compatible;
+mod prefill;
 mod support;

@@ -14,6 +14,7 @@ fn entry(name: &str, weight: u32, price: Option<(u64, u64)>) -> Entry {
         weight,
         jurisdiction: "US".parse().unwrap(),
         price: price.map(|(input, output)| Price { input_micro_usd: input, output_micro_usd: output }),
+        prefill: None,
     }
 }
 

@@ -24,6 +24,7 @@ fn target(provider: &str, weight: u32) -> model::Target {
         model: ModelName::new("up").unwrap(),
         weight,
         price: None,
+        prefill: None,
     }
 }
 
