@@ -184,7 +184,12 @@ impl Attempts<'_> {
     fn settle(&self, ticket: &mut Ticket, outcome: Result<Duration, (&Failure, bool)>) {
         let unit = self.node.host.entropy.unit();
         let (result, changes) = match outcome {
-            Ok(first_token) => ("ok", ticket.answered(first_token, unit)),
+            Ok(first_token) => {
+                if self.request.head().stream {
+                    ticket.waited(first_token);
+                }
+                ("ok", ticket.answered(first_token, unit))
+            }
             Err((failure, again)) => (failure.class.as_str(), ticket.failed(failure, again, unit)),
         };
         let id = &ticket.target().id;

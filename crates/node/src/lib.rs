@@ -22,6 +22,7 @@ mod ledger;
 mod metrics;
 mod node;
 mod options;
+mod pace;
 mod patience;
 mod peers;
 mod probe;

@@ -24,7 +24,7 @@ use crate::options::Control;
 use crate::peers::Peers;
 use crate::recent::Recent;
 use crate::window::Window;
-use crate::{Handle, Options, agreement, credentials, probe, vigil};
+use crate::{Handle, Options, agreement, credentials, pace, probe, vigil};
 
 /// After the grace: for the error events that end streams to reach their clients.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -175,6 +175,7 @@ impl Service {
         }
         if let Some(ingress) = ingress {
             tasks.spawn("credentials", Kind::Essential, credentials::run(Arc::clone(&node)));
+            tasks.spawn("pace", Kind::Essential, pace::run(Arc::clone(&node)));
             tasks.spawn("provider probes", Kind::Essential, vigil::run(Arc::clone(&node)));
             let measured = Arc::clone(&node);
             tasks.spawn("lag", Kind::Essential, async move { measured.lag.run().await });

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use meridian_llm::FailureClass;
 use meridian_proto::node::v1;
-use meridian_resilience::{Breaker, Policy, Reason, Status};
+use meridian_resilience::{Breaker, FirstTokens, Policy, Reason, Status};
 use meridian_routing::{Availability, Cause, Load, PeakEwma, TargetId};
 use meridian_upstream::CredentialError;
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) breaker: Breaker,
     pub(crate) attempts: u64,
     pub(crate) failures: BTreeMap<FailureClass, u64>,
+    /// Of streams: a whole answer begins when it ends.
+    pub(crate) first_tokens: FirstTokens,
     first_token: PeakEwma,
     sampled: Instant,
 }
@@ -46,6 +48,7 @@ impl Target {
             breaker,
             attempts: 0,
             failures: BTreeMap::new(),
+            first_tokens: FirstTokens::default(),
             first_token: PeakEwma::default(),
             sampled: Instant::now(),
         };
@@ -63,9 +66,10 @@ impl Target {
         worse(seen(own), seen(account.credential_status()))
     }
 
-    /// Whether it is left alone because it failed; a refused credential and pressure are no matter for probes.
+    /// Whether it is left alone because it failed; a refused credential, pressure and slowness are no matter for probes.
     pub(crate) fn is_ejected(&self) -> bool {
-        matches!(self.state().breaker.status(Instant::now()), Status::Open(_, reason) if reason != Reason::Refused)
+        let status = self.state().breaker.status(Instant::now());
+        matches!(status, Status::Open(_, reason) if !matches!(reason, Reason::Refused | Reason::Slow))
     }
 
     /// What it is doing.
@@ -120,6 +124,7 @@ fn why(reason: Reason) -> &'static str {
         Reason::Ratio => "fails too often",
         Reason::Refused => "refuses the credential",
         Reason::Probes => "does not answer probes",
+        Reason::Slow => "begins its answers far later than its peers",
     }
 }
 
@@ -128,7 +133,7 @@ fn seen(status: Status) -> Availability {
     match status {
         Status::Closed => Availability::Available,
         Status::Ramping(share) => Availability::Ramping(share),
-        Status::Open(left, Reason::Ratio) => Availability::Cooling(left, Cause::Suspected),
+        Status::Open(left, Reason::Ratio | Reason::Slow) => Availability::Cooling(left, Cause::Suspected),
         Status::Open(left, _) => Availability::Cooling(left, Cause::Failed),
         Status::Resting { left, asked } => {
             Availability::Cooling(left, if asked { Cause::Asked } else { Cause::Failed })

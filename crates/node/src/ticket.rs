@@ -70,6 +70,11 @@ impl Ticket {
         &self.target
     }
 
+    /// A stream's first content was waited for so long, at least.
+    pub(crate) fn waited(&self, first_token: Duration) {
+        self.target.state().first_tokens.add(first_token, Instant::now());
+    }
+
     /// Content came, `first_token` after the attempt began. `unit` is random in `[0, 1)`.
     pub(crate) fn answered(&mut self, first_token: Duration, unit: f64) -> Changes {
         self.target.state().sample(first_token);

@@ -69,6 +69,8 @@ pub enum Reason {
     Relapse,
     /// Active probes found it dead.
     Probes,
+    /// It begins its answers far later than its peers: it serves, so that it is only suspected.
+    Slow,
 }
 
 impl Reason {
@@ -81,6 +83,7 @@ impl Reason {
             Self::Refused => "refused",
             Self::Relapse => "relapse",
             Self::Probes => "probes",
+            Self::Slow => "slow",
         }
     }
 }
@@ -241,8 +244,8 @@ impl Breaker {
     /// Active probes say that it answers again: requests may look, a few at a time, before the cool-down is over.
     pub fn looks_alive(&mut self) -> Option<Change> {
         let State::Open { reason, .. } = self.state else { return None };
-        // Only a request can tell whether a credential is taken again.
-        if reason == Reason::Refused {
+        // Only requests can tell whether a credential is taken again, and whether it is as fast as it was.
+        if matches!(reason, Reason::Refused | Reason::Slow) {
             return None;
         }
         self.state = State::HalfOpen { probing: 0, good: 0 };
@@ -252,6 +255,13 @@ impl Breaker {
     /// Active probes say that it is dead, before a request had to find out.
     pub fn looks_dead(&mut self, now: Instant, unit: f64) -> Option<Change> {
         matches!(self.state, State::Closed { .. }).then(|| self.open(Reason::Probes, now, unit))
+    }
+
+    /// Its peers begin their answers far sooner. Not while it comes back: it has just been left alone.
+    pub fn looks_slow(&mut self, now: Instant, unit: f64) -> Option<Change> {
+        matches!(self.status(now), Status::Closed)
+            .then(|| matches!(self.state, State::Closed { .. }).then(|| self.open(Reason::Slow, now, unit)))
+            .flatten()
     }
 
     fn pressed(&mut self, asked: Option<Duration>, now: Instant, unit: f64) -> Change {
@@ -287,12 +297,12 @@ impl Breaker {
                 *good += 1;
                 (*good >= enough).then(|| self.close(now))
             }
-            // Tried as a last resort, and it lives.
-            State::Open { good, .. } => {
+            // Tried as a last resort, and it lives. That it is slow is not refuted by an answer.
+            State::Open { reason, good, .. } if *reason != Reason::Slow => {
                 *good += 1;
                 (*good >= enough).then(|| self.close(now))
             }
-            State::HalfOpen { .. } => None,
+            State::Open { .. } | State::HalfOpen { .. } => None,
         }
     }
 

@@ -71,6 +71,12 @@ impl Table {
         entries.map(|entry| entry.target.clone()).collect()
     }
 
+    /// The targets of each tier of each model: peers, that could serve the same requests.
+    pub fn tiers(&self) -> impl Iterator<Item = Vec<&TargetId>> {
+        let tiers = self.routes.values().flat_map(|route| &route.tiers);
+        tiers.map(|tier| tier.iter().map(|entry| &entry.target).collect())
+    }
+
     /// The models that the caller may name and that have a place where the caller's data may go, sorted.
     pub fn models<'a>(&'a self, constraints: &'a Constraints) -> impl Iterator<Item = &'a ModelName> {
         self.routes.keys().filter(move |name| {

@@ -13,6 +13,7 @@ mod fleet;
 mod lifecycle;
 mod limits;
 mod messages;
+mod pace;
 mod pass_through;
 mod probes;
 mod rehearsals;

@@ -65,6 +65,36 @@ async fn three_failures_in_a_row_open_it_and_two_good_probes_close_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_slow_is_left_alone_for_longer_each_time_and_comes_back_by_and_by() {
+    let mut script = Script::new();
+    let mut before = Duration::ZERO;
+    for _ in 0..4 {
+        let Some(Change::Opened(cool_down, Reason::Slow)) = script.breaker.looks_slow(script.now, JITTER) else {
+            panic!("not opened")
+        };
+        assert!(cool_down > before, "it grows");
+        before = cool_down;
+        assert_eq!(script.breaker.looks_slow(script.now, JITTER), None, "it is left alone already");
+        assert_eq!(script.breaker.looks_alive(), None, "a list of models says nothing of its pace");
+        for _ in 0..3 {
+            let pass = script.breaker.admit_anyway(script.now);
+            assert_eq!(script.breaker.record(pass, Outcome::Answered, script.now, JITTER), None, "nor does an answer");
+        }
+        script.come_back(cool_down);
+        assert!(matches!(script.breaker.status(script.now), Status::Ramping(_)));
+        assert_eq!(script.breaker.looks_slow(script.now, JITTER), None, "not while it comes back");
+        script.wait(6.0);
+    }
+    let Some(Change::Opened(first, _)) = Script::new().breaker.looks_slow(script.now, 0.0) else {
+        panic!("not opened")
+    };
+    let Some(Change::Opened(last, _)) = Script::new().breaker.looks_slow(script.now, JITTER) else {
+        panic!("not opened")
+    };
+    assert!(first < last, "with jitter");
+}
+
+#[tokio::test(start_paused = true)]
 async fn half_of_a_busy_window_opens_it_although_never_three_failed_in_a_row() {
     let mut script = Script::new();
     let mut changes = Vec::new();
