@@ -47,6 +47,19 @@ pub(crate) struct Served {
     pub(crate) adjusted: Vec<String>,
 }
 
+/// A leg that can be asked at once.
+pub(crate) struct Ready {
+    pub(crate) leg: Leg,
+    pub(crate) ticket: Ticket,
+    pub(crate) account: Arc<Account>,
+    pub(crate) adjusted: Vec<String>,
+    /// What it may take of the client's time.
+    pub(crate) patience: Patience,
+    /// Counts the request's attempts from 1.
+    pub(crate) number: usize,
+    pub(crate) began: Instant,
+}
+
 /// Nobody served.
 #[derive(Default)]
 pub(crate) struct Lost {
@@ -73,60 +86,80 @@ impl Attempts<'_> {
             Some(_) => Itinerary::continuing(candidates),
         };
         while let Some(leg) = itinerary.next() {
-            let id = &leg.candidate.target;
-            let (Some(account), Some(target)) =
-                (self.snapshot.providers.get(&id.provider), self.snapshot.targets.get(id))
-            else {
-                continue;
+            let Some((ready, request)) = self.prepare(leg, &mut itinerary, &mut lost).await else { continue };
+            let outcomes = match self.hedge_after(&ready, &asked_for) {
+                None => vec![(self.ask(&ready, request).await, ready)],
+                Some(hedge) => self.hedged(hedge, ready, request, &mut itinerary, &mut lost).await,
             };
-            let translated = match self.translate(&leg.candidate, account.upstream.codec()) {
-                Ok(Some(translated)) => translated,
-                Ok(None) => continue,
-                Err(error) => {
-                    if error.code != ErrorCode::UnsupportedParameter {
-                        itinerary.end();
+            for (outcome, mut ready) in outcomes {
+                match outcome {
+                    Ok((answer, first_token)) => {
+                        self.settle(&mut ready.ticket, Ok(first_token));
+                        let Ready { leg, ticket, adjusted, .. } = ready;
+                        let (model, attempts) = (leg.candidate.model, itinerary.asked());
+                        return Ok(Served { answer, ticket, model, attempts, adjusted });
                     }
-                    self.journal.passed_over(id, "it cannot honour the request");
-                    lost.unsupported = Some(error);
-                    continue;
-                }
-            };
-            let Some(mut ticket) = self.place(&leg, account, target).await else { continue };
-            itinerary.ask();
-            let adjusted = translated.adjusted.clone();
-            let now = Instant::now();
-            let shared = self.request.head().stream && itinerary.has_other();
-            let patience = if shared { self.patience.shared(now) } else { self.patience };
-            let attempt = Attempt {
-                node: self.node,
-                request: self.request,
-                trace: self.trace,
-                account,
-                target,
-                deadlines: self
-                    .snapshot
-                    .policy(leg.candidate.model.as_str())
-                    .deadlines
-                    .over(account.upstream.provider().deadlines),
-                patience,
-                number: itinerary.asked(),
-                note: self.journal.attempt(id, &leg.candidate.model),
-            };
-            match attempt.run(translated).await {
-                Ok((answer, first_token)) => {
-                    self.settle(&mut ticket, Ok(first_token));
-                    let (model, attempts) = (leg.candidate.model, itinerary.asked());
-                    return Ok(Served { answer, ticket, model, attempts, adjusted });
-                }
-                Err(failure) => {
-                    self.settle(&mut ticket, Err((&failure, leg.repeat.is_some())));
-                    let target = id.clone();
-                    itinerary.failed(leg, &failure, self.patience.allows(Duration::ZERO, Instant::now()));
-                    lost.tried.push(Tried { target, failure, took: now.elapsed() });
+                    Err(failure) => {
+                        self.settle(&mut ready.ticket, Err((&failure, ready.leg.repeat.is_some())));
+                        let (target, took) = (ready.leg.candidate.target.clone(), ready.began.elapsed());
+                        itinerary.failed(ready.leg, &failure, self.patience.allows(Duration::ZERO, Instant::now()));
+                        lost.tried.push(Tried { target, failure, took });
+                    }
                 }
             }
         }
         Err(lost)
+    }
+
+    /// Makes the request for a leg and takes its places; `None`: it is passed over.
+    pub(crate) async fn prepare(
+        &self,
+        leg: Leg,
+        itinerary: &mut Itinerary,
+        lost: &mut Lost,
+    ) -> Option<(Ready, UpstreamRequest)> {
+        let id = &leg.candidate.target;
+        let account = self.snapshot.providers.get(&id.provider)?;
+        let target = self.snapshot.targets.get(id)?;
+        let request = match self.translate(&leg.candidate, account.upstream.codec()) {
+            Ok(request) => request?,
+            Err(error) => {
+                if error.code != ErrorCode::UnsupportedParameter {
+                    itinerary.end();
+                }
+                self.journal.passed_over(id, "it cannot honour the request");
+                lost.unsupported = Some(error);
+                return None;
+            }
+        };
+        let ticket = self.place(&leg, account, target).await?;
+        itinerary.ask();
+        let began = Instant::now();
+        let shared = self.request.head().stream && itinerary.has_other();
+        let patience = if shared { self.patience.shared(began) } else { self.patience };
+        let (account, adjusted, number) = (Arc::clone(account), request.adjusted.clone(), itinerary.asked());
+        Some((Ready { leg, ticket, account, adjusted, patience, number, began }, request))
+    }
+
+    /// Asks one target.
+    pub(crate) async fn ask(&self, ready: &Ready, request: UpstreamRequest) -> Result<(Answer, Duration), Failure> {
+        let account = &ready.account;
+        let attempt = Attempt {
+            node: self.node,
+            request: self.request,
+            trace: self.trace,
+            account,
+            target: ready.ticket.target(),
+            deadlines: self
+                .snapshot
+                .policy(ready.leg.candidate.model.as_str())
+                .deadlines
+                .over(account.upstream.provider().deadlines),
+            patience: ready.patience,
+            number: ready.number,
+            note: self.journal.attempt(&ready.leg.candidate.target, &ready.leg.candidate.model),
+        };
+        attempt.run(request).await
     }
 
     /// The request for one target; `None` if it cannot go on with what another has begun.

@@ -87,6 +87,21 @@ impl Itinerary {
         Some(Leg { candidate: repeat.candidate.clone(), paid: true, repeat: Some(repeat) })
     }
 
+    /// The first that `allowed` lets be asked beside the present leg, out of its turn.
+    pub(crate) fn hedge(&mut self, allowed: impl Fn(&Candidate) -> bool) -> Option<Leg> {
+        if self.over || self.asked == MAX_ATTEMPTS {
+            return None;
+        }
+        let candidate = self.untried.remove(self.untried.iter().position(allowed)?)?;
+        // Paid by another budget.
+        Some(Leg { candidate, paid: false, repeat: None })
+    }
+
+    /// The leg was not asked after all.
+    pub(crate) fn put_back(&mut self, leg: Leg) {
+        self.untried.push_front(leg.candidate);
+    }
+
     /// The leg's target is asked now.
     pub(crate) fn ask(&mut self) {
         self.asked += 1;

@@ -14,6 +14,7 @@ mod credentials;
 mod faults;
 mod gossip;
 mod handle;
+mod hedge;
 mod injected;
 mod itinerary;
 mod journal;

@@ -26,7 +26,7 @@ pub(crate) struct Ended {
 pub(crate) struct Attempted {
     pub(crate) provider: String,
     pub(crate) model: String,
-    /// `ok`, or the failure's class.
+    /// `ok`, or the failure's class; `interrupted` after content; `outrun` by another that was asked beside it.
     pub(crate) result: &'static str,
 }
 
@@ -72,6 +72,14 @@ pub(crate) struct CredentialChanged {
     pub(crate) to: &'static str,
 }
 
+/// A first target was late with its first content, at a model that hedges.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Hedged {
+    /// `won`: the second one was faster; `lost`: the first one was after all; `failed`: both failed; `no_budget`: no
+    /// second one was asked.
+    pub(crate) result: &'static str,
+}
+
 /// Tokens that a target took in or put out.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Used {
@@ -102,6 +110,7 @@ pub(crate) struct Metrics {
     pub(crate) retries_refused: Family<Of, Counter>,
     pub(crate) faults: Family<Injected, Counter>,
     pub(crate) continuations: Family<Died, Counter>,
+    pub(crate) hedges: Family<Hedged, Counter>,
     pub(crate) tokens: Family<Used, Counter>,
     pub(crate) probes: Family<Probed, Counter>,
     pub(crate) breakers: Family<Changed, Counter>,
@@ -120,6 +129,7 @@ impl Metrics {
             retries_refused: Family::default(),
             faults: Family::default(),
             continuations: Family::default(),
+            hedges: Family::default(),
             tokens: Family::default(),
             probes: Family::default(),
             breakers: Family::default(),
@@ -153,6 +163,11 @@ impl Metrics {
             metrics.continuations.clone(),
         );
         registry.register(
+            "hedges",
+            "Streams whose first target was late, at models that ask a second one, by what came of that",
+            metrics.hedges.clone(),
+        );
+        registry.register(
             "tokens",
             "Tokens by public model and target, as reported, and never fewer than were seen of answers broken off",
             metrics.tokens.clone(),
@@ -179,6 +194,10 @@ impl Metrics {
     pub(crate) fn injected(&self, target: &TargetId, kind: &'static str) {
         let (provider, model) = (target.provider.to_string(), target.model.to_string());
         self.faults.get_or_create(&Injected { provider, model, kind }).inc();
+    }
+
+    pub(crate) fn hedged(&self, result: &'static str) {
+        self.hedges.get_or_create(&Hedged { result }).inc();
     }
 
     pub(crate) fn used(&self, served: &ModelName, target: &TargetId, (input, output): (u64, u64)) {

@@ -7,10 +7,11 @@ use meridian_control_client::Published;
 use meridian_providers as providers;
 use meridian_routing::{Availability, Health, Table, TargetId};
 use meridian_types::model::Policy;
-use meridian_types::{ErrorCode, Kind, Mistake, Provider, ProviderName};
+use meridian_types::{ErrorCode, Kind, Mistake, ModelName, Provider, ProviderName};
 use meridian_upstream::{Transport, Upstream};
 
 use crate::account::Account;
+use crate::hedge::Budget;
 use crate::target::Target;
 
 /// One compiled configuration.
@@ -19,6 +20,8 @@ pub(crate) struct Snapshot {
     pub(crate) table: Table,
     pub(crate) providers: BTreeMap<ProviderName, Arc<Account>>,
     pub(crate) targets: BTreeMap<TargetId, Arc<Target>>,
+    /// What models that hedge may spend on it.
+    pub(crate) hedges: BTreeMap<ModelName, Arc<Budget>>,
     /// Seconds since 1970.
     pub(crate) loaded_at: i64,
 }
@@ -60,7 +63,13 @@ impl Snapshot {
                 (id, target)
             })
             .collect();
-        Ok(Self { table, providers: accounts, targets, loaded_at: now_unix_ms / 1000, published })
+        let hedges = configuration.models.iter().filter_map(|(name, model)| {
+            let of = model.policy.hedge?;
+            let before = previous.and_then(|snapshot| snapshot.hedges.get(name)).filter(|before| before.of == of);
+            Some((name.clone(), before.map_or_else(|| Arc::new(Budget::new(of)), Arc::clone)))
+        });
+        let hedges = hedges.collect();
+        Ok(Self { table, providers: accounts, targets, hedges, loaded_at: now_unix_ms / 1000, published })
     }
 }
 

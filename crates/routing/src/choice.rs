@@ -41,13 +41,9 @@ fn by_weight<'a>(entries: Vec<&'a Entry>, random: &mut dyn FnMut() -> f64) -> Ve
     shuffle::shuffle(entries.into_iter().map(|entry| (entry.weight, entry)).collect(), random)
 }
 
-/// Chats of today send about three tokens for each one that they get. Without a price: last.
+/// Without a price: last.
 fn cost(entry: &Entry) -> u64 {
-    const INPUT_SHARE: u64 = 3;
-    let price = |price: meridian_types::model::Price| {
-        price.input_micro_usd.saturating_mul(INPUT_SHARE).saturating_add(price.output_micro_usd)
-    };
-    entry.price.map_or(u64::MAX, price)
+    entry.price.map_or(u64::MAX, |price| price.weighed())
 }
 
 /// Of the first two of a random order the better one comes first, and so on: two choices are nearly as good as all,

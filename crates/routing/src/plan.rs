@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use meridian_types::model::Prefill;
+use meridian_types::model::{Prefill, Price};
 use meridian_types::{Jurisdiction, ModelName};
 
 use crate::availability::readmitted;
@@ -23,6 +23,8 @@ pub struct Candidate {
     pub asked_for_rest: bool,
     /// How it is told to go on with an answer that has begun; `None`: as its codec's API does.
     pub prefill: Option<Prefill>,
+    /// What it charges, if that is known.
+    pub price: Option<Price>,
 }
 
 /// Why nothing may be tried.
@@ -86,6 +88,7 @@ impl Table {
                     last_resort,
                     asked_for_rest,
                     prefill: entry.prefill,
+                    price: entry.price,
                 };
                 match health {
                     Availability::Available => ready.push(candidate(false, false)),

@@ -29,7 +29,21 @@ pub struct Policy {
     pub reroute_refusals: bool,
     /// A stream that dies after content goes on at another target.
     pub continue_streams: bool,
+    /// A second target is asked when the first is late with its first content.
+    pub hedge: Option<Hedge>,
 }
+
+/// How much of hedging a model allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hedge {
+    /// Of a hundred streamed requests so many may be asked of a second target.
+    pub budget_percent: u32,
+    /// Most that the second target may charge, in percent of the first one's price; `None`: whatever it does.
+    pub max_price_percent: Option<u32>,
+}
+
+/// [`Hedge::budget_percent`], if nothing else is written: what the 95th percentile makes late.
+pub const DEFAULT_HEDGE_PERCENT: u32 = 5;
 
 /// The order in which the targets of one tier are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,4 +129,13 @@ pub struct Price {
     pub input_micro_usd: u64,
     /// Of the answer.
     pub output_micro_usd: u64,
+}
+
+impl Price {
+    /// What one chat costs in relation to others: of today's, three tokens are sent for each one that is got.
+    #[must_use]
+    pub const fn weighed(&self) -> u64 {
+        const INPUT_SHARE: u64 = 3;
+        self.input_micro_usd.saturating_mul(INPUT_SHARE).saturating_add(self.output_micro_usd)
+    }
 }

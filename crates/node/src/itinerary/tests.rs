@@ -10,7 +10,14 @@ fn candidate(name: &str) -> Candidate {
     let (model, provider) = name.split_once(':').unwrap();
     let (provider, asked_for_rest) = provider.strip_suffix('!').map_or((provider, false), |name| (name, true));
     let target = TargetId { provider: provider.parse().unwrap(), model: "up".parse().unwrap() };
-    Candidate { target, model: model.parse().unwrap(), last_resort: asked_for_rest, asked_for_rest, prefill: None }
+    Candidate {
+        target,
+        model: model.parse().unwrap(),
+        last_resort: asked_for_rest,
+        asked_for_rest,
+        prefill: None,
+        price: None,
+    }
 }
 
 fn failure(class: FailureClass, retry_after_s: Option<u64>) -> Failure {
@@ -105,6 +112,26 @@ fn who_refuses_to_go_on_with_an_answer_is_left_for_the_next() {
         itinerary.failed(leg, &failure(Client, None), true);
     }
     assert_eq!(itinerary.next(), None, "and not asked again");
+}
+
+#[test]
+fn a_hedge_is_taken_out_of_its_turn_and_counts_as_an_attempt() {
+    let mut itinerary = Itinerary::new(["m:a", "m:b", "m:c", "m:d"].map(candidate).to_vec(), false);
+    let first = itinerary.next().unwrap();
+    itinerary.ask();
+    let is = |name: &'static str| move |other: &Candidate| *other == candidate(name);
+    assert_eq!(itinerary.hedge(|_| false), None);
+    let hedge = itinerary.hedge(is("m:c")).unwrap();
+    assert!(!hedge.paid);
+    itinerary.put_back(hedge);
+    let hedge = itinerary.hedge(is("m:c")).unwrap();
+    itinerary.ask();
+    for leg in [first, hedge] {
+        itinerary.failed(leg, &failure(Credential, None), true);
+    }
+    let next = itinerary.next().unwrap();
+    assert_eq!((next.candidate, next.paid), (candidate("m:b"), true), "two were free");
+    assert_eq!(itinerary.hedge(is("m:c")), None, "it has been asked");
 }
 
 proptest! {

@@ -10,6 +10,7 @@ mod credentials;
 mod drain;
 mod failover;
 mod fleet;
+mod hedge;
 mod lifecycle;
 mod limits;
 mod messages;

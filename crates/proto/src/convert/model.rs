@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use meridian_types::model::{Choice, Policy, Prefill, Price, Target};
+use meridian_types::model::{Choice, DEFAULT_HEDGE_PERCENT, Hedge, Policy, Prefill, Price, Target};
 use meridian_types::region::{DEFAULT_WEIGHT, MAX_WEIGHT};
 use meridian_types::{ErrorCode, Kind, Model, ModelName};
 
@@ -35,6 +35,7 @@ pub(super) fn read(message: &wire::Model) -> Reading<Model> {
         deadlines: deadlines(&mut reader, message.deadlines.as_ref()),
         choice: choice(message.choice()),
         reroute_refusals: message.on_refusal() == wire::RefusalPolicy::OtherProvider,
+        hedge: message.hedge.as_ref().map(|hedge| read_hedge(&mut reader, hedge)),
         continue_streams: message.mid_stream() == wire::MidStream::Continue,
     };
     reader.finish(name.map(|name| Model { name, tiers, fallbacks, policy }))
@@ -47,6 +48,17 @@ fn choice(choice: wire::Choice) -> Choice {
         wire::Choice::Priority => Choice::Priority,
         wire::Choice::LowestCost => Choice::LowestCost,
         wire::Choice::Session => Choice::Session,
+    }
+}
+
+fn read_hedge(reader: &mut Reader, message: &wire::Hedge) -> Hedge {
+    let budget = message.budget_percent.unwrap_or(DEFAULT_HEDGE_PERCENT);
+    Hedge {
+        // Beyond a half it would be load and no hedge.
+        budget_percent: reader.in_range("hedge.budget_percent", budget, 1..=50),
+        max_price_percent: message
+            .max_price_percent
+            .map(|percent| reader.in_range("hedge.max_price_percent", percent, 1..=10_000)),
     }
 }
 
@@ -117,6 +129,7 @@ mod tests {
         message.choice = wire::Choice::LowestCost.into();
         message.on_refusal = wire::RefusalPolicy::OtherProvider.into();
         message.mid_stream = wire::MidStream::Continue.into();
+        message.hedge = Some(wire::Hedge { max_price_percent: Some(120), ..Default::default() });
         message.tiers[0].targets[0].prefill = wire::Prefill::PrefixField.into();
         message.tiers[0].targets[0].price = Some(wire::Price { input_micro_usd: 1, output_micro_usd: 2 });
         let first_token = Some(pbjson_types::Duration { seconds: 3, nanos: 0 });
@@ -124,12 +137,15 @@ mod tests {
         let model = read(&message).checked().unwrap();
         assert_eq!((model.policy.choice, model.policy.reroute_refusals), (Choice::LowestCost, true));
         assert!(model.policy.continue_streams);
+        assert_eq!(model.policy.hedge, Some(Hedge { budget_percent: 5, max_price_percent: Some(120) }));
         assert_eq!(model.tiers[0][0].prefill, Some(Prefill::PrefixField));
         assert_eq!(model.tiers[0][0].price, Some(Price { input_micro_usd: 1, output_micro_usd: 2 }));
         let base = meridian_types::provider::Deadlines::default();
         let deadlines = model.policy.deadlines.over(base);
         assert_eq!((deadlines.first_token, deadlines.idle), (Duration::from_secs(3), base.idle));
         message.deadlines = Some(wire::Deadlines { min_bytes_per_s: Some(u32::MAX), ..Default::default() });
-        assert_eq!(read(&message).mistakes[0].path, "deadlines.min_bytes_per_s");
+        message.hedge = Some(wire::Hedge { budget_percent: Some(51), max_price_percent: Some(0) });
+        let paths: Vec<_> = read(&message).mistakes.into_iter().map(|mistake| mistake.path).collect();
+        assert_eq!(paths, ["deadlines.min_bytes_per_s", "hedge.budget_percent", "hedge.max_price_percent"]);
     }
 }
