@@ -18,8 +18,13 @@ const LIMIT_MAX: u32 = 100;
 /// Entries read from the store at once: each is a round trip.
 const READS: usize = 16;
 
-/// The key and the entry of a write of which `done` says what it changes and what comes of it.
-pub(super) fn entry(shared: &Shared, call: &Call<'_>, done: (String, String)) -> (String, stored::AuditEntry) {
+/// The key and the entry of a write of which `done` says what it changes and what comes of it; `id_unix_ms` orders it.
+pub(super) fn entry(
+    shared: &Shared,
+    call: &Call<'_>,
+    done: (String, String),
+    id_unix_ms: i64,
+) -> (String, stored::AuditEntry) {
     let at_unix_ms = shared.now_unix_ms();
     let mut random = [0; 10];
     shared.host.entropy.fill(&mut random);
@@ -34,7 +39,7 @@ pub(super) fn entry(shared: &Shared, call: &Call<'_>, done: (String, String)) ->
         request_id: call.request_id.to_owned(),
         outcome,
     };
-    (shared.layout.audit(&ulid(at_unix_ms, random)), entry)
+    (shared.layout.audit(&ulid(id_unix_ms, random)), entry)
 }
 
 /// Answers from the store: the mirror holds the names alone.

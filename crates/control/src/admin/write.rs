@@ -1,6 +1,7 @@
 //! A write by an operator: decided on what the store holds, done once, remembered under its request id.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use meridian_proto::NOT_ATTEMPTED;
@@ -59,6 +60,8 @@ pub(crate) struct Call<'a> {
 #[derive(Default)]
 pub(crate) struct Writer {
     lease: Mutex<Option<(LeaseId, Instant)>>,
+    /// Time in the id of the last audit entry.
+    audited_unix_ms: AtomicI64,
 }
 
 impl Writer {
@@ -107,7 +110,7 @@ impl Writer {
                 response: document::write(&answer),
             };
             let lease = self.lease(shared).await?;
-            let (audit_key, audit) = audit::entry(shared, &call, done);
+            let (audit_key, audit) = audit::entry(shared, &call, done, self.audit_time(shared.now_unix_ms()));
             let txn = txn
                 .when(Compare::absent(&key))
                 .put_with_lease(&key, document::write(&outcome), lease)
@@ -127,6 +130,12 @@ impl Writer {
             }
         }
         Err(Status::aborted("others are writing the same things at the same time; look at what they did and try again"))
+    }
+
+    /// For the id of an audit entry: each is later than the one before, so that entries of one millisecond keep their order.
+    fn audit_time(&self, now_unix_ms: i64) -> i64 {
+        let last = self.audited_unix_ms.fetch_max(now_unix_ms, Ordering::Relaxed);
+        if last < now_unix_ms { now_unix_ms } else { self.audited_unix_ms.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 
     /// One lease for the outcomes of some minutes, so that leases do not pile up.
