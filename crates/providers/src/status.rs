@@ -1,7 +1,7 @@
 //! What an HTTP status alone says, where no typed field says more. The same for every HTTP API known so far.
 
 use http::StatusCode;
-use meridian_llm::FailureClass;
+use meridian_llm::{ErrorCode, FailureClass};
 
 /// True for the statuses by which an upstream refuses the gateway's credential or account.
 pub(crate) const fn is_credential(status: StatusCode) -> bool {
@@ -22,6 +22,21 @@ pub(crate) const fn judge(status: StatusCode) -> (FailureClass, &'static str) {
         400..=499 => (FailureClass::Client, "the upstream refused the request"),
         500..=599 => (FailureClass::Provider, "the upstream failed"),
         _ => (FailureClass::Provider, "the upstream answered with an unexpected status"),
+    }
+}
+
+/// What a client is told when a failure is all there is. Pressure is one class for policy and two things for a client: the
+/// account sends too much (429), or the provider has too much to do (503, Anthropic's 529; SDKs tell them apart). `code` is
+/// the upstream's own, and beats the status: Kimi says `engine_overloaded_error` under 429.
+pub(crate) fn client_code(class: FailureClass, status: Option<StatusCode>, code: Option<&str>) -> ErrorCode {
+    let overloaded = match code {
+        Some(code) if code.contains("overloaded") => true,
+        Some(code) if code.contains("limit") => false,
+        _ => status.is_some_and(|status| matches!(status.as_u16(), 498 | 503 | 529)),
+    };
+    match class {
+        FailureClass::Saturation if overloaded => ErrorCode::UpstreamOverloaded,
+        class => class.client_code(),
     }
 }
 

@@ -41,8 +41,10 @@ pub enum ErrorCode {
     Overloaded,
     /// The node is stopping.
     Draining,
-    /// Every upstream asked us to slow down.
+    /// Every upstream asked us to slow down: the account sends more than it may.
     RateLimited,
+    /// Every upstream has more to do than it can, whoever asks.
+    UpstreamOverloaded,
     /// No upstream can serve now.
     UpstreamUnavailable,
     /// Our credential for the upstream is refused: not the client's fault.
@@ -110,6 +112,7 @@ impl ErrorCode {
             Self::Overloaded => row("overloaded", 503, "overloaded_error", "overloaded_error", 8),
             Self::Draining => row("draining", 503, "overloaded_error", "overloaded_error", 14),
             Self::RateLimited => row("rate_limit_exceeded", 429, "rate_limit_error", "rate_limit_error", 8),
+            Self::UpstreamOverloaded => row("upstream_overloaded", 503, "overloaded_error", "overloaded_error", 14),
             Self::UpstreamUnavailable => row("upstream_unavailable", 503, "api_error", "api_error", 14),
             Self::UpstreamCredentials => row("upstream_credentials_exhausted", 502, "api_error", "api_error", 14),
             Self::UpstreamTimeout => row("upstream_timeout", 504, "api_error", "timeout_error", 4),

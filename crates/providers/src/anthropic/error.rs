@@ -16,7 +16,11 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
     let parsed = serde_json::from_slice::<ErrorBody<'_>>(body).ok();
     let mut failure = match &parsed {
         Some(parsed) => of_error(&parsed.error, Some(status), body),
-        None => plain(status::judge(status)),
+        None => {
+            let mut failure = plain(status::judge(status));
+            failure.client_code = status::client_code(failure.class, Some(status), None);
+            failure
+        }
     };
     failure.status = Some(status.as_u16());
     failure.retry_after = retry_after(headers);
@@ -40,6 +44,7 @@ fn of_error(error: &ErrorInner<'_>, status: Option<StatusCode>, body: &[u8]) -> 
         .or_else(|| status.map(status::judge));
     let mut failure = plain(judged.unwrap_or((FailureClass::Provider, "the upstream sent an unknown error")));
     failure.code = detail.or(Some(&error.kind.0)).and_then(identifier);
+    failure.client_code = status::client_code(failure.class, status, failure.code.as_deref());
     failure.reply = reply(failure.class, status, body);
     failure
 }

@@ -34,10 +34,12 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
         true => Some(Bytes::copy_from_slice(body)),
         false => in_shape(error, class),
     });
+    let code = error.and_then(code_of);
     Failure {
         status: Some(status.as_u16()),
         retry_after: retry_after(headers),
-        code: error.and_then(code_of),
+        client_code: status::client_code(class, Some(status), code.as_deref()),
+        code,
         reply: reply(class, Some(status), body),
         ..Failure::new(class, message)
     }
@@ -53,7 +55,9 @@ pub(super) fn in_band(data: &[u8]) -> Failure {
         by_code(&inner).or(by_number).unwrap_or((FailureClass::Provider, "the upstream sent an error inside a 200"));
     let body = if as_it_is { Some(Bytes::copy_from_slice(data)) } else { in_shape(&inner, class) };
     let reply = reply(class, status, body);
-    Failure { code: code_of(&inner), reply, ..Failure::new(class, message) }
+    let code = code_of(&inner);
+    let client_code = status::client_code(class, status, code.as_deref());
+    Failure { client_code, code, reply, ..Failure::new(class, message) }
 }
 
 /// Only what concerns the client's own request goes back; a credential error must not (it may show part of our key).

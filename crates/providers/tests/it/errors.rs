@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use meridian_llm::{Dialect, FailureClass as F};
+use meridian_llm::{Dialect, ErrorCode, FailureClass as F};
 
 use crate::support::provider;
 
@@ -70,6 +70,36 @@ fn openai_errors_by_code_then_by_status() {
     check(503, r#"{"message":"m"}"#, F::Saturation, None);
     check(503, r#"{"message":"m","type":"server_error","code":null}"#, F::Saturation, Some("server_error"));
     check(400, r#"{"message":"m","code":"a prompt, not a code"}"#, F::Client, None);
+}
+
+#[test]
+fn an_account_that_sends_too_much_is_told_from_a_provider_that_has_too_much_to_do() {
+    #[track_caller]
+    fn check(name: &str, status: u16, body: &str, expected: ErrorCode) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let failure = provider(name).classify(status, &HeaderMap::new(), body.as_bytes());
+        assert_eq!((failure.class, failure.client_code), (F::Saturation, expected), "{status} {body}");
+    }
+    use ErrorCode::{RateLimited, UpstreamOverloaded};
+    for name in ["openai_compatible", "anthropic"] {
+        check(name, 429, "", RateLimited);
+        check(name, 503, "", UpstreamOverloaded);
+        check(name, 529, "", UpstreamOverloaded);
+    }
+    check(
+        "anthropic",
+        529,
+        r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,
+        UpstreamOverloaded,
+    );
+    check("anthropic", 429, r#"{"type":"error","error":{"type":"rate_limit_error","message":"m"}}"#, RateLimited);
+    check(
+        "openai_compatible",
+        429,
+        r#"{"error":{"message":"m","type":"engine_overloaded_error"}}"#,
+        UpstreamOverloaded,
+    );
+    check("openai_compatible", 503, r#"{"error":{"message":"m","code":"rate_limit_exceeded"}}"#, RateLimited);
 }
 
 #[test]

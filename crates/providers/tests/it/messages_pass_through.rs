@@ -92,7 +92,7 @@ fn broken_streams_fail_and_their_last_event_is_not_sent() {
     check_fails("data: <html>\n\n", Provider, "upstream_invalid_response");
     let error =
         "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}\n\n";
-    check_fails(&format!("{start}{error}"), Saturation, "rate_limit_exceeded");
+    check_fails(&format!("{start}{error}"), Saturation, "upstream_overloaded");
     check_fails("event: error\ndata: {\"type\":\"error\"}\n\n", Provider, "upstream_invalid_response");
 }
 

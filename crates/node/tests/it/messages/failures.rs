@@ -120,6 +120,7 @@ async fn when_nobody_serves_the_client_gets_the_most_telling_error() {
     for codec in ["anthropic", "openai_compatible"] {
         for (fault, status, kind, retry) in [
             ("error;status=429;retry_after=3", 429, "rate_limit_error", Some("true")),
+            ("error;status=529;retry_after=3", 529, "overloaded_error", Some("true")),
             ("error;status=401", 502, "api_error", Some("false")),
             ("hang", 504, "timeout_error", None),
         ] {
