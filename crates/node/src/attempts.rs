@@ -94,6 +94,8 @@ impl Attempts<'_> {
             for (outcome, mut ready) in outcomes {
                 match outcome {
                     Ok((answer, first_token)) => {
+                        // Counting tokens takes no time that generating them takes.
+                        let first_token = self.request.endpoint().generates().then_some(first_token);
                         self.settle(&mut ready.ticket, Ok(first_token));
                         let Ready { leg, ticket, adjusted, .. } = ready;
                         let (model, attempts) = (leg.candidate.model, itinerary.asked());
@@ -214,11 +216,11 @@ impl Attempts<'_> {
     }
 
     /// Tells the breakers and the metrics; a failure comes with whether the target has failed this request before.
-    fn settle(&self, ticket: &mut Ticket, outcome: Result<Duration, (&Failure, bool)>) {
+    fn settle(&self, ticket: &mut Ticket, outcome: Result<Option<Duration>, (&Failure, bool)>) {
         let unit = self.node.host.entropy.unit();
         let (result, changes) = match outcome {
             Ok(first_token) => {
-                if self.request.head().stream {
+                if let Some(first_token) = first_token.filter(|_| self.request.head().stream) {
                     ticket.waited(first_token);
                 }
                 ("ok", ticket.answered(first_token, unit))

@@ -75,9 +75,11 @@ impl Ticket {
         self.target.state().first_tokens.add(first_token, Instant::now());
     }
 
-    /// Content came, `first_token` after the attempt began. `unit` is random in `[0, 1)`.
-    pub(crate) fn answered(&mut self, first_token: Duration, unit: f64) -> Changes {
-        self.target.state().sample(first_token);
+    /// It answered; if it generates, content came `first_token` after the attempt began. `unit` is random in `[0, 1)`.
+    pub(crate) fn answered(&mut self, first_token: Option<Duration>, unit: f64) -> Changes {
+        if let Some(first_token) = first_token {
+            self.target.state().sample(first_token);
+        }
         self.account.deposit();
         self.record(Blame::ANSWERED, unit)
     }

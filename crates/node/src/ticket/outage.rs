@@ -84,7 +84,7 @@ impl Fleet {
             second.asked[place] += 1;
             let unit = self.random as f64 / u64::MAX as f64;
             if !dead[place] {
-                let _ = ticket.answered(Duration::from_millis(100), unit);
+                let _ = ticket.answered(Some(Duration::from_millis(100)), unit);
                 return;
             }
             let failure = Failure::new(FailureClass::Transport, "test");

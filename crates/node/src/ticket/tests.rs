@@ -112,7 +112,7 @@ async fn a_credential_is_tried_again_by_itself_with_one_request() {
     tokio::time::advance(Duration::from_secs(30)).await;
     let mut probe = bench.begin().expect("one may look");
     assert!(Ticket::begin(&bench.account, &bench.sibling, false).is_none(), "one, not all");
-    assert_eq!(probe.answered(Duration::from_millis(80), 0.5).credential, Some(Change::Closed));
+    assert_eq!(probe.answered(Some(Duration::from_millis(80)), 0.5).credential, Some(Change::Closed));
     assert!(bench.is_available(&bench.sibling));
 }
 
@@ -150,7 +150,7 @@ async fn a_report_counts_since_the_one_before() {
     let bench = bench().await;
     bench.fail(FailureClass::Provider, Some(500));
     let mut ticket = bench.begin().unwrap();
-    let _ = ticket.answered(Duration::from_millis(80), 0.5);
+    let _ = ticket.answered(Some(Duration::from_millis(80)), 0.5);
     let report = bench.target.report(Some(&bench.account));
     assert_eq!((report.attempts, report.in_flight, report.available), (2, 1, true));
     assert_eq!(report.failures, [v1::ClassCount { class: "provider".into(), count: 1 }]);
