@@ -24,6 +24,10 @@ const CREDENTIAL_POLICY: fn() -> Policy = || Policy {
     ..Policy::default()
 };
 
+/// Within this time after one of its targets was left alone a provider is probed for the first time: before the shortest
+/// cool-down is over, and not by all nodes at once.
+const FIRST_PROBE: Duration = Duration::from_millis(500);
+
 /// One provider.
 pub(crate) struct Account {
     pub(crate) upstream: Upstream,
@@ -38,8 +42,10 @@ pub(crate) struct Account {
 #[derive(Default)]
 struct Probes {
     row: Hysteresis,
-    /// When the next one may begin; none: at once, but never before an interval has passed.
+    /// When the next one may begin.
     next: Option<Instant>,
+    /// One of its targets is left alone for failures.
+    needed: bool,
 }
 
 impl Account {
@@ -74,22 +80,29 @@ impl Account {
     }
 
     /// Whether to probe now; if so, the next one is an interval away, more or less. `needed`: one of its targets is left
-    /// alone. `unit` is random in `[0, 1)`.
+    /// alone; the first probe after that comes soon, because until then requests find out what has changed. `unit` is random
+    /// in `[0, 1)`.
     pub(crate) fn probe_is_due(&self, needed: bool, now: Instant, unit: f64) -> bool {
-        let configured = self.upstream.provider().probe_interval;
-        let interval = configured.unwrap_or(DEFAULT_PROBE_INTERVAL);
-        let later = now + interval.mul_f64(0.75 + unit / 2.0);
+        let interval = self.upstream.provider().probe_interval.unwrap_or(DEFAULT_PROBE_INTERVAL);
         let mut probes = self.probes();
-        if configured.is_none() && !needed {
+        if self.upstream.provider().probe_interval.is_none() && !needed {
             *probes = Probes::default();
             return false;
         }
-        let next = *probes.next.get_or_insert(later);
-        let due = next <= now;
-        if due {
-            probes.next = Some(later);
+        let later = now + interval.mul_f64(0.75 + unit / 2.0);
+        let mut next = probes.next.unwrap_or(later);
+        if needed && !std::mem::replace(&mut probes.needed, needed) {
+            next = next.min(now + FIRST_PROBE.mul_f64(unit));
         }
+        probes.needed = needed;
+        let due = next <= now;
+        probes.next = Some(if due { later } else { next });
         due
+    }
+
+    /// The longest time from one probe to the next.
+    pub(crate) fn next_probe_within(&self) -> Duration {
+        self.upstream.provider().probe_interval.unwrap_or(DEFAULT_PROBE_INTERVAL).mul_f64(1.25)
     }
 
     /// Takes the outcome of a probe.

@@ -49,7 +49,12 @@ async fn probe(node: Arc<Node>, account: Arc<Account>, targets: Vec<Arc<Target>>
     let good = !is_failed && answer.as_ref().is_ok_and(|status| !status.is_server_error());
     node.metrics.probed(name, good);
     tracing::debug!(provider = %name, good, status = answer.ok().map(|status| status.as_u16()), "provider probed");
-    let Some(verdict) = account.probed(good) else { return };
+    let verdict = account.probed(good);
+    if !good {
+        let next = Instant::now() + account.next_probe_within() + DEADLINE;
+        targets.iter().for_each(|target| target.state().breaker.stays_dead(next));
+    }
+    let Some(verdict) = verdict else { return };
     for target in targets {
         let unit = node.host.entropy.unit();
         let change = {

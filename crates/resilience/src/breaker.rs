@@ -9,6 +9,7 @@
 //!      │                                  doubled, up to a limit           │
 //!      └── enough good probes, then a growing share of the traffic ────────┘
 //! ```
+//! While active probes fail the cool-down goes on, so that it is not for requests to find out that nothing has changed.
 //! Pressure (429, 503, 529) is beside this: the target is left alone until the time that it named, and is not counted
 //! as dead; afterwards its share of the traffic grows again.
 
@@ -124,7 +125,7 @@ pub enum Change {
 #[derive(Debug, Clone, Copy)]
 enum State {
     Closed { failures: u32, since: Option<Instant> },
-    Open { until: Instant, reason: Reason, good: u32 },
+    Open { since: Instant, until: Instant, reason: Reason, good: u32 },
     HalfOpen { probing: u32, good: u32 },
 }
 
@@ -252,6 +253,15 @@ impl Breaker {
         Some(Change::HalfOpen)
     }
 
+    /// An active probe found it dead still: until `next`, when another one will have said more, no request has to look.
+    pub fn stays_dead(&mut self, next: Instant) {
+        if let State::Open { since, until, reason, .. } = &mut self.state
+            && *reason != Reason::Refused
+        {
+            *until = (*until).max(next.min(*since + self.policy.longest_unseen));
+        }
+    }
+
     /// Active probes say that it is dead, before a request had to find out.
     pub fn looks_dead(&mut self, now: Instant, unit: f64) -> Option<Change> {
         matches!(self.state, State::Closed { .. }).then(|| self.open(Reason::Probes, now, unit))
@@ -342,7 +352,7 @@ impl Breaker {
         self.openings = self.openings.saturating_add(1);
         self.generation += 1;
         self.window.clear();
-        self.state = State::Open { until: now + cool_down, reason, good: 0 };
+        self.state = State::Open { since: now, until: now + cool_down, reason, good: 0 };
         Change::Opened(cool_down, reason)
     }
 }

@@ -17,6 +17,8 @@ pub struct Policy {
     pub cool_down: Duration,
     /// The longest one: what a recovered provider may stay unused.
     pub max_cool_down: Duration,
+    /// The longest time for which failing probes alone keep requests away.
+    pub longest_unseen: Duration,
     /// Closed for this long, cool-downs begin anew: less, and a provider that flaps never gets a longer one.
     pub forget: Duration,
     /// The first rest under pressure, if the upstream names none; further ones double, up to the longest cool-down.
@@ -43,6 +45,8 @@ impl Default for Policy {
             cool_down: Duration::from_secs(1),
             // With the ramp and two probes a recovered target has its traffic again within half a minute.
             max_cool_down: Duration::from_secs(15),
+            // A provider may serve and yet not know the path that probes ask for.
+            longest_unseen: Duration::from_secs(60),
             forget: Duration::from_secs(60),
             rest: Duration::from_secs(1),
             max_rest: Duration::from_secs(60),

@@ -245,9 +245,37 @@ async fn a_last_resort_that_answers_repeatedly_closes_it() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn while_probes_fail_no_request_looks_for_a_minute() {
+    let mut script = Script::new();
+    script.open();
+    for _ in 0..11 {
+        script.breaker.stays_dead(script.now + Duration::from_secs(11));
+        script.wait(5.0);
+        assert!(!script.is_closed());
+    }
+    script.breaker.stays_dead(script.now + Duration::from_secs(11));
+    script.wait(5.0);
+    assert!(script.is_closed(), "probes may be wrong: a request looks once a minute");
+    script.breaker.stays_dead(script.now + Duration::from_secs(11));
+    script.come_back(Duration::ZERO);
+    script.breaker.stays_dead(script.now + Duration::from_secs(11));
+    assert!(script.is_closed(), "a probe that failed late says nothing about one that serves");
+}
+
+#[tokio::test(start_paused = true)]
+async fn good_probes_end_what_bad_ones_made_longer() {
+    let mut script = Script::new();
+    script.open();
+    script.breaker.stays_dead(script.now + Duration::from_secs(30));
+    assert_eq!(script.breaker.looks_alive(), Some(Change::HalfOpen));
+    script.come_back(Duration::ZERO);
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Admit,
+    StaysDead(u64),
     Finish(Outcome),
     Wait(u64),
 }
@@ -264,6 +292,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => Just(Step::Admit),
         3 => outcome.prop_map(Step::Finish),
         1 => (0u64..20_000).prop_map(Step::Wait),
+        1 => (0u64..100_000).prop_map(Step::StaysDead),
     ];
     prop::collection::vec(step, 0..200)
 }
@@ -279,6 +308,7 @@ proptest! {
             match step {
                 Step::Admit => open.extend(breaker.admit(now).ok()),
                 Step::Wait(ms) => now += Duration::from_millis(ms),
+                Step::StaysDead(ms) => breaker.stays_dead(now + Duration::from_millis(ms)),
                 Step::Finish(outcome) => if let Some(pass) = open.pop() {
                     let _ = breaker.record(pass, outcome, now, unit);
                 },
@@ -303,6 +333,7 @@ proptest! {
                     probes.push(pass);
                 },
                 Step::Wait(ms) => now += Duration::from_millis(ms),
+                Step::StaysDead(ms) => breaker.stays_dead(now + Duration::from_millis(ms)),
                 Step::Finish(outcome) => if !probes.is_empty() {
                     let _ = breaker.record(probes.remove(0), outcome, now, unit);
                 },
