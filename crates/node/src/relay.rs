@@ -2,8 +2,8 @@
 
 use std::io;
 
-use bytes::Bytes;
-use futures::stream;
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use meridian_ingress::{Audience, Body};
@@ -17,6 +17,10 @@ use crate::ledger::{End, Ledger};
 use crate::source::Source;
 use crate::tally::Tally;
 use crate::ticket::Ticket;
+
+/// Events that go out together if they are all there: a provider that was held up sends many at once, and a frame for each
+/// would be several writes.
+const MAX_TOGETHER: usize = 32;
 
 /// A stream on its way to the client. Dropping it means that the client is gone: the upstream's body is dropped with
 /// it, which cancels the call there.
@@ -52,12 +56,13 @@ impl Relay {
         relay
     }
 
-    /// As a body. Each event is a frame of its own, so that nothing waits for company.
+    /// As a body. What is there goes out at once: no event waits for company.
     pub(crate) fn into_body(self) -> Body {
-        let frames = stream::unfold(Box::new(self), |mut relay| async move {
+        let events = stream::unfold(Box::new(self), |mut relay| async move {
             let bytes = relay.next().await?;
-            Some((Ok::<_, io::Error>(Frame::data(bytes)), relay))
+            Some((bytes, relay))
         });
+        let frames = events.ready_chunks(MAX_TOGETHER).map(|events| Ok::<_, io::Error>(Frame::data(joined(events))));
         StreamBody::new(frames).boxed_unsync()
     }
 
@@ -191,5 +196,17 @@ impl Relay {
         self.tally = None;
         self.ledger.end(End::Failed(ErrorCode::Draining, None));
         self.to.event(&ClientError::new(ErrorCode::Draining, "the node stops; the answer is incomplete"))
+    }
+}
+
+/// One event as it is, several as one piece.
+fn joined(mut events: Vec<Bytes>) -> Bytes {
+    match events.len() {
+        1 => events.pop().unwrap_or_default(),
+        _ => {
+            let mut all = BytesMut::with_capacity(events.iter().map(Bytes::len).sum());
+            events.iter().for_each(|event| all.extend_from_slice(event));
+            all.freeze()
+        }
     }
 }
