@@ -17,17 +17,24 @@ class Sim:
 
     @contextmanager
     def fault(self, name: str, fault: str, **match: object):
-        """A standing rule for as long as the block lasts. `match`: `client`, `model`, `path`; and perhaps `count`."""
-        rule: dict = {"fault": fault}
-        if count := match.pop("count", None):
-            rule["count"] = count
-        if match:
-            rule["match"] = match
-        self._call("PUT", f"faults/{name}", rule)
+        """A standing rule for as long as the block lasts. `match`: `client`, `model`, `path`; and perhaps `count` or
+        `probability`."""
+        self.set(name, fault, **match)
         try:
             yield lambda: next(r["applied"] for r in self._call("GET", "faults")["rules"] if r["name"] == name)
         finally:
-            self._call("DELETE", "faults")
+            self.clear()
+
+    def set(self, name: str, fault: str, **match: object) -> None:
+        """A standing rule; see `fault`."""
+        rule: dict = {"fault": fault}
+        rule |= {key: match.pop(key) for key in ("count", "probability") if key in match}
+        if match:
+            rule["match"] = match
+        self._call("PUT", f"faults/{name}", rule)
+
+    def clear(self) -> None:
+        self._call("DELETE", "faults")
 
     def stats(self) -> dict:
         return self._call("GET", "stats")
