@@ -59,14 +59,21 @@ class Steady:
         self.outcomes: list[Outcome] = []
         self._random = random.Random(1)
         self._start = 0.0
+        self._stopped = False
 
     def since_start(self) -> float:
         return time.monotonic() - self._start
+
+    def stop(self) -> None:
+        """No more clients come; those that are there stay."""
+        self._stopped = True
 
     async def run(self, seconds: float) -> list[Outcome]:
         self._start = time.monotonic()
         clients = []
         for number in range(round(seconds * self.rate)):
+            if self._stopped:
+                break
             # By the clock and not by pauses, so that a slow moment is made up for.
             await asyncio.sleep(max(0.0, self._start + number / self.rate - time.monotonic()))
             clients.append(asyncio.create_task(self._client(self._random.choice(self.kinds))))
