@@ -32,6 +32,10 @@ e2e *args:
 bench-dns *args:
     tests/dns-conformance/bench {{args}}
 
+# What a node costs beside nginx and a bare hyper proxy: CPU, delay, memory.
+bench-proxy *args:
+    tests/bench-proxy/run {{args}}
+
 # Formatting and clippy as CI has them.
 lint:
     tests/run fmt lint docs
