@@ -44,10 +44,10 @@ fn every_misfit_of_a_document_is_reported_with_its_place() {
         "kind: Model\nname: 7\ntiers:\n  - targets:\n      - {provder: p, weight: -1}\n      - {provider: p, weight: heavy}\n      - p\nfallbacks: m\n",
         &[
             "f.yaml:2:7: Model/: name: a number is not allowed here; write text, in quotes",
-            "f.yaml:5:10: Model/: tiers[0].targets[0].provder: unknown field; did you mean provider? allowed: provider, model, weight, price",
+            "f.yaml:5:10: Model/: tiers[0].targets[0].provder: unknown field; did you mean provider? allowed: provider, model, weight, price, prefill",
             "f.yaml:5:30: Model/: tiers[0].targets[0].weight: -1 is not allowed; a whole number from 0 to 4294967295 is",
             "f.yaml:6:31: Model/: tiers[0].targets[1].weight: text is not allowed here; write a whole number from 0 to 4294967295, without quotes",
-            "f.yaml:7:9: Model/: tiers[0].targets[2]: text is not allowed here; write a mapping: {provider, model, weight, price}",
+            "f.yaml:7:9: Model/: tiers[0].targets[2]: text is not allowed here; write a mapping: {provider, model, weight, price, prefill}",
             "f.yaml:8:12: Model/: fallbacks: text is not allowed here; write a list",
         ],
     );
@@ -207,8 +207,8 @@ fallbacks: [misspelt]
     let expected = [
         "f.yaml:3:9: Model/chat: choice: \"CHEAPEST\" is unknown; allowed: BY_WEIGHT, FASTEST, PRIORITY, LOWEST_COST, SESSION",
         "f.yaml:6:10: Model/chat: tiers[0].targets[0].provider: there is no provider nobody; there are: p, q",
-        "f.yaml:6:28: Model/chat: tiers[0].targets[0].wieght: unknown field; did you mean weight? allowed: provider, model, weight, price",
-        "f.yaml:7:10: Model/chat: tiers[0].targets[1].provder: unknown field; did you mean provider? allowed: provider, model, weight, price",
+        "f.yaml:6:28: Model/chat: tiers[0].targets[0].wieght: unknown field; did you mean weight? allowed: provider, model, weight, price, prefill",
+        "f.yaml:7:10: Model/chat: tiers[0].targets[1].provder: unknown field; did you mean provider? allowed: provider, model, weight, price, prefill",
         "f.yaml:8:31: Model/chat: tiers[0].targets[2].weight: text is not allowed here; write a whole number from 0 to 4294967295, without quotes",
         "f.yaml:9:23: Model/chat: tiers[0].targets[3].weight: 2000 is not allowed; 0 to 1000 is",
         "f.yaml:10:13: Model/chat: fallbacks[0]: there is no model ghost; there are: broken, chat, misspelt",

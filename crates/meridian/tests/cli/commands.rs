@@ -94,7 +94,7 @@ fn mistakes_are_printed_with_their_place_and_nothing_is_applied() {
     let text = "kind: Model\nname: m\nfallback: []\nfallbacks: [m]\ntiers: [{targets: [{provider: nobody}]}]\n";
     let refused = plane.run(&["apply", "-f", "-"], text);
     let expected = "<stdin>:3:1: Model/m: fallback: unknown field; did you mean fallbacks? allowed: name, tiers, \
-                    fallbacks, deadlines, choice, on_refusal\n\
+                    fallbacks, deadlines, choice, on_refusal, mid_stream, hedge\n\
                     <stdin>:4:13: Model/m: fallbacks[0]: a model cannot be its own fallback\n\
                     <stdin>:5:21: Model/m: tiers[0].targets[0].provider: there is no provider nobody; there are: none\n\
                     error: 3 mistakes; nothing was applied\n";
