@@ -1,15 +1,18 @@
 //! The members of the cluster: which one is asked, and when the next one is.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions};
+use etcd_client::Client;
+use meridian_host::Network;
 use meridian_store::{Error, Result};
 use tracing::debug;
 
 use crate::EtcdOptions;
 use crate::failure::{self, Failure};
+use crate::link::Link;
 
 /// Largest answer that is decoded. etcd sends what was asked for in one message, whatever its size.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
@@ -21,7 +24,7 @@ type Answer<T> = Result<T, etcd_client::Error>;
 pub(crate) struct Endpoints {
     members: Vec<Member>,
     preferred: AtomicUsize,
-    connect: ConnectOptions,
+    link: Link,
     request_timeout: Duration,
 }
 
@@ -31,14 +34,14 @@ struct Member {
 }
 
 impl Endpoints {
-    pub(crate) async fn new(options: EtcdOptions) -> Result<Self> {
-        let connect = options.connect_options().await?;
+    pub(crate) async fn new(options: EtcdOptions, network: Arc<dyn Network>) -> Result<Self> {
+        let link = Link { network, tls: options.check().await? };
         let mut members = Vec::with_capacity(options.endpoints.len());
         for endpoint in options.endpoints {
-            let client = client(&endpoint, &connect).await?;
+            let client = link.client(&endpoint).await?;
             members.push(Member { endpoint, client });
         }
-        Ok(Self { members, preferred: AtomicUsize::new(0), connect, request_timeout: options.request_timeout })
+        Ok(Self { members, preferred: AtomicUsize::new(0), link, request_timeout: options.request_timeout })
     }
 
     /// Asks one member after the other until one answers.
@@ -90,7 +93,7 @@ impl Endpoints {
     {
         let mut last = None;
         for (index, member) in self.in_order() {
-            let own = client(&member.endpoint, &self.connect).await?;
+            let own = self.link.client(&member.endpoint).await?;
             match self.attempt(&member.endpoint, ask(own)).await {
                 Ok(opened) => return Ok(opened),
                 Err(failure) => {
@@ -124,12 +127,6 @@ impl Endpoints {
             Err(_) => Err(Failure::silent(endpoint, self.request_timeout)),
         }
     }
-}
-
-/// A client of one member. It connects when it is used.
-async fn client(endpoint: &str, connect: &ConnectOptions) -> Result<Client> {
-    let connected = Client::connect([endpoint], Some(connect.clone())).await;
-    connected.map_err(|e| Error::invalid(format!("etcd endpoint {endpoint}: {e}")))
 }
 
 /// There is at least one endpoint (checked in the options), so some failure was seen.

@@ -10,6 +10,7 @@
 mod call;
 mod endpoints;
 mod failure;
+mod link;
 mod options;
 mod range;
 #[cfg(feature = "testing")]
@@ -17,10 +18,12 @@ pub mod testing;
 mod watch;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use etcd_client::{Client, CompareOp, GetOptions, PutOptions, TxnOp};
+use meridian_host::{Network, TcpNetwork};
 use meridian_store::{
     Compare, Entry, Error, LeaseId, Listing, MAX_KEY_BYTES, Op, Result, Revision, Store, Txn, TxnOutcome, Watch,
 };
@@ -40,7 +43,15 @@ impl EtcdStore {
     /// # Errors
     /// [`Error::Invalid`], saying which option is wrong and why.
     pub async fn connect(options: EtcdOptions) -> Result<Self> {
-        Ok(Self { endpoints: Endpoints::new(options).await? })
+        Self::connect_over(options, Arc::new(TcpNetwork)).await
+    }
+
+    /// As [`EtcdStore::connect`], over another network than the machine's own.
+    ///
+    /// # Errors
+    /// As [`EtcdStore::connect`].
+    pub async fn connect_over(options: EtcdOptions, network: Arc<dyn Network>) -> Result<Self> {
+        Ok(Self { endpoints: Endpoints::new(options, network).await? })
     }
 }
 
@@ -65,7 +76,11 @@ impl Store for EtcdStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Listing> {
-        range::list(&self.endpoints, prefix).await
+        range::list(&self.endpoints, prefix, false).await
+    }
+
+    async fn list_keys(&self, prefix: &str) -> Result<Listing> {
+        range::list(&self.endpoints, prefix, true).await
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome> {

@@ -3,18 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
+use etcd_client::{Certificate, Identity, TlsOptions};
 use meridian_store::{Error, Result};
 
-/// Bound on making a connection. Well under any request timeout, so that a member that cannot be reached is told
-/// apart from one that took a write and did not answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// HTTP/2 pings. etcd cuts clients that ping more often than every 5 s (`--grpc-keepalive-min-time`).
-const PING_EVERY: Duration = Duration::from_secs(6);
-
-/// How long a ping may go unanswered.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::link::CONNECT_TIMEOUT;
 
 /// How to reach an etcd cluster.
 #[derive(Clone, Debug)]
@@ -43,22 +35,17 @@ impl EtcdOptions {
         }
     }
 
-    /// Checks everything and reads the files.
-    pub(crate) async fn connect_options(&self) -> Result<ConnectOptions> {
-        let options = ConnectOptions::new()
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_keep_alive(PING_EVERY, PING_TIMEOUT)
-            .with_keep_alive_while_idle(true)
-            .with_require_leader(true);
+    /// Checks everything and reads the files. `None`: without TLS.
+    pub(crate) async fn check(&self) -> Result<Option<TlsOptions>> {
         if self.request_timeout <= CONNECT_TIMEOUT {
             return Err(Error::invalid(format!("etcd request timeout must be longer than {CONNECT_TIMEOUT:?}")));
         }
         match self.is_https()? {
-            true => Ok(options.with_tls(self.tls().await?)),
+            true => Ok(Some(self.tls().await?)),
             false if self.ca_file.is_some() || self.cert_file.is_some() || self.key_file.is_some() => Err(
                 Error::invalid("etcd endpoints are http:// but TLS files are given: use https://, or drop the files"),
             ),
-            false => Ok(options),
+            false => Ok(None),
         }
     }
 
@@ -111,7 +98,7 @@ mod tests {
     async fn check(endpoints: &[&str], files: [Option<&str>; 3], expected: &str) {
         let [ca_file, cert_file, key_file] = files.map(|file| file.map(PathBuf::from));
         let options = EtcdOptions { ca_file, cert_file, key_file, ..EtcdOptions::new(endpoints.iter().copied()) };
-        match options.connect_options().await {
+        match options.check().await {
             Ok(_) => assert_eq!(expected, ""),
             Err(error) => {
                 let text = error.to_string();

@@ -13,11 +13,11 @@ const PAGE_KEYS: i64 = 1024;
 /// How often a list begins anew because its revision was compacted between two pages.
 const ATTEMPTS: usize = 3;
 
-/// Everything under `prefix`.
-pub(crate) async fn list(endpoints: &Endpoints, prefix: &str) -> Result<Listing> {
+/// Everything under `prefix`, without values if `keys_only`.
+pub(crate) async fn list(endpoints: &Endpoints, prefix: &str, keys_only: bool) -> Result<Listing> {
     let mut result = Err(Error::Compacted { at: Revision::ZERO });
     for _ in 0..ATTEMPTS {
-        result = list_once(endpoints, prefix).await;
+        result = list_once(endpoints, prefix, keys_only).await;
         if !matches!(result, Err(Error::Compacted { .. })) {
             break;
         }
@@ -25,13 +25,17 @@ pub(crate) async fn list(endpoints: &Endpoints, prefix: &str) -> Result<Listing>
     result
 }
 
-async fn list_once(endpoints: &Endpoints, prefix: &str) -> Result<Listing> {
+async fn list_once(endpoints: &Endpoints, prefix: &str, keys_only: bool) -> Result<Listing> {
     let (mut from, end) = bounds(prefix);
     let mut limit = PAGE_KEYS;
     let mut pinned = None;
     let mut entries = Vec::new();
     loop {
-        let mut answer = match page(endpoints, &from, &end, limit, pinned).await {
+        let mut options = GetOptions::new().with_range(end.clone()).with_limit(limit);
+        if keys_only {
+            options = options.with_keys_only();
+        }
+        let mut answer = match page(endpoints, &from, options, pinned).await {
             Err(Error::TooLarge { .. }) if limit > 1 => {
                 limit /= 2;
                 continue;
@@ -57,11 +61,9 @@ async fn list_once(endpoints: &Endpoints, prefix: &str) -> Result<Listing> {
 async fn page(
     endpoints: &Endpoints,
     from: &[u8],
-    end: &[u8],
-    limit: i64,
+    mut options: GetOptions,
     pinned: Option<Revision>,
 ) -> Result<GetResponse> {
-    let mut options = GetOptions::new().with_range(end).with_limit(limit);
     if let Some(at) = pinned {
         options = options.with_revision(at.0.cast_signed());
     }

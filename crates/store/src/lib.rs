@@ -49,6 +49,11 @@ pub trait Store: Send + Sync + 'static {
     /// Every entry whose key starts with `prefix` (all of them for the empty prefix), as they were at one revision.
     async fn list(&self, prefix: &str) -> Result<Listing>;
 
+    /// As [`Store::list`], for who only compares revisions: the values may be left out (then they are empty).
+    async fn list_keys(&self, prefix: &str) -> Result<Listing> {
+        self.list(prefix).await
+    }
+
     /// Applies `txn` whole or not at all.
     ///
     /// Compares that do not hold are not an error, see [`TxnOutcome::succeeded`]. After [`Error::OutcomeUnknown`] the

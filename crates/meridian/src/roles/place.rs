@@ -63,7 +63,8 @@ impl Place {
                 Ok((Arc::new(store.clone()), Some(store)))
             }
             Self::Etcd(options) => {
-                Ok((Arc::new(EtcdStore::connect(options).await.context("use the etcd store")?), None))
+                let store = EtcdStore::connect_over(options, host.net.clone()).await;
+                Ok((Arc::new(store.context("use the etcd store")?), None))
             }
         }
     }
