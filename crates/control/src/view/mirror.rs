@@ -19,6 +19,8 @@ use crate::store::Layout;
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// The own beacon is written every 10 s; a prefix that stays silent for three of these is not being watched.
 const SILENCE: Duration = Duration::from_secs(30);
+/// Anti-entropy: the keys alone are listed, a few hundred kilobytes in a large cluster.
+const AUDIT: Duration = Duration::from_secs(300);
 
 /// What is wrong with the store; cheap to clone.
 #[derive(Debug, Clone)]
@@ -117,6 +119,7 @@ impl Feed {
         let mut options = Options::new(self.layout.prefix());
         options.backoff_max = BACKOFF_MAX;
         options.silence = Some(SILENCE);
+        options.audit = Some(AUDIT);
         let entropy = self.host.entropy.clone();
         let mut follower = Follower::new(self.store.clone(), options, Box::new(move || entropy.unit()));
         let mut store_id = 0;

@@ -34,16 +34,20 @@ pub struct Options {
     /// If nothing changed for this long the watch counts as dead, and the prefix is listed again. Only for prefixes
     /// in which something is known to change more often, such as a beacon key.
     pub silence: Option<Duration>,
+    /// How often the mirror is compared with the keys of the store, because a watch can lose changes without a word
+    /// (etcd did, after compactions, before 3.4.31). What was lost is then listed, as after any lost watch.
+    pub audit: Option<Duration>,
 }
 
 impl Options {
-    /// Follows `prefix` with waits of up to 0.1 s, doubling to 30 s, and no bound on silence.
+    /// Follows `prefix` with waits of up to 0.1 s, doubling to 30 s, no bound on silence and no audits.
     pub fn new(prefix: impl Into<String>) -> Self {
         Self {
             prefix: prefix.into(),
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(30),
             silence: None,
+            audit: None,
         }
     }
 }
@@ -108,6 +112,7 @@ pub struct Follower {
     retry_at: Option<Instant>,
     /// When the last list succeeded.
     synced_at: Option<Instant>,
+    audit_at: Option<Instant>,
     ended: Option<Ended>,
 }
 
@@ -124,6 +129,7 @@ impl Follower {
             backoff,
             retry_at: None,
             synced_at: None,
+            audit_at: None,
             ended: None,
         }
     }
@@ -160,7 +166,14 @@ impl Follower {
                     Err(interruption) => Err(self.interrupted(interruption)),
                 };
             };
-            match receive(watch, self.options.silence).await {
+            let received = tokio::select! {
+                received = receive(watch, self.options.silence) => received,
+                () = until(self.audit_at) => match self.audit().await {
+                    Ok(()) => continue,
+                    Err(error) => Err(error),
+                },
+            };
+            match received {
                 Ok(batch) => {
                     // Only a watch that delivers resets the waits: one that breaks right after each list must not
                     // make the follower list in a tight loop.
@@ -202,7 +215,29 @@ impl Follower {
         let watch = self.store.watch(&self.options.prefix, listing.revision.next()).await;
         self.watch = Some(watch.map_err(Interruption::Retrying)?);
         self.synced_at = Some(Instant::now());
+        self.audit_at = self.options.audit.map(|period| Instant::now() + period);
         Ok(self.mirror.replace(listing))
+    }
+
+    /// Looks whether the watch has lost anything. A list that fails says nothing about that: the next audit will.
+    async fn audit(&mut self) -> Result<(), Error> {
+        let listed = self.store.list_keys(&self.options.prefix).await;
+        self.audit_at = self.options.audit.map(|period| Instant::now() + period);
+        match listed {
+            Ok(listing) => match self.mirror.lost(&listing) {
+                0 => Ok(()),
+                lost => Err(Error::watch_lost(format!("it has lost {lost} changes without a word"))),
+            },
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// The moment, or never.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -24,6 +24,8 @@ enum Fault {
     Repeat,
     /// Delivers nothing at all, without an error.
     Silence,
+    /// Delivers everything but the first so many batches, without an error.
+    Lose(usize),
 }
 
 /// A memory store whose watches have faults, one each, in the order given.
@@ -81,6 +83,7 @@ impl Store for Faulty {
                 Err(error) => stream::iter(vec![Err(error)]),
             })),
             Some(Fault::Silence) => Watch::new(stream::pending()),
+            Some(Fault::Lose(first)) => Watch::new(stream::StreamExt::skip(watch, first)),
         })
     }
     async fn compact(&self, at: Revision) -> Result<()> {
@@ -217,6 +220,48 @@ async fn silence_beyond_its_bound_counts_as_a_lost_watch() {
     store.put("/f/a", "1").await;
     assert!(matches!(retrying(follower.next().await), Error::WatchLost { .. }));
     assert_eq!(keys(&follower.next().await.unwrap()), ["/f/a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_finds_what_a_watch_lost_without_a_word_and_lists_it() {
+    const AUDIT: Duration = Duration::from_secs(60);
+    let store = Faulty::new([Fault::Lose(2)]);
+    store.put("/f/gone", "1").await;
+    let options = Options { audit: Some(AUDIT), ..Options::new("/f/") };
+    let mut follower = Follower::new(store.clone(), options, Box::new(|| 0.5));
+    follower.next().await.unwrap();
+    store.put("/f/lost", "1").await;
+    store.txn(Txn::new().delete("/f/gone")).await.unwrap();
+    let at = store.put("/f/seen", "1").await;
+    assert_eq!(keys(&follower.next().await.unwrap()), ["/f/seen"]);
+    assert_eq!(follower.revision(), at);
+    let start = Instant::now();
+    let lost = retrying(follower.next().await);
+    assert_eq!(lost.to_string(), "watch lost: it has lost 1 changes without a word");
+    assert_eq!(start.elapsed(), AUDIT);
+    let repaired = follower.next().await.unwrap();
+    assert_eq!((keys(&repaired), &repaired.deletes[..]), (vec!["/f/lost"], &["/f/gone".to_owned()][..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_finds_a_lost_deletion_the_second_time_and_takes_nothing_on_its_way_for_lost() {
+    const AUDIT: Duration = Duration::from_secs(60);
+    let store = Faulty::new([Fault::Lose(1)]);
+    store.put("/f/gone", "1").await;
+    let options = Options { audit: Some(AUDIT), ..Options::new("/f/") };
+    let mut follower = Follower::new(store.clone(), options, Box::new(|| 0.5));
+    follower.next().await.unwrap();
+    store.txn(Txn::new().delete("/f/gone")).await.unwrap();
+    let start = Instant::now();
+    retrying(follower.next().await);
+    assert_eq!(start.elapsed(), AUDIT * 2, "the first time it may be on its way");
+    assert_eq!(follower.next().await.unwrap().deletes, ["/f/gone"]);
+    // From here on the watch loses nothing, and audits say nothing.
+    for n in 0..5 {
+        tokio::time::sleep(AUDIT - Duration::from_millis(1)).await;
+        let at = store.put("/f/new", &n.to_string()).await;
+        assert_eq!(follower.next().await.unwrap().revision, at);
+    }
 }
 
 #[tokio::test(start_paused = true)]
