@@ -1,14 +1,19 @@
 //! Clients of the simulated fleet, with codecs of their own: what is tested must not read its own writing.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use meridian_host::Host;
+use meridian_testkit::{MemoryFiles, simulated_host};
+use meridian_types::key_text;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::fleet::{DNS_PORT, HTTP_PORT};
+use super::eyes::{Eyes, Stage};
+use super::fleet::{DNS_PORT, HTTP_PORT, nodes, nodes_of};
 
 /// A resolver asks the next server after this long.
 const DNS_PATIENCE: Duration = Duration::from_secs(1);
@@ -56,4 +61,49 @@ pub(super) async fn resolve(host: &Host, to: &str, name: &str) -> anyhow::Result
     let records = answer.chunks_exact(16).take(count);
     let address = |record: &[u8]| <[u8; 4]>::try_from(record.get(12..16)?).ok().map(IpAddr::from);
     records.map(|record| address(record).context("a record that is no A record")).collect()
+}
+
+/// Pause between two requests of a calm client.
+const CALM: Duration = Duration::from_millis(350);
+/// Requests that a crowd makes at once: more than a region takes.
+const CROWD: usize = 40;
+
+/// The key of the simulation's one tenant.
+pub(super) fn key(seed: u64) -> String {
+    let host = simulated_host(seed ^ 0x6b65_79, Arc::new(MemoryFiles::default()));
+    let mut random = [0; 32];
+    host.entropy.fill(&mut random);
+    key_text(random)
+}
+
+/// Asks nodes here and there, many at once during a surge, until the end. A key that is good must never be refused,
+/// and a model that is there never be missing.
+pub(super) async fn play(seed: u64, eyes: Eyes) -> anyhow::Result<()> {
+    let host = simulated_host(seed ^ 0xc1, Arc::new(MemoryFiles::default()));
+    let key = key(seed);
+    while eyes.stage() == Stage::Starting {
+        sleep(CALM).await;
+    }
+    let nodes = nodes();
+    let mut answers: BTreeMap<u16, usize> = BTreeMap::new();
+    while eyes.stage() < Stage::Done {
+        let asked = match eyes.surging() {
+            Some(region) => nodes_of(region).into_iter().cycle().take(CROWD).collect::<Vec<_>>(),
+            None => {
+                let index = usize::try_from(host.entropy.next_u64() % nodes.len() as u64)?;
+                nodes.get(index).cloned().into_iter().collect()
+            }
+        };
+        let requests = asked.iter().map(|to| chat(&host, to, &key, false));
+        for answer in futures::future::join_all(requests).await {
+            let status = answer.map_or(0, |(status, _)| status);
+            *answers.entry(status).or_default() += 1;
+            if matches!(status, 401 | 403 | 404) {
+                eyes.broken(format!("a client with a good key and a good model was answered {status}"));
+            }
+        }
+        sleep(CALM).await;
+    }
+    eyes.say(&format!("answers to clients by status: {answers:?}"));
+    Ok(())
 }

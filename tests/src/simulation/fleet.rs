@@ -1,26 +1,72 @@
-//! The hosts of the simulation; each runs the binary's own code.
+//! The hosts of the simulation; each runs the binary's own code, and the fake etcd serves the real client.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_lifecycle::shutdown;
-use meridian_store::memory::MemoryStore;
+use meridian_store::Store;
+use meridian_store_etcd::{EtcdOptions, EtcdStore};
 use meridian_testkit::{MemoryFiles, simulated_host};
 use meridian_types::{CellName, NodeName, RegionName};
+use tokio::time::sleep;
 use turmoil::Sim;
 
-/// Names of the regions; the node of each runs on the host of that name.
+use super::eyes::Eyes;
+use crate::etcd::Member;
+
+/// Names of the regions.
 pub const REGIONS: [&str; 3] = ["us-west", "eu-west", "ap-southeast"];
+/// Nodes of each region: `us-west-1` and so on, each on the host of that name.
+pub(super) const NODES_PER_REGION: usize = 3;
+/// Replicas of the control plane, `control-1` and so on; as many members of etcd, `etcd-1` and so on.
+pub(super) const REPLICAS: usize = 3;
+pub(super) const CLUSTER: &str = "simulation";
 
 pub(super) const CONTROL_PORT: u16 = 7400;
 pub(super) const HTTP_PORT: u16 = 8080;
 pub(super) const DNS_PORT: u16 = 53;
+const ETCD_PORT: u16 = 2379;
 const PROVIDER_PORT: u16 = 4010;
-const MAX_IN_FLIGHT: u32 = 64;
+/// Small, so that a few simulated clients fill a node.
+pub(super) const MAX_IN_FLIGHT: u32 = 8;
+/// A supervisor starts a process that ended after this long.
+const RESTART: Duration = Duration::from_secs(1);
+/// A codec that the control plane believes in and no node has: a provider with it makes a commit that nodes refuse.
+pub(super) const UNKNOWN_CODEC: &str = "of_tomorrow";
 
-/// Adds the provider, the control plane and a node for each region. State outlives a crash, as on a disk.
-pub(super) fn add(sim: &mut Sim<'_>, seed: u64) {
+/// The host of the `n`th replica or member, from 0.
+pub(super) fn numbered(kind: &str, n: usize) -> String {
+    format!("{kind}-{}", n + 1)
+}
+
+/// Hosts of a region's nodes.
+pub(super) fn nodes_of(region: &str) -> Vec<String> {
+    (0..NODES_PER_REGION).map(|n| numbered(region, n)).collect()
+}
+
+/// Every node's host.
+pub(super) fn nodes() -> Vec<String> {
+    REGIONS.into_iter().flat_map(nodes_of).collect()
+}
+
+/// Where replica `n`, from 0, is reached.
+pub(super) fn control(n: usize) -> String {
+    format!("{}:{CONTROL_PORT}", numbered("control", n))
+}
+
+/// A client of the fake etcd that asks member `first` first.
+pub(super) async fn store(first: usize) -> anyhow::Result<EtcdStore> {
+    let endpoints = (0..REPLICAS).map(|n| format!("http://{}:{ETCD_PORT}", numbered("etcd", (first + n) % REPLICAS)));
+    let host = simulated_host(0, Arc::new(MemoryFiles::default()));
+    Ok(EtcdStore::connect_over(EtcdOptions::new(endpoints), host.net).await?)
+}
+
+/// Between a replica and its store: for client bugs, switched on.
+pub type Wrap = Arc<dyn Fn(Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync>;
+
+/// Adds the provider, etcd, the control plane and the nodes. Disks outlive a crash.
+pub(super) fn add(sim: &mut Sim<'_>, seed: u64, eyes: &Eyes, wrap: &Wrap) {
     sim.host("provider", move || async move {
         let host = simulated_host(seed, Arc::new(MemoryFiles::default()));
         let listener = host.net.listen(any(PROVIDER_PORT)).await?;
@@ -28,45 +74,62 @@ pub(super) fn add(sim: &mut Sim<'_>, seed: u64) {
         let (_trigger, stop) = shutdown();
         Ok(simulator.serve(listener, stop).await?)
     });
-    let store = MemoryStore::with_clock(seed, || turmoil::sim_elapsed().unwrap_or_default());
-    sim.host("control", move || {
-        let store = store.clone();
-        async move {
-            let host = simulated_host(seed ^ 1, Arc::new(MemoryFiles::default()));
-            let listener = host.net.listen(any(CONTROL_PORT)).await?;
-            let options = meridian_control::Options {
-                replica: "control-1".to_owned(),
-                address: format!("control:{CONTROL_PORT}"),
-                cluster: "simulation".to_owned(),
-                store: Arc::new(store),
-                host,
-                listener,
-                tls: None,
-                plaintext: meridian_control::Plaintext::Anyone,
-                codecs: meridian_providers::names().into_iter().map(str::to_owned).collect(),
-            };
-            let service = meridian_control::Service::new(options, &mut meridian_telemetry::registry("0", "control"))?;
-            let (_trigger, stop) = shutdown();
-            Ok(service.run(stop).await?)
-        }
-    });
-    for (i, region) in (2u64..).zip(REGIONS) {
-        let disk = MemoryFiles::default();
-        sim.host(region, move || {
-            let disk = disk.clone();
-            async move { node(region, seed ^ i, disk).await }
+    for n in 0..REPLICAS {
+        let cluster = eyes.cluster.clone();
+        sim.host(numbered("etcd", n), move || {
+            let member = Member::new(cluster.clone(), n);
+            async move {
+                let host = simulated_host(seed, Arc::new(MemoryFiles::default()));
+                let listener = host.net.listen(any(ETCD_PORT)).await?;
+                Ok(member.serve(listener).await?)
+            }
         });
+    }
+    for n in 0..REPLICAS {
+        let (eyes, wrap) = (eyes.clone(), wrap.clone());
+        sim.host(numbered("control", n), move || supervise(n, seed, eyes.clone(), wrap.clone()));
+    }
+    for (index, name) in (16u64..).zip(nodes()) {
+        let disk = MemoryFiles::default();
+        let eyes = eyes.clone();
+        sim.host(name.clone(), move || node(name.clone(), seed ^ index, disk.clone(), eyes.clone()));
     }
 }
 
-async fn node(region: &str, seed: u64, disk: MemoryFiles) -> turmoil::Result {
+/// Runs a replica, and starts it anew when it ended by itself.
+async fn supervise(n: usize, seed: u64, eyes: Eyes, wrap: Wrap) -> turmoil::Result {
+    loop {
+        let host = simulated_host(seed ^ (n as u64 + 1), Arc::new(MemoryFiles::default()));
+        let listener = host.net.listen(any(CONTROL_PORT)).await?;
+        let mut codecs: Vec<_> = meridian_providers::names().into_iter().map(str::to_owned).collect();
+        codecs.push(UNKNOWN_CODEC.to_owned());
+        let options = meridian_control::Options {
+            replica: numbered("control", n),
+            address: control(n),
+            cluster: CLUSTER.to_owned(),
+            store: wrap(Arc::new(store(n).await?)),
+            host,
+            listener,
+            tls: None,
+            plaintext: meridian_control::Plaintext::Anyone,
+            codecs,
+        };
+        let service = meridian_control::Service::new(options, &mut meridian_telemetry::registry("0", "control"))?;
+        let (_trigger, stop) = shutdown();
+        let ended = service.run(stop).await;
+        eyes.say(&format!("{} ended: {ended:?}", numbered("control", n)));
+        sleep(RESTART).await;
+    }
+}
+
+async fn node(name: String, seed: u64, disk: MemoryFiles, eyes: Eyes) -> turmoil::Result {
     let host = simulated_host(seed, Arc::new(disk));
     // What `configuration.yaml` names.
     host.files.replace("/credential".as_ref(), b"simulated").await?;
     let http = host.net.listen(any(HTTP_PORT)).await?;
     let tcp = host.net.listen(any(DNS_PORT)).await?;
     let udp = host.net.datagram(any(DNS_PORT)).await?;
-    let name = format!("{region}-1");
+    let (region, _) = name.rsplit_once('-').unwrap_or((&name, ""));
     let dns = meridian_dns::Options {
         udp: vec![udp],
         tcp,
@@ -88,10 +151,10 @@ async fn node(region: &str, seed: u64, disk: MemoryFiles) -> turmoil::Result {
         tls: None,
         limits: meridian_ingress::Limits::default(),
         dns: Some(dns),
-        control: Some(meridian_node::Control { endpoints: vec![format!("control:{CONTROL_PORT}")], tls: None }),
+        control: Some(meridian_node::Control { endpoints: (0..REPLICAS).map(control).collect(), tls: None }),
         state_dir: "/state".into(),
         max_in_flight: MAX_IN_FLIGHT,
-        public_addresses: vec![SocketAddr::new(turmoil::lookup(region), HTTP_PORT).to_string()],
+        public_addresses: vec![SocketAddr::new(turmoil::lookup(name.as_str()), HTTP_PORT).to_string()],
         egress_address: None,
         extra_ca: None,
         drain_linger: Duration::from_millis(100),
@@ -99,6 +162,7 @@ async fn node(region: &str, seed: u64, disk: MemoryFiles) -> turmoil::Result {
         registry: meridian_telemetry::registry("0", "node"),
     };
     let service = meridian_node::Service::new(options).await?;
+    let _seen = eyes.watch(&name, service.handle());
     let (_trigger, stop) = shutdown();
     service.run(stop).await;
     Ok(())

@@ -1,0 +1,153 @@
+//! What must hold at every moment, whatever goes wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use meridian_proto::{fleet::v1 as fleet, store::v1 as stored};
+use meridian_types::PlanId;
+use prost::Message;
+
+use super::eyes::{Eyes, Stage};
+use super::fleet::{CLUSTER, MAX_IN_FLIGHT, REGIONS, nodes_of};
+use super::schedule::Fault;
+
+/// Keys that end by themselves or are tidied up: a lease, an old request, an old record.
+const MAY_GO: [&str; 4] = ["cp/", "lead/", "req/", "audit/"];
+/// Largest commit that a node may be asked to take.
+const MAX_COMMIT_BYTES: usize = 1 << 20;
+/// How long the effects of a fault on a region's nodes may last, on the verdict about the region.
+const AFTERMATH: Duration = Duration::from_secs(20);
+
+/// What was seen so far.
+pub(super) struct Invariants {
+    revision: i64,
+    /// Every commit that the head ever named.
+    named: BTreeSet<u64>,
+    /// The newest plan in the store.
+    plan: Option<PlanId>,
+    /// What each node obeyed, by its start.
+    obeyed: BTreeMap<String, (u64, PlanId)>,
+    /// When a region's own nodes were last in trouble.
+    troubled: BTreeMap<&'static str, Duration>,
+    told: BTreeSet<String>,
+}
+
+impl Invariants {
+    pub(super) fn new() -> Self {
+        Self {
+            revision: 0,
+            named: BTreeSet::new(),
+            plan: None,
+            obeyed: BTreeMap::new(),
+            troubled: BTreeMap::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Looks at everything; tells what is broken, each thing once.
+    pub(super) fn look(&mut self, eyes: &Eyes, active: &[&Fault]) {
+        let now = eyes.now();
+        for region in REGIONS {
+            if active.iter().any(|fault| troubles(fault, region)) {
+                self.troubled.insert(region, now);
+            }
+        }
+        let mut broken = self.look_at_store(eyes, active);
+        broken.extend(self.look_at_nodes(eyes));
+        for what in broken {
+            if self.told.insert(what.clone()) {
+                eyes.broken(what);
+            }
+        }
+    }
+
+    fn look_at_store(&mut self, eyes: &Eyes, active: &[&Fault]) -> Vec<String> {
+        let mut broken = Vec::new();
+        let prefix = format!("/meridian/{CLUSTER}/");
+        let written = eyes.cluster.written(&prefix, self.revision);
+        self.revision = eyes.cluster.revision();
+        for (key, value) in written {
+            let key = key.strip_prefix(&prefix).unwrap_or(&key);
+            match (key, value) {
+                ("epoch", Some(_)) => self.plan = None,
+                ("head", Some(value)) => match stored::Head::decode(value.as_slice()) {
+                    Ok(head) => {
+                        self.named.insert(head.commit);
+                    }
+                    Err(error) => broken.push(format!("the head cannot be read: {error}")),
+                },
+                (key, Some(value)) if key.starts_with("commit/") && value.len() > MAX_COMMIT_BYTES => {
+                    broken.push(format!("{key} has {} bytes", value.len()));
+                }
+                ("plan", Some(value)) => broken.extend(self.plan(&value, active, eyes.now())),
+                (key, None) if eyes.stage() != Stage::Restoring && !MAY_GO.iter().any(|kind| key.starts_with(kind)) => {
+                    broken.push(format!("{key} was deleted, and nobody had asked for it"));
+                }
+                _ => {}
+            }
+        }
+        broken
+    }
+
+    fn plan(&mut self, value: &[u8], active: &[&Fault], now: Duration) -> Vec<String> {
+        let plan = match fleet::Plan::decode(value).map_err(|error| error.to_string()) {
+            Ok(message) => meridian_proto::convert::plan(&message),
+            Err(error) => Err(error),
+        };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => return vec![format!("the store has a plan that is none: {error}")],
+        };
+        let mut broken = Vec::new();
+        if let Some(before) = self.plan.replace(plan.id)
+            && plan.id <= before
+        {
+            broken.push(format!("plan {} was written after plan {before}", plan.id));
+        }
+        for region in REGIONS {
+            let alone = !self.troubled.get(region).is_some_and(|at| now.saturating_sub(*at) < AFTERMATH);
+            let lost_control = active.contains(&&Fault::LosesControl(region));
+            let state = plan.regions.iter().find(|(name, _)| name.as_str() == region).map(|(_, plan)| plan.state);
+            if lost_control && alone && state == Some(meridian_types::RegionState::Down) {
+                broken.push(format!("plan {} takes {region} for down, which only lost control", plan.id));
+            }
+        }
+        broken
+    }
+
+    fn look_at_nodes(&mut self, eyes: &Eyes) -> Vec<String> {
+        let mut broken = Vec::new();
+        for (name, node) in eyes.nodes() {
+            let vitals = node.handle.serving().vitals();
+            if let Some(served) = vitals.served
+                && !self.named.contains(&served.commit.0)
+            {
+                broken.push(format!("{name} serves commit {}, which was never the head", served.commit));
+            }
+            if vitals.in_flight > MAX_IN_FLIGHT {
+                broken.push(format!("{name} admitted {} requests, and has room for {MAX_IN_FLIGHT}", vitals.in_flight));
+            }
+            let Some(plan) = node.handle.control().and_then(meridian_control_client::Handle::plan) else { continue };
+            if plan.regions.is_empty() {
+                broken.push(format!("{name} obeys an empty plan"));
+            }
+            if let Some((start, before)) = self.obeyed.insert(name.clone(), (node.start, plan.id))
+                && start == node.start
+                && plan.id < before
+            {
+                broken.push(format!("{name} went back from plan {before} to {}", plan.id));
+            }
+        }
+        broken
+    }
+}
+
+/// Whether a fault is about the region's own nodes.
+fn troubles(fault: &Fault, region: &str) -> bool {
+    let nodes = nodes_of(region);
+    match fault {
+        Fault::Crash(host) | Fault::Pause(host) | Fault::Slow(host) => nodes.contains(host),
+        Fault::Surge(crowded) => *crowded == region,
+        _ => false,
+    }
+}
