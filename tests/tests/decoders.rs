@@ -1,6 +1,8 @@
 //! Whatever comes from outside is taken or refused, never the end of the process: decoders under a seeded mutator.
 //! `MERIDIAN_FUZZ_ROUNDS` sets how long.
 
+#![expect(clippy::expect_used, reason = "test set-up outside of test functions")]
+
 use std::sync::Arc;
 
 use futures::executor::block_on;

@@ -1,7 +1,7 @@
 //! Historical bugs of control planes, re-created between a replica and its store: each breaks a promise that the
 //! simulation watches, and without it the same history is clean.
 
-#![expect(clippy::unwrap_used, reason = "a test: it fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test: it fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

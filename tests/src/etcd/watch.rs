@@ -163,7 +163,7 @@ impl Session {
                 continue;
             }
             let message = |events| PbWatchResponse {
-                header: Some(header.clone()),
+                header: Some(header),
                 watch_id: watching.id,
                 events,
                 ..PbWatchResponse::default()

@@ -70,7 +70,7 @@ const CROWD: usize = 40;
 
 /// The key of the simulation's one tenant.
 pub(super) fn key(seed: u64) -> String {
-    let host = simulated_host(seed ^ 0x6b65_79, Arc::new(MemoryFiles::default()));
+    let host = simulated_host(seed ^ 0x006b_6579, Arc::new(MemoryFiles::default()));
     let mut random = [0; 32];
     host.entropy.fill(&mut random);
     key_text(random)

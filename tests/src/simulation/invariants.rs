@@ -105,7 +105,7 @@ impl Invariants {
             broken.push(format!("plan {} was written after plan {before}", plan.id));
         }
         for region in REGIONS {
-            let alone = !self.troubled.get(region).is_some_and(|at| now.saturating_sub(*at) < AFTERMATH);
+            let alone = self.troubled.get(region).is_none_or(|at| now.saturating_sub(*at) >= AFTERMATH);
             let lost_control = active.contains(&&Fault::LosesControl(region));
             let state = plan.regions.iter().find(|(name, _)| name.as_str() == region).map(|(_, plan)| plan.state);
             if lost_control && alone && state == Some(meridian_types::RegionState::Down) {
