@@ -20,7 +20,7 @@ from harness.asker import Asker
 from harness.cli import BIN
 from harness.local import CONTROLS, NAME, REGIONS, Local, deployment, node
 from harness.process import Process
-from harness.wait import always, eventually
+from harness.wait import always, eventually, steadily
 
 pytestmark = pytest.mark.measures
 
@@ -100,8 +100,7 @@ class Scene:
         for operator in (self.local.operator, self.local.operator_2):
             eventually("all serve", lambda op=operator: op.fleet().all_serving(), 30)
         named = lambda: all(asker.is_named() for asker in self.askers.values())
-        eventually(f"every survivor names {VICTIM}", named, 30)
-        always("and goes on", named, AFTER_S)
+        steadily(f"every survivor names {VICTIM}", named, AFTER_S, 30)
 
 
 @pytest.fixture(scope="module")

@@ -44,3 +44,17 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.start
+
+
+def steadily(what: str, look: Callable[[], object], during: float, within: float) -> None:
+    """`look` comes to be truthy, and stays so for `during`: for what may come and go while a fleet settles."""
+    since: list[float] = []
+
+    def held() -> bool:
+        if not look():
+            since.clear()
+            return False
+        since.append(time.monotonic())
+        return since[-1] - since[0] >= during
+
+    eventually(f"{what}, for {during:g} s", held, within)
