@@ -13,6 +13,7 @@ mod directory;
 mod error;
 mod identity;
 mod material;
+mod peer;
 mod reload;
 mod server;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use directory::{AuthorityDirectory, IssuedFiles};
 pub use error::Error;
 pub use identity::{Identity, Role};
 pub use material::{Pem, PemFiles};
+pub use peer::PeerTls;
 pub use server::ServerTls;
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Authority, AuthorityDirectory, ClientTls, Error, Identity, Pem, PemFiles, Role, ServerTls};
+use crate::{Authority, AuthorityDirectory, ClientTls, Error, Identity, PeerTls, Pem, PemFiles, Role, ServerTls};
 use meridian_host::{Connection, DiskFiles, Files, SystemClock, WallClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -185,4 +185,42 @@ fn secrets_do_not_show_in_debug_output() {
     let issued = authority.issue(&NODE.parse().unwrap(), &[], now(), 1).unwrap();
     let shown = format!("{authority:?} {issued:?} {:?}", pem(&authority, NODE));
     assert!(!shown.contains("PRIVATE KEY"));
+}
+
+/// As [`meet`], between nodes.
+async fn meet_peer(server: &ServerTls, client: &PeerTls, expected: &str) -> Result<(), String> {
+    let (near, far) = connections();
+    let serve = async {
+        let mut connection = server.accept(near).await?.0;
+        let byte = connection.io.read_u8().await?;
+        connection.io.write_u8(byte).await?;
+        connection.io.flush().await
+    };
+    let call = async {
+        let mut connection = client.connect(far, &expected.parse().unwrap()).await?;
+        connection.io.write_u8(7).await?;
+        connection.io.flush().await?;
+        connection.io.read_u8().await.map(drop)
+    };
+    let (_, called) = tokio::join!(serve, call);
+    called.map_err(|error: std::io::Error| error.to_string())
+}
+
+#[tokio::test]
+async fn a_node_is_known_by_its_identity_and_by_nothing_else() {
+    const OTHER: &str = "spiffe://meridian/node/us-west/n2";
+    let authority = Authority::generate("test", now()).unwrap();
+    // As `meridian pki issue` makes them without `--host`.
+    let bare = |identity: &str| authority.issue_pem(&identity.parse().unwrap(), &[], now()).unwrap();
+    let client = PeerTls::from_pem(&bare(NODE)).unwrap();
+    let server = ServerTls::from_pem(&bare(OTHER)).unwrap();
+    meet_peer(&server, &client, OTHER).await.unwrap();
+    let error = meet_peer(&server, &client, "spiffe://meridian/node/us-west/n3").await.unwrap_err();
+    assert!(error.contains("n3 was expected"), "{error}");
+
+    let theirs = Authority::generate("theirs", now()).unwrap();
+    let stranger = theirs.issue_pem(&OTHER.parse().unwrap(), &[], now()).unwrap();
+    let server = ServerTls::from_pem(&Pem { ca: bare(OTHER).ca, ..stranger }).unwrap();
+    let error = meet_peer(&server, &client, OTHER).await.unwrap_err();
+    assert!(error.contains("UnknownIssuer"), "{error}");
 }
