@@ -53,7 +53,12 @@ pub(crate) fn held(commit: u64) -> Held {
     let accounts = Accounts {
         tenants: [(
             tenant.clone(),
-            Tenant { name: tenant, allowed_jurisdictions: Vec::new(), allowed_models: Vec::new() },
+            Tenant {
+                name: tenant,
+                allowed_jurisdictions: Vec::new(),
+                allowed_models: Vec::new(),
+                class: meridian_types::Class::Default,
+            },
         )]
         .into(),
         keys: [(key.hash, key)].into(),

@@ -42,6 +42,8 @@ pub struct NodeIdentity {
     pub incarnation: Incarnation,
     /// Where clients reach it, `host:port`.
     pub public_addresses: Vec<String>,
+    /// Where other nodes hand requests over to it, `host:port`; `None`: nowhere.
+    pub peer_address: Option<String>,
     /// Requests that it admits at once; 0 for [`Role::Dns`].
     pub max_in_flight: u32,
     /// Version of the program, for people.
@@ -72,6 +74,7 @@ impl From<&NodeIdentity> for v1::NodeIdentity {
             role: role.into(),
             public_addresses: identity.public_addresses.clone(),
             max_in_flight: identity.max_in_flight,
+            peer_address: identity.peer_address.clone().unwrap_or_default(),
         }
     }
 }

@@ -98,4 +98,6 @@ pub struct Peer {
     pub region: RegionName,
     /// `host:port` of its public listener.
     pub address: String,
+    /// `host:port` of its listener for other nodes, where requests are handed over; `None`: it has none.
+    pub peer_address: Option<String>,
 }

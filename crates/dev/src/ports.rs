@@ -52,6 +52,8 @@ pub(crate) struct Sockets {
 /// Bound sockets of one node.
 pub(crate) struct NodeSockets {
     pub(crate) http: Box<dyn Listen>,
+    /// For the other nodes, with mutual TLS; nobody types this port.
+    pub(crate) peers: Box<dyn Listen>,
     pub(crate) udp: Box<dyn Datagram>,
     pub(crate) tcp: Box<dyn Listen>,
 }
@@ -74,7 +76,9 @@ pub(crate) async fn bind(network: &dyn Network, ports: Ports) -> Result<Sockets,
             flag: "--dns-port",
             source,
         })?;
-        nodes.push(NodeSockets { http, udp, tcp });
+        let beside = http.local_addr().map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip());
+        let peers = self::tcp(network, SocketAddr::new(beside, 0), "other nodes", "--http-port").await?;
+        nodes.push(NodeSockets { http, peers, udp, tcp });
     }
     Ok(Sockets { admin, lanes, sim, nodes, own_addresses })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use meridian_control_client::admin;
 use meridian_host::{Host, Listen};
-use meridian_identity::{Authority, ClientTls, Identity, Role, ServerTls};
+use meridian_identity::{Authority, ClientTls, Identity, PeerTls, Role, ServerTls};
 use meridian_lifecycle::{Kind, Shutdown, ShutdownTrigger, Tasks};
 use meridian_sim::Simulator;
 use meridian_store::embedded::EmbeddedStore;
@@ -109,8 +109,10 @@ pub async fn start(
         let http = address(&*sockets.http)?;
         dns = dns.or(Some(address(&*sockets.tcp)?));
         let name = NodeName::new(&format!("{region}-1")).map_err(Error::name)?;
-        let tls = ClientTls::from_pem(&certificate(Role::Node, Some(region.clone()), name.as_str())?, Role::Control)?;
-        let node = NodeParts { name, region, http, sockets, tls, state_dir: dir.clone(), lanes };
+        let pem = certificate(Role::Node, Some(region.clone()), name.as_str())?;
+        let tls = ClientTls::from_pem(&pem, Role::Control)?;
+        let peer_tls = (ServerTls::from_pem(&pem)?, PeerTls::from_pem(&pem)?);
+        let node = NodeParts { name, region, http, sockets, tls, peer_tls, state_dir: dir.clone(), lanes };
         nodes.push(InstanceNode { region: node.region.to_string(), http: format!("http://{http}") });
         let service = node.build(&host, &options.build).await?;
         handles.push(service.handle());
@@ -133,6 +135,7 @@ struct NodeParts {
     http: SocketAddr,
     sockets: NodeSockets,
     tls: ClientTls,
+    peer_tls: (ServerTls, PeerTls),
     state_dir: PathBuf,
     lanes: SocketAddr,
 }
@@ -151,6 +154,11 @@ impl NodeParts {
             query_log_one_in: None,
         };
         let own_address = self.http.ip();
+        let peers = meridian_node::PeerListener {
+            advertise: address(&*self.sockets.peers)?.to_string(),
+            listener: self.sockets.peers,
+            tls: Some(self.peer_tls),
+        };
         let options = meridian_node::Options {
             state_dir: self.state_dir.join(self.name.as_str()),
             cell: CellName::new("main").map_err(Error::name)?,
@@ -159,6 +167,7 @@ impl NodeParts {
             http: Some(self.sockets.http),
             tls: None,
             limits: meridian_ingress::Limits::default(),
+            peers: Some(peers),
             dns: Some(dns),
             control: Some(meridian_node::Control { endpoints: vec![self.lanes.to_string()], tls: Some(self.tls) }),
             max_in_flight: MAX_IN_FLIGHT,

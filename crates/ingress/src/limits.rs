@@ -24,7 +24,8 @@ pub struct Limits {
     pub body_gap: Duration,
     /// For a whole request's body: 32 MiB at 1 Mbit/s.
     pub body: Duration,
-    /// How long a client may take nothing of what was written before it counts as gone.
+    /// How long a client may take nothing of what is there for it before it counts as gone: of its connection, or of one
+    /// answer among several.
     pub write_stall: Duration,
 }
 

@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::Callers;
+
 /// Labels of an answer; both from closed sets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Answered {
@@ -25,10 +27,13 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(callers: Callers, registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let registry = registry.sub_registry_with_prefix("meridian_http");
-        registry.register("connections", "Open connections of clients", metrics.connections.clone());
+        let registry = registry.sub_registry_with_prefix(match callers {
+            Callers::Clients => "meridian_http",
+            Callers::Peers => "meridian_peer_http",
+        });
+        registry.register("connections", "Open connections", metrics.connections.clone());
         registry.register(
             "connections_refused",
             "Connections closed at once because too many were open",

@@ -17,8 +17,8 @@ use tracing::{Instrument, Span};
 
 use crate::metrics::{Answered, Metrics};
 use crate::{
-    Audience, Budget, Call, Limits, Refused, Reply, RequestId, Surface, TraceContext, Upload, models, request_id,
-    status,
+    Audience, Budget, Call, Callers, Limits, Refused, Reply, RequestId, Surface, TraceContext, Upload, models,
+    request_id, stall, status,
 };
 
 const REGION: HeaderName = HeaderName::from_static("x-meridian-region");
@@ -51,17 +51,21 @@ impl Arrival {
     }
 }
 
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/v1/chat/completions", asking(Endpoint::ChatCompletions))
-        .route("/v1/messages", asking(Endpoint::Messages))
-        .route("/v1/messages/count_tokens", asking(Endpoint::CountTokens))
-        .route("/v1/models", get(all_models))
-        // Names of models may hold slashes.
-        .route("/v1/models/{*id}", get(one_model))
-        .route("/healthz", get(alive))
-        .route("/readyz", get(async |State(shared): State<Arc<Shared>>| status::ready(&*shared.surface)))
-        .route("/metrics", get(async |State(shared): State<Arc<Shared>>| status::metrics(&*shared.surface)))
+pub(crate) fn router(callers: Callers, shared: Arc<Shared>) -> Router {
+    let asking = [Endpoint::ChatCompletions, Endpoint::Messages, Endpoint::CountTokens]
+        .into_iter()
+        .fold(Router::new(), |router, endpoint| router.route(endpoint.path(), asking(endpoint)));
+    let routes = match callers {
+        Callers::Peers => asking,
+        Callers::Clients => asking
+            .route("/v1/models", get(all_models))
+            // Names of models may hold slashes.
+            .route("/v1/models/{*id}", get(one_model))
+            .route("/healthz", get(alive))
+            .route("/readyz", get(async |State(shared): State<Arc<Shared>>| status::ready(&*shared.surface)))
+            .route("/metrics", get(async |State(shared): State<Arc<Shared>>| status::metrics(&*shared.surface))),
+    };
+    routes
         .fallback(|Extension(arrival): Extension<Arrival>| async move {
             arrival.refuse(Refused::new(ErrorCode::NotFound, "there is no such path"))
         })
@@ -104,10 +108,14 @@ async fn arrive(State(shared): State<Arc<Shared>>, mut request: Request, next: N
         // Its SDKs look for the id there.
         headers.insert(REQUEST_ID, id.value().clone());
     }
-    headers.insert(REGION, shared.region.clone());
-    headers.insert(NODE, shared.node.clone());
+    // Unless another node served: then its name stands there already.
+    headers.entry(REGION).or_insert_with(|| shared.region.clone());
+    headers.entry(NODE).or_insert_with(|| shared.node.clone());
     if version < Version::HTTP_2 && shared.surface.is_leaving() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if version == Version::HTTP_2 {
+        return response.map(|body| stall::watched(body, shared.limits.write_stall));
     }
     response
 }

@@ -1,5 +1,6 @@
 //! Accepts connections and serves HTTP/1.1 and HTTP/2 on them until the process stops.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use meridian_host::{Connection, Entropy, Listen};
-use meridian_identity::ServerTls;
+use meridian_identity::{Role, ServerTls};
 use meridian_lifecycle::Shutdown;
 use meridian_types::{NodeName, RegionName};
 use prometheus_client::registry::Registry;
@@ -25,6 +26,10 @@ use crate::{Budget, Limits, Status, Surface, status};
 /// Answers under way on one HTTP/2 connection: more belong on another, so that one cannot take the whole node.
 const HTTP2_MAX_STREAMS: u32 = 256;
 
+/// The same for another node, which needs one connection for all that it hands over: its own clients' limits and our
+/// admission bound it.
+const HTTP2_MAX_PEER_STREAMS: u32 = 4096;
+
 /// What a client may send ahead of our reading, for one request and for a connection.
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -39,14 +44,33 @@ const HTTP2_SEND_BUFFER: usize = 32 * 1024;
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Streams that a client took back before we got to them, and streams that we ended for its mistakes: beyond it the
+/// connection is closed. One that opens and resets streams costs us work and itself nothing (CVE-2023-44487,
+/// RUSTSEC-2024-0003).
+const HTTP2_MAX_PENDING_RESETS: usize = 20;
+const HTTP2_MAX_ERROR_RESETS: usize = 256;
+
+/// Who connects to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Clients, whoever they are.
+    Clients,
+    /// Other nodes: with TLS, only certificates of that role are taken. Nothing but requests to models is served.
+    Peers,
+}
+
 /// Options of a [`Service`].
 pub struct Options {
-    /// Where clients connect.
+    /// Who connects.
+    pub callers: Callers,
+    /// Where they connect.
     pub listener: Box<dyn Listen>,
     /// `None`: plaintext.
     pub tls: Option<ServerTls>,
     /// What clients may take.
     pub limits: Limits,
+    /// What all request bodies of the process may take together.
+    pub budget: Budget,
     /// Where this is: in ids and headers.
     pub region: RegionName,
     /// Who this is: in ids and headers.
@@ -59,6 +83,7 @@ pub struct Options {
 
 /// The listener.
 pub struct Service {
+    callers: Callers,
     listener: Box<dyn Listen>,
     tls: Option<ServerTls>,
     limits: Limits,
@@ -79,22 +104,22 @@ struct Server {
 impl Service {
     /// A service that accepts nothing until it runs; its metrics go to `registry`.
     pub fn new(options: Options, surface: Arc<dyn Surface>, registry: &mut Registry) -> Self {
-        let Options { listener, tls, limits, region, node, entropy, linger } = options;
-        let metrics = Metrics::register(registry);
+        let Options { callers, listener, tls, limits, budget, region, node, entropy, linger } = options;
+        let metrics = Metrics::register(callers, registry);
         let drained = surface.drained();
         let header = |name: &str| HeaderValue::try_from(name).unwrap_or_else(|_| HeaderValue::from_static(""));
         let shared = Shared {
             surface,
             limits,
-            budget: Budget::new(limits.body_budget_bytes),
+            budget,
             entropy,
             region: header(region.as_str()),
             node: header(node.as_str()),
             metrics: metrics.clone(),
         };
-        let handler = TowerToHyperService::new(router(Arc::new(shared)));
-        let server = Server { builder: builder(&limits), handler };
-        Self { listener, tls, limits, linger, drained, metrics, server }
+        let handler = TowerToHyperService::new(router(callers, Arc::new(shared)));
+        let server = Server { builder: builder(callers, &limits), handler };
+        Self { callers, listener, tls, limits, linger, drained, metrics, server }
     }
 
     /// Serves nothing but what machines ask of a process: `/healthz`, `/readyz` and `/metrics`. It takes connections
@@ -102,10 +127,11 @@ impl Service {
     pub fn of_status(listener: Box<dyn Listen>, status: Arc<dyn Status>) -> Self {
         let limits = Limits { max_connections: STATUS_CONNECTIONS, ..Limits::default() };
         let handler = TowerToHyperService::new(status::router(status));
-        let server = Server { builder: builder(&limits), handler };
+        let callers = Callers::Clients;
+        let server = Server { builder: builder(callers, &limits), handler };
         // Never drained: whoever asks here wants this process and no other.
         let (linger, drained) = (Duration::MAX, watch::Sender::new(false).subscribe());
-        Self { listener, tls: None, limits, linger, drained, metrics: Metrics::default(), server }
+        Self { callers, listener, tls: None, limits, linger, drained, metrics: Metrics::default(), server }
     }
 
     /// Serves. When the drain begins, connections that are idle are closed, the others after their answer; new ones are
@@ -160,12 +186,13 @@ impl Service {
         shutdown: Shutdown,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (tls, metrics, server, limits) = (self.tls.clone(), self.metrics.clone(), self.server.clone(), self.limits);
+        let callers = self.callers;
         let asked = Asked::default();
         let leave = Leave { stop, drained: self.drained.clone(), asked: asked.clone() };
         async move {
             let _slot = slot;
             let _open = Open::new(&metrics);
-            let connection = match secured(tls, connection).await {
+            let connection = match secured(callers, tls, connection).await {
                 Ok(connection) => connection,
                 Err(error) => {
                     metrics.handshakes_failed.inc();
@@ -201,14 +228,18 @@ impl Server {
     }
 }
 
-async fn secured(tls: Option<ServerTls>, connection: Connection) -> std::io::Result<Connection> {
-    match tls {
-        Some(tls) => tls.accept(connection).await.map(|(connection, _)| connection),
-        None => Ok(connection),
+async fn secured(callers: Callers, tls: Option<ServerTls>, connection: Connection) -> io::Result<Connection> {
+    let Some(tls) = tls else { return Ok(connection) };
+    let (connection, identity) = tls.accept(connection).await?;
+    if callers == Callers::Peers {
+        let identity = identity.filter(|identity| identity.role == Role::Node);
+        let identity = identity.ok_or_else(|| io::Error::new(io::ErrorKind::PermissionDenied, "no node"))?;
+        tracing::info!(peer = %identity, address = %connection.peer, "another node connected");
     }
+    Ok(connection)
 }
 
-fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+fn builder(callers: Callers, limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -220,7 +251,12 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX))
-        .max_concurrent_streams(HTTP2_MAX_STREAMS)
+        .max_concurrent_streams(match callers {
+            Callers::Clients => HTTP2_MAX_STREAMS,
+            Callers::Peers => HTTP2_MAX_PEER_STREAMS,
+        })
+        .max_pending_accept_reset_streams(HTTP2_MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(HTTP2_MAX_ERROR_RESETS)
         .initial_stream_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .max_send_buf_size(HTTP2_SEND_BUFFER)

@@ -1,17 +1,83 @@
-//! Who calls, and where that caller's data may go.
+//! Who calls, how important it is, and where that caller's data may go.
 
 use std::collections::BTreeSet;
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 use meridian_ingress::{Refused, Retry};
 use meridian_llm::ClientError;
 use meridian_proto::accounts::Accounts;
 use meridian_routing::Constraints;
-use meridian_types::{ErrorCode, Jurisdiction, KeyHash, Tenant};
+use meridian_types::{Class, ErrorCode, Jurisdiction, KeyHash, Tenant, TenantName};
 
 const DATA_REGION: &str = "x-data-region";
 const API_KEY: &str = "x-api-key";
+
+/// What a request is served as: `critical`, `default` or `batch`.
+pub(crate) const CLASS: HeaderName = HeaderName::from_static("x-meridian-class");
+
+/// Set by a node that hands a request over: whose it is. Read only of other nodes.
+pub(crate) const TENANT: HeaderName = HeaderName::from_static("x-meridian-tenant");
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From a client, whose key says who it is.
+    Client,
+    /// From another node, which has looked at the key and is believed.
+    Peer,
+}
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) tenant: TenantName,
+    pub(crate) class: Class,
+    pub(crate) constraints: Constraints,
+}
+
+impl Caller {
+    /// What the tenant is, and what the request's headers make narrower.
+    ///
+    /// # Errors
+    /// 400 if a header of ours is none.
+    pub(crate) fn of(tenant: &Tenant, headers: &HeaderMap) -> Result<Self, Refused> {
+        let class = class(tenant, headers)?;
+        Ok(Self { tenant: tenant.name.clone(), class, constraints: constraints(tenant, headers)? })
+    }
+}
+
+/// Whose request it is.
+///
+/// # Errors
+/// 401 or 403 if that is not known.
+pub(crate) fn tenant<'a>(
+    origin: Origin,
+    headers: &HeaderMap,
+    accounts: &'a Accounts,
+    now_unix_ms: i64,
+) -> Result<&'a Tenant, Refused> {
+    match origin {
+        Origin::Client => authenticate(headers, accounts, now_unix_ms),
+        Origin::Peer => vouched(headers, accounts),
+    }
+}
+
+/// The tenant that another node names.
+fn vouched<'a>(headers: &HeaderMap, accounts: &'a Accounts) -> Result<&'a Tenant, Refused> {
+    let name = headers.get(TENANT).and_then(|name| TenantName::new(name.to_str().ok()?).ok());
+    name.and_then(|name| accounts.tenants.get(&name)).ok_or_else(|| {
+        Refused::new(ErrorCode::PermissionDenied, "the tenant is not known in this region").retry(Retry::Never)
+    })
+}
+
+/// The tenant's class, or a lower one that the request asks for.
+fn class(tenant: &Tenant, headers: &HeaderMap) -> Result<Class, Refused> {
+    let Some(value) = headers.get(CLASS) else { return Ok(tenant.class) };
+    let named = value.to_str().ok().and_then(|text| Class::named(text.trim()));
+    let invalid = || ClientError::invalid(CLASS.as_str(), "must be critical, default or batch");
+    Ok(tenant.class.min(named.ok_or_else(invalid)?))
+}
 
 /// The tenant whose key the request carries.
 ///
@@ -75,7 +141,12 @@ mod tests {
     fn accounts() -> Accounts {
         let tenant: TenantName = "acme".parse().unwrap();
         let mut accounts = Accounts::default();
-        let details = Tenant { name: tenant.clone(), allowed_jurisdictions: Vec::new(), allowed_models: Vec::new() };
+        let details = Tenant {
+            name: tenant.clone(),
+            allowed_jurisdictions: Vec::new(),
+            allowed_models: Vec::new(),
+            class: Class::Default,
+        };
         accounts.tenants.insert(tenant.clone(), details);
         for (text, owner, expires, revoked) in [
             ("good", "acme", None, None),
@@ -127,6 +198,37 @@ mod tests {
             check(None, Some(bad), false);
         }
         check(None, None, false);
+    }
+
+    #[test]
+    fn a_class_may_be_lowered_by_the_request_and_never_raised() {
+        let check = |own: Class, header: Option<&str>, expected: Option<Class>| {
+            let tenant = Tenant { class: own, ..accounts().tenants.into_values().next().unwrap() };
+            let headers = header.map(|text| (CLASS, HeaderValue::from_str(text).unwrap()));
+            assert_eq!(class(&tenant, &headers.into_iter().collect()).ok(), expected, "{own:?} {header:?}");
+        };
+        for own in Class::ALL {
+            check(own, None, Some(own));
+            for asked in Class::ALL {
+                check(own, Some(asked.as_str()), Some(own.min(asked)));
+            }
+        }
+        check(Class::Batch, Some("critical"), Some(Class::Batch));
+        check(Class::Critical, Some("urgent"), None);
+    }
+
+    #[test]
+    fn a_tenants_name_opens_for_another_node_alone() {
+        let accounts = accounts();
+        let of = |origin, name: Option<&'static str>| {
+            let headers: HeaderMap = name.map(|name| (TENANT, HeaderValue::from_static(name))).into_iter().collect();
+            let tenant = tenant(origin, &headers, &accounts, 1000);
+            tenant.map(|tenant| tenant.name.to_string()).map_err(|refused| refused.error.status().as_u16())
+        };
+        assert_eq!(of(Origin::Peer, Some("acme")), Ok("acme".to_owned()));
+        assert_eq!(of(Origin::Client, Some("acme")), Err(401));
+        assert_eq!(of(Origin::Peer, Some("nobody")), Err(403));
+        assert_eq!(of(Origin::Peer, None), Err(403));
     }
 
     #[track_caller]

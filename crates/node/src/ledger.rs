@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use meridian_llm::FailureClass;
-use meridian_types::ErrorCode;
+use meridian_types::{Class, ErrorCode};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::Span;
 
+use crate::admission::Place;
 use crate::journal::Journal;
-use crate::metrics::Ended;
+use crate::metrics::{Ended, Shed};
 use crate::node::Node;
 
 /// How a request ended.
@@ -23,12 +24,28 @@ pub(crate) enum End {
     Failed(ErrorCode, Option<FailureClass>),
     /// The client left.
     Cancelled,
+    /// There was no place for it, and no other node took it.
+    Shed(ErrorCode),
+}
+
+/// What a request holds of this node.
+pub(crate) enum Room {
+    /// A place.
+    Own {
+        /// Given back with the request.
+        _place: Place,
+    },
+    /// None: it was shed, and is held only while another node serves it.
+    Overflow {
+        /// Given back with the request.
+        _slot: OwnedSemaphorePermit,
+    },
 }
 
 /// An open request. Dropped before [`Ledger::end`], it counts as cancelled: only a client that leaves drops it.
 pub(crate) struct Ledger {
     node: Arc<Node>,
-    _place: OwnedSemaphorePermit,
+    room: Room,
     started: Instant,
     /// Open as long as the request.
     span: Span,
@@ -37,16 +54,13 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn open(
-        node: &Arc<Node>,
-        place: OwnedSemaphorePermit,
-        started: Instant,
-        span: Span,
-        journal: Arc<Journal>,
-    ) -> Self {
-        node.window().started += 1;
+    pub(crate) fn open(node: &Arc<Node>, room: Room, started: Instant, span: Span, journal: Arc<Journal>) -> Self {
+        // What was shed counts as that in the load of the region, and not again.
+        if matches!(room, Room::Own { .. }) {
+            node.window().started += 1;
+        }
         node.metrics.in_flight.inc();
-        Self { node: Arc::clone(node), _place: place, started, span, journal, open: true }
+        Self { node: Arc::clone(node), room, started, span, journal, open: true }
     }
 
     /// Where what happens to it is noted.
@@ -54,10 +68,15 @@ impl Ledger {
         &self.journal
     }
 
-    /// A request for which there is no place.
-    pub(crate) fn shed(node: &Node, code: ErrorCode, journal: &Journal) {
-        node.recent.put(journal.close("shed", code.as_str()));
+    /// A request for which there is no place. If no other node serves it, it has ended.
+    pub(crate) fn shed(node: &Node, class: Class) {
         node.window().shed += 1;
+        node.metrics.shed.get_or_create(&Shed { class: class.as_str() }).inc();
+    }
+
+    /// One that was shed and that nobody serves.
+    pub(crate) fn turned_away(node: &Node, code: ErrorCode, journal: &Journal) {
+        node.recent.put(journal.close("shed", code.as_str()));
         node.metrics.requests.get_or_create(&Ended { outcome: "shed", code: code.as_str() }).inc();
     }
 
@@ -87,19 +106,21 @@ impl Ledger {
             End::Refused(code) => ("refused", code.as_str(), None),
             End::Failed(code, class) => ("failed", code.as_str(), class),
             End::Cancelled => ("cancelled", "", None),
+            End::Shed(code) => ("shed", code.as_str(), None),
         };
         let took = self.started.elapsed();
         let metrics = &self.node.metrics;
         metrics.in_flight.dec();
         metrics.requests.get_or_create(&Ended { outcome, code }).inc();
         metrics.duration.observe(took.as_secs_f64());
-        let mut window = self.node.window();
-        window.finished += 1;
-        window.time_in_flight += took;
-        if let Some(class) = class {
-            *window.errors.entry(class).or_default() += 1;
+        if matches!(self.room, Room::Own { .. }) {
+            let mut window = self.node.window();
+            window.finished += 1;
+            window.time_in_flight += took;
+            if let Some(class) = class {
+                *window.errors.entry(class).or_default() += 1;
+            }
         }
-        drop(window);
         self.node.recent.put(self.journal.close(outcome, code));
         tracing::debug!(parent: &self.span, outcome, code, took_ms = took.as_millis(), "request ended");
     }

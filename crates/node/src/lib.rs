@@ -36,6 +36,7 @@ mod serving;
 mod session;
 mod snapshot;
 mod source;
+mod spill;
 mod stack;
 mod tally;
 mod target;
@@ -44,5 +45,5 @@ mod vigil;
 mod window;
 
 pub use handle::Handle;
-pub use options::{Control, Options};
+pub use options::{Control, Options, PeerListener};
 pub use service::{BuildError, Service};

@@ -2,7 +2,7 @@
 
 use meridian_resilience::Change;
 use meridian_routing::TargetId;
-use meridian_types::{ModelName, ProviderName};
+use meridian_types::{ModelName, ProviderName, RegionName};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,6 +19,24 @@ pub(crate) struct Ended {
     pub(crate) outcome: &'static str,
     /// Code of the closed list; empty if answered or cancelled.
     pub(crate) code: &'static str,
+}
+
+/// A request for which there was no place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Shed {
+    /// `critical`, `default` or `batch`.
+    pub(crate) class: &'static str,
+}
+
+/// What came of asking another node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct HandedOver {
+    /// Where it is.
+    pub(crate) region: String,
+    /// `exhausted`: no target of ours served; `shed`: there was no place.
+    pub(crate) reason: &'static str,
+    /// `ok`, `full`, `pressed`, `failed`, `refused` or `unreachable`.
+    pub(crate) result: &'static str,
 }
 
 /// How an attempt ended.
@@ -104,6 +122,8 @@ pub(crate) struct Died {
 pub(crate) struct Metrics {
     pub(crate) in_flight: Gauge,
     pub(crate) requests: Family<Ended, Counter>,
+    pub(crate) shed: Family<Shed, Counter>,
+    pub(crate) handed_over: Family<HandedOver, Counter>,
     pub(crate) first_token: Histogram,
     pub(crate) duration: Histogram,
     pub(crate) attempts: Family<Attempted, Counter>,
@@ -123,6 +143,8 @@ impl Metrics {
         let metrics = Self {
             in_flight: Gauge::default(),
             requests: Family::default(),
+            shed: Family::default(),
+            handed_over: Family::default(),
             first_token: Histogram::new(exponential_buckets(0.005, 2.0, 16)),
             duration: Histogram::new(exponential_buckets(0.01, 2.0, 17)),
             attempts: Family::default(),
@@ -138,6 +160,16 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("meridian_node");
         registry.register("requests_in_flight", "Requests admitted and not ended", metrics.in_flight.clone());
         registry.register("requests", "Requests by how they ended", metrics.requests.clone());
+        registry.register(
+            "requests_shed_by_class",
+            "Requests for which the node had no place, also those that another node then served",
+            metrics.shed.clone(),
+        );
+        registry.register(
+            "handovers",
+            "Requests handed over to other nodes, by region, reason and result",
+            metrics.handed_over.clone(),
+        );
         registry.register_with_unit(
             "first_token",
             "Time from a request's head to its first content",
@@ -185,6 +217,10 @@ impl Metrics {
     pub(crate) fn attempted(&self, target: &TargetId, result: &'static str) {
         let (provider, model) = (target.provider.to_string(), target.model.to_string());
         self.attempts.get_or_create(&Attempted { provider, model, result }).inc();
+    }
+
+    pub(crate) fn handed_over(&self, region: &RegionName, reason: &'static str, result: &'static str) {
+        self.handed_over.get_or_create(&HandedOver { region: region.to_string(), reason, result }).inc();
     }
 
     pub(crate) fn retry_refused(&self, target: &TargetId) {

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
+use crate::caller::Origin;
 use crate::faults::Faults;
 use crate::journal::Journal;
 use crate::lag::Lag;
@@ -23,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::recent::Recent;
 use crate::snapshot::Snapshot;
+use crate::spill::Spill;
 use crate::window::Window;
 use crate::{caller, gossip, stack};
 
@@ -41,6 +43,7 @@ pub(crate) struct Node {
     pub(crate) faults: Faults,
     /// What became of the last requests.
     pub(crate) recent: Recent,
+    pub(crate) spill: Spill,
     pub(crate) dns: Option<meridian_dns::Handle>,
     pub(crate) shutdown: Shutdown,
     /// The grace is over: streams say so and end.
@@ -101,7 +104,7 @@ pub(crate) struct Front(pub(crate) Arc<Node>);
 impl Surface for Front {
     async fn ask(&self, call: Call) -> Reply {
         let to = Audience { dialect: call.endpoint.dialect(), id: call.id.clone() };
-        stack::serve(&self.0, call, &to).await.unwrap_or_else(|refused| refused.into_reply(&to))
+        stack::serve(&self.0, call, &to, Origin::Client).await.unwrap_or_else(|refused| refused.into_reply(&to))
     }
 
     fn models(&self, headers: &HeaderMap) -> Result<Vec<ModelCard>, Refused> {

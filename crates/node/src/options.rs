@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use meridian_host::{Host, Listen};
-use meridian_identity::{ClientTls, ServerTls};
+use meridian_identity::{ClientTls, PeerTls, ServerTls};
 use meridian_ingress::Limits;
 use meridian_types::{CellName, NodeName, RegionName};
 use prometheus_client::registry::Registry;
@@ -28,6 +28,8 @@ pub struct Options {
     pub tls: Option<ServerTls>,
     /// What clients may take.
     pub limits: Limits,
+    /// `None`: requests are neither taken from other nodes nor handed over to them.
+    pub peers: Option<PeerListener>,
     /// `None`: it does not answer DNS.
     pub dns: Option<meridian_dns::Options>,
     /// `None`: configuration comes only through [`crate::Handle::serving`].
@@ -48,6 +50,16 @@ pub struct Options {
     pub drain_grace: Duration,
     /// Metrics of the process; the node adds its own and serves all.
     pub registry: Registry,
+}
+
+/// Where other nodes hand requests over, and how this one does so at theirs.
+pub struct PeerListener {
+    /// Bound.
+    pub listener: Box<dyn Listen>,
+    /// Where the others reach it, `host:port`.
+    pub advertise: String,
+    /// Both ends of mutual TLS; `None`: plaintext, and whoever connects is believed to be a node.
+    pub tls: Option<(ServerTls, PeerTls)>,
 }
 
 /// How the control plane is reached.

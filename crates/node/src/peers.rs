@@ -14,6 +14,8 @@ use crate::gossip;
 
 /// For so long after a peer was lost all probes hurry: two more misses by their deadline, and an answer to who asks.
 const ALARM: Duration = Duration::from_secs(2);
+/// An observation is news for this long: some probes.
+const FRESH: Duration = Duration::from_secs(3);
 
 /// The list of peers, and the newest observation of each.
 pub(crate) struct Peers {
@@ -110,6 +112,11 @@ impl Peers {
         self.flipped.notified().await;
     }
 
+    /// Whether the peer has answered its last probe, just now.
+    pub(crate) fn is_well(&self, peer: &Peer) -> bool {
+        self.seen().get(peer).is_some_and(|seen| seen.reachable && seen.at.elapsed() < FRESH)
+    }
+
     /// For the agreement of the nodes: what was seen here, and what others said they saw.
     pub(crate) fn evidence(&self) -> (Vec<Probe>, Vec<Told>) {
         let all = self.seen();
@@ -143,7 +150,8 @@ mod tests {
     use super::*;
 
     fn peer(name: &str) -> Peer {
-        Peer { node: name.parse().unwrap(), region: "eu-west".parse().unwrap(), address: format!("{name}:80") }
+        let address = format!("{name}:80");
+        Peer { node: name.parse().unwrap(), region: "eu-west".parse().unwrap(), address, peer_address: None }
     }
 
     async fn has_flipped(peers: &Peers) -> bool {
@@ -190,6 +198,9 @@ mod tests {
         }
         tokio::time::advance(Duration::from_secs(2)).await;
         assert!((2000..2100).contains(&peers.observations()[0].age_ms));
+        assert!(peers.is_well(&a) && !peers.is_well(&peer("b")));
+        tokio::time::advance(FRESH).await;
+        assert!(!peers.is_well(&a), "nobody has looked for a while");
         peers.replace(Arc::from([peer("b")]));
         assert!(peers.observations().is_empty());
     }

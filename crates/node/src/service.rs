@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use meridian_control_client as control_client;
-use meridian_ingress as ingress;
+use meridian_ingress::{self as ingress, Callers};
 use meridian_lifecycle::{Kind, Shutdown, ShutdownTrigger, Tasks, shutdown};
 use meridian_proto::accounts::Accounts;
 use meridian_types::{Incarnation, RegionName};
@@ -20,9 +20,10 @@ use crate::faults::Faults;
 use crate::lag::Lag;
 use crate::metrics::Metrics;
 use crate::node::{Front, Node};
-use crate::options::Control;
+use crate::options::{Control, PeerListener};
 use crate::peers::Peers;
 use crate::recent::Recent;
+use crate::spill::{PeerFront, Spill};
 use crate::window::Window;
 use crate::{Handle, Options, agreement, credentials, pace, probe, vigil};
 
@@ -47,6 +48,8 @@ pub enum BuildError {
 pub struct Service {
     handle: Handle,
     ingress: Option<ingress::Service>,
+    /// For other nodes.
+    peers: Option<ingress::Service>,
     dns: Option<meridian_dns::Service>,
     control: Option<control_client::Service>,
     probe_scheme: &'static str,
@@ -63,7 +66,7 @@ impl Service {
     /// # Errors
     /// When the file of certificate authorities is unusable.
     pub async fn new(options: Options) -> Result<Self, BuildError> {
-        let Options { host, http, tls, dns, control, mut registry, .. } = options;
+        let Options { host, http, tls, dns, control, peers, mut registry, .. } = options;
         let transport = Transport::new(meridian_upstream::Options {
             host: host.clone(),
             egress_address: options.egress_address,
@@ -73,6 +76,9 @@ impl Service {
         let (trigger, inner) = shutdown();
         let dns = dns.map(|options| meridian_dns::Service::new(options, &mut registry));
         let serves_http = http.is_some();
+        let peer_tls = peers.as_ref().and_then(|peers| peers.tls.as_ref()).map(|(_, tls)| tls.clone());
+        let peer_address = peers.as_ref().map(|peers| peers.advertise.clone());
+        let spill = Spill::new(options.region.clone(), transport.clone(), peer_tls, options.max_in_flight);
         let node = Arc::new(Node {
             name: options.name.clone(),
             region: options.region.clone(),
@@ -83,6 +89,7 @@ impl Service {
             admission: Admission::new(options.max_in_flight),
             metrics: Metrics::register(&mut registry),
             peers: Peers::new(),
+            spill,
             dns: dns.as_ref().map(meridian_dns::Service::handle),
             shutdown: inner.clone(),
             leaving: CancellationToken::new(),
@@ -105,6 +112,7 @@ impl Service {
                 role,
                 incarnation: Incarnation(u64::try_from(host.clock.now_unix_ms()).unwrap_or_default()),
                 public_addresses: options.public_addresses,
+                peer_address,
                 max_in_flight: if serves_http { options.max_in_flight.max(1) } else { 0 },
                 build: options.build,
             };
@@ -116,23 +124,33 @@ impl Service {
         let probe_scheme = if tls.is_some() { "https" } else { "http" };
         let address = http.as_ref().map(|listener| listener.local_addr()).transpose().map_err(BuildError::Listener)?;
         let region = options.region.clone();
+        let budget = ingress::Budget::new(options.limits.body_budget_bytes);
+        let surface = |callers, listener, tls| ingress::Options {
+            callers,
+            listener,
+            tls,
+            limits: options.limits,
+            budget: budget.clone(),
+            region: options.region.clone(),
+            node: options.name.clone(),
+            entropy: Arc::clone(&host.entropy),
+            linger: options.drain_linger,
+        };
         let ingress = http.map(|listener| {
-            let options = ingress::Options {
-                listener,
-                tls,
-                limits: options.limits,
-                region: options.region,
-                node: options.name,
-                entropy: host.entropy,
-                linger: options.drain_linger,
-            };
-            ingress::Service::new(options, Arc::new(Front(Arc::clone(&node))), &mut registry)
+            let front = Arc::new(Front(Arc::clone(&node)));
+            ingress::Service::new(surface(Callers::Clients, listener, tls), front, &mut registry)
+        });
+        let peers = peers.map(|PeerListener { listener, tls, .. }| {
+            let front = Arc::new(PeerFront(Arc::clone(&node)));
+            let tls = tls.map(|(server, _)| server);
+            ingress::Service::new(surface(Callers::Peers, listener, tls), front, &mut registry)
         });
         publish(&node, registry);
         let handle = Handle { node, control: control.as_ref().map(control_client::Service::handle), http: address };
         Ok(Self {
             handle,
             ingress,
+            peers,
             dns,
             control,
             probe_scheme,
@@ -152,7 +170,7 @@ impl Service {
     /// connections are told to close; the listener closes after the linger time; streams that still run at the end of
     /// the grace end with an error event; the control plane hears of the drain until the end.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { handle, ingress, dns, control, probe_scheme, region, drain_grace, trigger, inner } = self;
+        let Self { handle, ingress, peers, dns, control, probe_scheme, region, drain_grace, trigger, inner } = self;
         let node = Arc::clone(&handle.node);
         let tasks = Tasks::new(trigger.clone(), inner.clone());
         // The control plane's lanes tidy up after the force, so that it must not drop them.
@@ -190,7 +208,12 @@ impl Service {
             let drained = CancellationToken::new();
             let (done, stop) = (drained.clone(), inner.clone());
             tasks.spawn("http", Kind::Essential, async move {
-                ingress.run(stop).await;
+                match peers {
+                    Some(peers) => {
+                        tokio::join!(ingress.run(stop.clone()), peers.run(stop));
+                    }
+                    None => ingress.run(stop).await,
+                }
                 done.cancel();
             });
             stop_in_order(&node, &shutdown, &inner, &trigger, drain_grace, &drained, handle.control.as_ref()).await;

@@ -43,6 +43,7 @@ impl Serving for Node {
     }
 
     fn peers(&self, peers: Arc<[Peer]>) {
+        self.spill.replace(&peers);
         self.peers.replace(peers);
     }
 

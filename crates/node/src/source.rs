@@ -13,7 +13,7 @@ use meridian_types::ErrorCode;
 use tokio::time::Instant;
 
 /// Largest whole answer. The longest completions are under 1 MiB; with images or audio inside some reach 20.
-const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+pub(crate) const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
 /// What is read of an error's body: enough for the largest typed error, with the message that goes to the client.
 const MAX_ERROR_BYTES: usize = 64 * 1024;

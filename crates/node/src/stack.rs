@@ -13,45 +13,44 @@ use meridian_types::ErrorCode;
 
 use crate::attempt::{Answer, Part};
 use crate::attempts::{Attempts, Lost, Served, Tried};
+use crate::caller::{self, Caller, Origin};
 use crate::continuation::{Continuation, Kept};
 use crate::journal::Journal;
-use crate::ledger::{End, Ledger};
+use crate::ledger::{End, Ledger, Room};
 use crate::node::Node;
 use crate::relay::Relay;
 use crate::rescue::rescue;
 use crate::snapshot::Snapshot;
+use crate::spill::{self, Found, Handover, Way};
 use crate::tally::Tally;
-use crate::{caller, patience, session};
+use crate::{patience, session};
 
 /// Serves one request that asks a model.
 ///
 /// # Errors
 /// When it is not served; the refusal is the answer.
-pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result<Reply, Refused> {
+pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience, origin: Origin) -> Result<Reply, Refused> {
     // accept, in `ingress`: first, because an id, a trace and limits are due to every request, also to bad ones.
-    let Call { endpoint, trace, span, started, headers, body, .. } = call;
+    let Call { endpoint, id, trace, span, started, headers, body } = call;
     // one snapshot: taken once, so that a configuration swapped meanwhile cannot mix with this one.
     let snapshot = node.current()?;
-    let (constraints, journal) = {
+    let (caller, journal) = {
         let accounts = node.accounts.load();
         let now_unix_ms = node.now_unix_ms();
         // authenticate: before anything is read, held, noted or counted for a stranger.
-        let tenant = caller::authenticate(&headers, &accounts, now_unix_ms)?;
+        let tenant = caller::tenant(origin, &headers, &accounts, now_unix_ms)?;
         // note: from here on whoever asks what became of the request is answered.
         let journal = Journal::begin(to.id.clone(), endpoint, tenant.name.clone(), started, now_unix_ms);
         // residency: before any candidate exists, so that no later layer can forget it.
-        (
-            caller::constraints(tenant, &headers)
-                .inspect_err(|refused| node.note_refused(&journal, refused.error.code))?,
-            journal,
-        )
+        let caller = Caller::of(tenant, &headers);
+        (caller.inspect_err(|refused| node.note_refused(&journal, refused.error.code))?, journal)
     };
     // patience: what the client gives us bounds everything that follows, our own retries included.
     let patience = patience::of(&headers, started).inspect_err(|error| node.note_refused(&journal, error.code))?;
     // admit: before the body is read, so that a flood costs no memory; sheds at once, because waiting is worse.
-    let place = node.admission.admit().inspect_err(|refused| Ledger::shed(node, refused.error.code, &journal))?;
+    let (room, shed) = admit(node, &caller, origin, &journal)?;
     let journal = Arc::new(journal);
-    let mut ledger = Ledger::open(node, place, started, span, Arc::clone(&journal));
+    let mut ledger = Ledger::open(node, room, started, span, Arc::clone(&journal));
     let outcome = async {
         // read: within the size limit and the byte budget of all requests; the share is given back when content comes.
         let upload = body.read().await.map_err(refused)?;
@@ -61,7 +60,7 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result
         let request = request.map_err(|error| refused(error.into()))?;
         journal.asked(&request.head().model, request.head().stream);
         // plan: one ordered list, made of what is allowed and of what is healthy now.
-        let candidates = plan(node, &snapshot, &constraints, &request, &session).map_err(refused)?;
+        let candidates = plan(node, &snapshot, &caller.constraints, &request, &session).map_err(refused)?;
         journal.planned(&candidates);
         // attempt loop: translate, send, classify, next; it ends with the first content, after which there is no other.
         let attempts = Attempts {
@@ -73,27 +72,42 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result
             journal: &journal,
             begun: None,
         };
-        let served = attempts.run(candidates).await.map_err(|lost| {
-            let tried = lost.tried.len();
-            let free_in = free_in(&snapshot, &lost);
-            let (refused, end) = rescue(lost, free_in);
-            (refused, end, tried)
-        })?;
+        // spill over: around the loop, because another region is asked for what ours cannot serve.
+        let (headers, body) = (&headers, &bytes);
+        let handover =
+            Handover { node, caller: &caller, id: &id, trace: &trace, patience, headers, request: &request, body };
+        let way = Way { snapshot: &snapshot, origin, handover };
+        let found = match shed {
+            None => way.around(&attempts, candidates).await.map_err(|(lost, told)| {
+                let tried = lost.tried.len() + told.attempts;
+                let free_in = free_in(&snapshot, &lost);
+                let (mut refused, end) = rescue(lost, free_in);
+                told.add_to(&mut refused);
+                (refused, end, tried)
+            })?,
+            Some(refused) => way.instead(refused).await.map_err(|(refused, told)| {
+                let end = End::Shed(refused.error.code);
+                (refused, end, told.attempts)
+            })?,
+        };
         let streamed = request.head().stream;
-        // keep: only what a dead stream needs to go on elsewhere, where the model asks for that.
-        let goes_on = streamed && snapshot.policy(&request.head().model).continue_streams;
+        // keep: only what a dead stream needs to go on elsewhere, where the model asks for that. What another node serves
+        // goes on there.
+        let here = matches!(found, Found::Here(_));
+        let goes_on = here && streamed && snapshot.policy(&request.head().model).continue_streams;
         let continuation = goes_on.then(|| {
             let (node, snapshot, session) = (Arc::clone(node), Arc::clone(&snapshot), session());
             let (_share, asked, journal) = (upload.share, started, Arc::clone(&journal));
+            let constraints = caller.constraints.clone();
             let kept = Kept { node, snapshot, constraints, request, _share, trace, patience, asked, session, journal };
             Box::new(Continuation::new(kept))
         });
-        Ok((served, streamed, continuation))
+        Ok((found, streamed, continuation))
     }
     .await;
     // settle: whatever happened is counted once, here or at the end of the stream.
-    let (served, streamed, continuation) = match outcome {
-        Ok(served) => served,
+    let (found, streamed, continuation) = match outcome {
+        Ok(found) => found,
         Err((refused, end, tried)) => {
             ledger.end(end);
             let mut reply = refused.into_reply(to);
@@ -105,16 +119,42 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience) -> Result
     if endpoint.generates() {
         ledger.first_content();
     }
-    Ok(stream_out(served, streamed, continuation, ledger, to))
+    Ok(match found {
+        Found::Here(served) => stream_out(served, streamed, continuation, ledger, to),
+        Found::There(answer, attempts) => spill::reply(node, answer, attempts, ledger, to),
+    })
 }
 
-const ATTEMPTS: HeaderName = HeaderName::from_static("x-meridian-attempts");
+/// Attempts that were made for the request, here and elsewhere.
+pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-meridian-attempts");
 const PROVIDER: HeaderName = HeaderName::from_static("x-meridian-provider");
 const MODEL: HeaderName = HeaderName::from_static("x-meridian-model");
 const ADJUSTED: HeaderName = HeaderName::from_static("x-meridian-adjusted");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 type Unserved = (Refused, End, usize);
+
+/// A place for the request; or, if there is none and another node may have one, the refusal that holds if that has none
+/// either.
+fn admit(
+    node: &Node,
+    caller: &Caller,
+    origin: Origin,
+    journal: &Journal,
+) -> Result<(Room, Option<Refused>), Refused> {
+    let refused = match node.admission.admit(caller.class, node.lag.pressure()) {
+        Ok(place) => return Ok((Room::Own { _place: place }, None)),
+        Err(refused) => refused,
+    };
+    Ledger::shed(node, caller.class);
+    match node.spill.overflow(origin) {
+        Some(slot) => Ok((Room::Overflow { _slot: slot }, Some(refused))),
+        None => {
+            Ledger::turned_away(node, refused.error.code, journal);
+            Err(refused)
+        }
+    }
+}
 
 /// A request that was at fault itself, before anyone was asked.
 fn refused(refused: Refused) -> Unserved {

@@ -132,6 +132,7 @@ mod tests {
                 name: TenantName::new(name).unwrap(),
                 allowed_jurisdictions: Vec::new(),
                 allowed_models: Vec::new(),
+                class: meridian_types::Class::Default,
             };
             let key = |seed: u8, revoked: bool| Key {
                 hash: KeyHash::of(&seed.to_string()),

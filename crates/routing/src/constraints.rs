@@ -68,6 +68,7 @@ mod tests {
             name: TenantName::new("t").unwrap(),
             allowed_jurisdictions: places(tenant),
             allowed_models: Vec::new(),
+            class: meridian_types::Class::Default,
         };
         let narrowed = Constraints::of(&tenant).narrowed_to(places(header).into_iter().collect());
         for place in places(&["US", "EU", "CN"]) {

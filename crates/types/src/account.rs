@@ -16,6 +16,41 @@ pub struct Tenant {
     pub allowed_jurisdictions: Vec<Jurisdiction>,
     /// What it may call; empty: everything.
     pub allowed_models: Vec<ModelName>,
+    /// Who goes first when a node is full.
+    pub class: Class,
+}
+
+/// Who goes first when a node is full; the lowest is shed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Class {
+    /// Work that can wait.
+    Batch,
+    /// Most requests.
+    #[default]
+    Default,
+    /// What must not wait for the others.
+    Critical,
+}
+
+impl Class {
+    /// Every class, the lowest first.
+    pub const ALL: [Self; 3] = [Self::Batch, Self::Default, Self::Critical];
+
+    /// As it stands in headers and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Default => "default",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The class of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name)
+    }
 }
 
 /// The text of a new key: `mrd_` and 256 random bits in base64url, so that scanners for leaked secrets know it.

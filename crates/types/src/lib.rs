@@ -19,7 +19,7 @@ pub mod region;
 mod request_id;
 pub mod zone;
 
-pub use account::{Key, KeyHash, Tenant, key_text};
+pub use account::{Class, Key, KeyHash, Tenant, key_text};
 pub use code::ErrorCode;
 pub use configuration::Configuration;
 pub use digest::Digest;

@@ -10,9 +10,9 @@ use std::time::Duration;
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::{self as legacy, Connected};
 use hyper_util::rt::TokioIo;
-use meridian_host::{ByteStream, Network};
+use meridian_host::{ByteStream, Connection, Network};
 use rustls::ClientConfig;
 use tower::Service;
 
@@ -71,19 +71,26 @@ impl Service<Uri> for Tcp {
             let host = uri.host().ok_or(io::ErrorKind::InvalidInput)?;
             let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
             let authority = format!("{host}:{}", uri.port_u16().unwrap_or(default));
-            let connection = match source {
-                Some(source) => net.connect_from(source, &authority).await?,
-                None => net.connect(&authority).await?,
-            };
+            let connection = Self { net, source }.connect(&authority).await?;
             Ok(Stream(TokioIo::new(connection.io)))
         })
     }
 }
 
-/// A connection of the host's network as hyper wants it.
-pub(crate) struct Stream(TokioIo<Box<dyn ByteStream>>);
+impl Tcp {
+    /// Connects to `host:port`.
+    pub(crate) async fn connect(&self, authority: &str) -> io::Result<Connection> {
+        match self.source {
+            Some(source) => self.net.connect_from(source, authority).await,
+            None => self.net.connect(authority).await,
+        }
+    }
+}
 
-impl Connection for Stream {
+/// A connection of the host's network as hyper wants it.
+pub(crate) struct Stream(pub(crate) TokioIo<Box<dyn ByteStream>>);
+
+impl legacy::Connection for Stream {
     fn connected(&self) -> Connected {
         Connected::new()
     }

@@ -6,12 +6,14 @@
 mod connect;
 mod credential;
 mod error;
+mod link;
 mod prober;
 mod transport;
 mod upstream;
 
 pub use credential::{CREDENTIAL_INTERVAL, CredentialError};
 pub use error::{BuildError, SendError};
+pub use link::{Link, LinkError};
 pub use prober::Prober;
 pub use transport::{Options, Transport};
 pub use upstream::{Answer, Timings, Upstream};

@@ -55,7 +55,7 @@ pub struct Options {
 pub struct Transport {
     pub(crate) files: Arc<dyn Files>,
     pub(crate) environment: Arc<dyn Environment>,
-    tcp: Tcp,
+    pub(crate) tcp: Tcp,
     tls: ClientConfig,
 }
 

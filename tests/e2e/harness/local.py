@@ -20,8 +20,8 @@ REGIONS = {"us-west": "127.0.1.1", "eu-west": "127.0.1.2", "ap-southeast": "127.
 CONTROLS = ("control-1", "control-2")
 NAME = "api.meridian.test"
 
-# Ports one deployment takes: HTTP, DNS, simulator, two replicas, two of etcd.
-PORTS = 7
+# Ports one deployment takes: HTTP, DNS, simulator, two replicas, two of etcd, nodes' own.
+PORTS = 8
 # First start of everything, on a busy machine with two cores.
 START_S = 60
 
@@ -41,13 +41,14 @@ class Local:
         self.directory = directory
         port = free_ports(PORTS)
         self.http_port, self.dns_port, self.sim_port = port, port + 1, port + 2
-        self.control_port, self.etcd_port = port + 3, port + 5
+        self.control_port, self.etcd_port, self.peer_port = port + 3, port + 5, port + 7
         self.env = {
             "MERIDIAN_LOCAL_DIR": str(directory),
             "MERIDIAN_LOCAL_HTTP_PORT": str(self.http_port),
             "MERIDIAN_LOCAL_DNS_PORT": str(self.dns_port),
             "MERIDIAN_LOCAL_SIM_PORT": str(self.sim_port),
             "MERIDIAN_LOCAL_CONTROL_PORT": str(self.control_port),
+            "MERIDIAN_LOCAL_PEER_PORT": str(self.peer_port),
             "MERIDIAN_LOCAL_ETCD_PORT": str(self.etcd_port),
             "MERIDIAN_BIN": str(BIN),
             **(extra_env or {}),

@@ -150,6 +150,7 @@ async fn node(name: String, seed: u64, disk: MemoryFiles, eyes: Eyes) -> turmoil
         http: Some(http),
         tls: None,
         limits: meridian_ingress::Limits::default(),
+        peers: None,
         dns: Some(dns),
         control: Some(meridian_node::Control { endpoints: (0..REPLICAS).map(control).collect(), tls: None }),
         state_dir: "/state".into(),

@@ -9,7 +9,7 @@ mod section;
 
 pub use dns::DnsFile;
 pub use node::NodeFile;
-pub use parts::{ControlPlane, DnsListen, Mutual, PublicTls};
+pub use parts::{ControlPlane, DnsListen, Mutual, PeerListen, PublicTls};
 
 use std::path::{Path, PathBuf};
 
@@ -79,7 +79,48 @@ mod tests {
         assert_eq!(file.public_addresses, ["127.0.1.1:8080"]);
         assert_eq!(file.state_dir, Path::new("/etc/meridian/state"));
         assert_eq!((file.cell.as_str(), file.max_in_flight, file.drain_grace.as_secs()), ("main", 1000, 30));
-        assert_eq!(file.control.tls, None);
+        assert_eq!((file.control.tls, file.peers), (None, None));
+    }
+
+    #[test]
+    fn nodes_meet_with_the_certificates_of_the_control_section_or_with_their_own() {
+        let mutual = |name: &str| Mutual {
+            ca: format!("/etc/{name}-ca").into(),
+            certificate: format!("/etc/{name}-c").into(),
+            key: format!("/etc/{name}-k").into(),
+        };
+        let written = |name: &str| format!("tls: {{ca: {name}-ca, certificate: {name}-c, key: {name}-k}}");
+        let text = GOOD.replace("7000]}", &format!("7000], {}}}", written("a")));
+        let check = |peers: &str, expected: PeerListen| {
+            let text = format!("{text}peers: {{{peers}}}\n");
+            let file = from_text(&"n.yaml".into(), &text, Path::new("/etc"), node::parse).unwrap();
+            assert_eq!(file.peers, Some(expected), "{peers}");
+        };
+        let listen = "192.0.2.1:7200".parse().unwrap();
+        let expected = PeerListen { listen, advertise: "192.0.2.1:7200".to_owned(), tls: Some(mutual("a")) };
+        check("listen: 192.0.2.1:7200", expected);
+        let listen = "0.0.0.0:7200".parse().unwrap();
+        let expected = PeerListen { listen, advertise: "n1.test:7200".to_owned(), tls: Some(mutual("b")) };
+        check(&format!("listen: 0.0.0.0:7200, advertise: \"n1.test:7200\", {}", written("b")), expected);
+    }
+
+    #[test]
+    fn without_certificates_nodes_meet_on_loopback_alone() {
+        let file = format!("{GOOD}peers: {{listen: 127.0.1.1:7200}}\n");
+        let file = from_text(&"n.yaml".into(), &file, Path::new("/etc"), node::parse).unwrap();
+        assert_eq!(file.peers.map(|peers| (peers.advertise, peers.tls)), Some(("127.0.1.1:7200".to_owned(), None)));
+        for (peers, told) in [
+            ("listen: 192.0.2.1:7200", "n.yaml:6:9: peers.listen: plaintext is allowed on loopback only"),
+            (
+                "listen: 127.0.0.1:7200, advertise: \"n1:1\"",
+                "n.yaml:6:9: peers.listen: plaintext is allowed on loopback",
+            ),
+            ("listen: 127.0.0.1:0", "n.yaml:6:9: peers.listen: say what to advertise"),
+            ("advertise: \"n1:1\"", "n.yaml:6:8: peers.listen: this key is required"),
+        ] {
+            let found = mistakes(&format!("{GOOD}peers: {{{peers}}}\n"), node::parse);
+            assert!(found.len() == 1 && found[0].starts_with(told), "{found:?}");
+        }
     }
 
     #[test]
@@ -110,7 +151,7 @@ mod tests {
                 "n.yaml:1:1: state_dir: this key is required: a path",
                 "n.yaml:1:7: name: \"US\" is not allowed; write a node name: a-z, 0-9 and '-'",
                 "n.yaml:2:1: regin: unknown key; did you mean region? allowed: cell, control, dns, drain_grace, \
-                 drain_linger, egress_address, extra_ca, listen, max_in_flight, name, public_addresses, region, state_dir, tls",
+                 drain_linger, egress_address, extra_ca, listen, max_in_flight, name, peers, public_addresses, region, state_dir, tls",
                 "n.yaml:3:1: listen: list the public_addresses: clients cannot connect to a wildcard address or port 0",
                 "n.yaml:4:16: max_in_flight: \"0\" is not allowed; write 1 to 1000000",
                 "n.yaml:5:14: drain_grace: \"5m\" is not allowed; write whole seconds such as 30s, at most 3600s",

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use meridian_types::{CellName, NodeName, RegionName};
 
-use super::parts::{ControlPlane, DnsListen, PublicTls, SOCKET_ADDRESS, control_plane, dns, public_tls};
+use super::parts::{
+    ControlPlane, DnsListen, PeerListen, PublicTls, SOCKET_ADDRESS, control_plane, dns, peers, public_tls,
+};
 use super::section::{Section, host_port, seconds};
 use super::{ProcessFileError, read};
 
@@ -36,6 +38,8 @@ pub struct NodeFile {
     pub tls: Option<PublicTls>,
     /// How the control plane is reached.
     pub control: ControlPlane,
+    /// Takes requests that other nodes cannot serve, and hands over its own; `None`: neither.
+    pub peers: Option<PeerListen>,
     /// Answers DNS too.
     pub dns: Option<DnsListen>,
     /// Last-known-good files.
@@ -67,6 +71,8 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<NodeFile> {
     let public_addresses = public_addresses(section, listen);
     let tls = section.section("tls", public_tls);
     let control = required_control(section);
+    let certificates = control.as_ref().and_then(|control| control.tls.as_ref());
+    let peers = section.section("peers", |section| peers(section, certificates));
     let dns = section.section("dns", dns);
     let state_dir = section.required_path("state_dir");
     let in_range = |text: &str| text.parse().ok().filter(|count| (1..=1_000_000).contains(count));
@@ -83,6 +89,7 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<NodeFile> {
         public_addresses,
         tls,
         control: control?,
+        peers,
         dns,
         state_dir: state_dir?,
         max_in_flight: max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),

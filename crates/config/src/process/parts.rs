@@ -26,6 +26,18 @@ pub struct Mutual {
     pub key: PathBuf,
 }
 
+/// Where other nodes hand requests over, and how this one does so at theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerListen {
+    /// Where it is accepted.
+    pub listen: SocketAddr,
+    /// Where the other nodes reach it, `host:port`; default: `listen`, which then must name an address.
+    pub advertise: String,
+    /// Certificates of both ends; default: those of `control`. `None`: plaintext, which is allowed on loopback only,
+    /// because who speaks there is believed to be a node.
+    pub tls: Option<Mutual>,
+}
+
 /// Certificate of a public listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicTls {
@@ -72,6 +84,24 @@ pub(super) fn mutual(section: &mut Section<'_>) -> Option<Mutual> {
     let certificate = section.required_path("certificate");
     let key = section.required_path("key");
     Some(Mutual { ca: ca?, certificate: certificate?, key: key? })
+}
+
+/// `shared`: the certificates with which the process speaks to the control plane.
+pub(super) fn peers(section: &mut Section<'_>, shared: Option<&Mutual>) -> Option<PeerListen> {
+    let listen = section.required("listen", SOCKET_ADDRESS, |text| text.parse::<SocketAddr>().ok());
+    let advertise = section.optional("advertise", "host:port where other nodes reach this one", host_port);
+    let tls = section.section("tls", mutual).or_else(|| shared.cloned());
+    let listen = listen?;
+    if advertise.is_none() && (listen.ip().is_unspecified() || listen.port() == 0) {
+        section.refuse("listen", "say what to advertise: nodes cannot connect to a wildcard address or port 0");
+    }
+    let advertise = advertise.unwrap_or_else(|| listen.to_string());
+    if tls.is_none() && !(listen.ip().is_loopback() && is_loopback(&advertise)) {
+        let text = "plaintext is allowed on loopback only: give `tls: {ca, certificate, key}` here or in `control`; who \
+                    speaks here is believed to be a node";
+        section.refuse("listen", text);
+    }
+    Some(PeerListen { listen, advertise, tls })
 }
 
 pub(super) fn public_tls(section: &mut Section<'_>) -> Option<PublicTls> {

@@ -140,7 +140,10 @@ impl Hub {
         let node = NodeName::new(&message.node);
         match (node, message.region.parse()) {
             (Ok(node), _) if node == self.options.identity.name => None,
-            (Ok(node), Ok(region)) => Some(Peer { node, region, address: message.address.clone() }),
+            (Ok(node), Ok(region)) => {
+                let peer_address = Some(message.peer_address.clone()).filter(|address| !address.is_empty());
+                Some(Peer { node, region, address: message.address.clone(), peer_address })
+            }
             (Err(error), _) | (_, Err(error)) => {
                 tracing::warn!(%error, "peer passed over");
                 None

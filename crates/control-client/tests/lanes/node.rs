@@ -98,6 +98,7 @@ impl Node {
                 role: Role::Node,
                 incarnation: Incarnation(1),
                 public_addresses: vec!["192.0.2.1:443".to_owned()],
+                peer_address: None,
                 max_in_flight: 100,
                 build: "test".to_owned(),
             },

@@ -78,6 +78,7 @@ async fn peers_are_told_once_per_change_without_the_node_itself() {
         node: node.to_owned(),
         region: "eu-west".to_owned(),
         address: "192.0.2.9:443".to_owned(),
+        peer_address: String::new(),
     };
     for peers in [vec![peer("node-1"), peer("node-2"), peer("No Name")], vec![]] {
         *replica.behaviour.peers.lock().unwrap() = Some(v1::PeerList { peers });

@@ -64,19 +64,21 @@ fn draw(
     nodes: &BTreeMap<NodeName, Node>,
     registered: &BTreeMap<NodeName, Registered>,
 ) -> BTreeMap<NodeName, Arc<Vec<Peer>>> {
-    let mut subjects: BTreeMap<&NodeName, (&RegionName, Option<&String>)> = BTreeMap::new();
+    let mut subjects: BTreeMap<&NodeName, (&RegionName, Option<&String>, &String)> = BTreeMap::new();
     for (name, node) in registered.iter().filter(|(_, node)| !node.document.dns_only) {
-        subjects.insert(name, (&node.region, node.document.public_addresses.first()));
+        let Registered { region, document, .. } = node;
+        subjects.insert(name, (region, document.public_addresses.first(), &document.peer_address));
     }
     for (name, node) in nodes.iter().filter(|(_, node)| node.serves()) {
-        subjects.insert(name, (&node.region, node.identity.public_addresses.first()));
+        let Node { region, identity, .. } = node;
+        subjects.insert(name, (region, identity.public_addresses.first(), &identity.peer_address));
     }
     let mut observers: BTreeMap<&RegionName, Vec<&NodeName>> = BTreeMap::new();
     for (name, node) in nodes.iter().filter(|(_, node)| node.serves() && node.is_connected()) {
         observers.entry(&node.region).or_default().push(name);
     }
     let mut duties: BTreeMap<NodeName, Vec<Peer>> = nodes.keys().map(|name| (name.clone(), Vec::new())).collect();
-    for (subject, (region, address)) in subjects {
+    for (subject, (region, address, peer_address)) in subjects {
         let Some(address) = address else { continue };
         for (place, names) in &observers {
             let rank = |name: &NodeName| Digest::of_parts([subject.as_str().as_bytes(), name.as_str().as_bytes()]);
@@ -85,8 +87,12 @@ fn draw(
             ranked.sort();
             let limit = if *place == region { NEIGHBOURS } else { OUTSIDERS };
             for (_, observer) in ranked.into_iter().take(limit) {
-                let peer = Peer { node: subject.to_string(), region: region.to_string(), address: address.clone() };
-                duties.entry(observer.clone()).or_default().push(peer);
+                duties.entry(observer.clone()).or_default().push(Peer {
+                    node: subject.to_string(),
+                    region: region.to_string(),
+                    address: address.clone(),
+                    peer_address: peer_address.clone(),
+                });
             }
         }
     }
@@ -109,6 +115,7 @@ mod tests {
                 node: format!("{region}-{node}"),
                 region: (*region).to_owned(),
                 public_addresses: vec!["192.0.2.1:80".to_owned()],
+                peer_address: "192.0.2.1:81".to_owned(),
                 ..NodeIdentity::default()
             };
             let (name, session) = fleet.open_pulse(identity, Asks::new().0).unwrap();
@@ -119,6 +126,7 @@ mod tests {
         for (observer, peers) in &duties {
             for peer in peers.iter() {
                 assert_ne!(peer.node, observer.as_str());
+                assert_eq!(peer.peer_address, "192.0.2.1:81");
                 let from = observer.as_str()[..2].to_owned();
                 *watched.entry((peer.node.clone(), from)).or_default() += 1;
             }

@@ -67,6 +67,7 @@ fn register(shared: &Shared, view: &View, name: &NodeName, node: &Node) -> Optio
         max_in_flight: identity.max_in_flight,
         first_seen_unix_ms: held.map_or_else(|| shared.now_unix_ms(), |held| held.document.first_seen_unix_ms),
         dns_only: identity.role() == Role::Dns,
+        peer_address: identity.peer_address.clone(),
     };
     if held.is_some_and(|held| held.document == document) {
         return None;

@@ -64,6 +64,7 @@ pub(super) fn identity(region: &str, name: &str, incarnation: u64) -> NodeIdenti
         role: Role::Node.into(),
         public_addresses: vec!["127.0.0.1:8080".to_owned()],
         max_in_flight: 100,
+        peer_address: String::new(),
     }
 }
 

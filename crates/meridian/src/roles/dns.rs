@@ -28,6 +28,7 @@ pub(crate) async fn run(args: DnsArgs, process: Process) -> anyhow::Result<()> {
         http: None,
         tls: None,
         limits: Limits::default(),
+        peers: None,
         dns: Some(parts::dns(&file.dns, file.name.as_str(), &host).await?),
         control: Some(parts::control(file.control, &host).await?),
         host,

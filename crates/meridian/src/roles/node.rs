@@ -39,6 +39,7 @@ pub(crate) async fn run(args: NodeArgs, process: Process) -> anyhow::Result<()> 
         http: Some(http),
         tls: parts::public_tls(file.tls, &host).await?,
         limits: Limits::default(),
+        peers: parts::peers(file.peers, &host).await?,
         dns,
         control: Some(parts::control(file.control, &host).await?),
         host,

@@ -5,13 +5,13 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use anyhow::Context;
-use meridian_config::process::{ControlPlane, DnsListen};
+use meridian_config::process::{ControlPlane, DnsListen, PeerListen};
 use meridian_dns::{CookieSecrets, GeoDatabase, RateLimit};
 use meridian_host::Host;
-use meridian_identity::{ClientTls, PemFiles, Role, ServerTls};
+use meridian_identity::{ClientTls, PeerTls, PemFiles, Role, ServerTls};
 use meridian_ingress::Status;
 use meridian_lifecycle::Shutdown;
-use meridian_node::Control;
+use meridian_node::{Control, PeerListener};
 
 /// UDP sockets of an authority: one a core, up to what carries millions of queries a second.
 const MAX_UDP_SOCKETS: usize = 8;
@@ -26,6 +26,22 @@ pub(crate) async fn control(control: ControlPlane, host: &Host) -> anyhow::Resul
         None => None,
     };
     Ok(Control { endpoints: control.endpoints, tls })
+}
+
+/// The listener for other nodes, bound.
+pub(crate) async fn peers(peers: Option<PeerListen>, host: &Host) -> anyhow::Result<Option<PeerListener>> {
+    let Some(PeerListen { listen, advertise, tls }) = peers else { return Ok(None) };
+    let listener = host.net.listen(listen).await.with_context(|| format!("listen on {listen} (other nodes)"))?;
+    let tls = match tls {
+        Some(files) => {
+            let files = PemFiles { ca: Some(files.ca), certificate: files.certificate, key: files.key };
+            let server = ServerTls::from_files(host.files.clone(), files.clone()).await?;
+            Some((server, PeerTls::from_files(host.files.clone(), files).await?))
+        }
+        None => None,
+    };
+    tracing::info!(address = %listen, advertise, tls = tls.is_some(), "takes requests from other nodes");
+    Ok(Some(PeerListener { listener, advertise, tls }))
 }
 
 /// An authority's sockets, bound, and its database, loaded.

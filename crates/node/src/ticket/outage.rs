@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use meridian_llm::{Failure, FailureClass};
 use meridian_routing::{Constraints, Health, Table, TargetId};
-use meridian_types::{Configuration, Model, Provider, Tenant, model};
+use meridian_types::{Class, Configuration, Model, Provider, Tenant, model};
 
 use super::tests::{account, provider};
 use super::*;
@@ -61,8 +61,12 @@ impl Fleet {
 
     /// One request; `dead` says which targets fail.
     fn request(&mut self, dead: [bool; 2], second: &mut Second) {
-        let nobody =
-            Tenant { name: "t".parse().unwrap(), allowed_jurisdictions: Vec::new(), allowed_models: Vec::new() };
+        let nobody = Tenant {
+            name: "t".parse().unwrap(),
+            allowed_jurisdictions: Vec::new(),
+            allowed_models: Vec::new(),
+            class: Class::default(),
+        };
         let find = |id: &TargetId| self.accounts.iter().position(|(_, target)| target.id == *id).unwrap();
         let health = |id: &TargetId| {
             let (account, target) = &self.accounts[find(id)];

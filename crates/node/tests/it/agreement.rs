@@ -140,6 +140,7 @@ async fn without_a_control_plane_the_living_regions_agree_which_one_is_gone() {
         node: place.parse().unwrap(),
         region: region(place),
         address: node.http_address().unwrap().to_string(),
+        peer_address: None,
     };
     let peers: Vec<Peer> = REGIONS.iter().zip(&nodes).map(|(place, (node, _))| peer(place, node)).collect();
     for (own, (node, _)) in nodes.iter().enumerate() {

@@ -49,7 +49,7 @@ impl Fleet {
     }
 
     fn peer(&self, name: &str, address: String) -> Peer {
-        Peer { node: name.parse().unwrap(), region: "eu-west".parse().unwrap(), address }
+        Peer { node: name.parse().unwrap(), region: "eu-west".parse().unwrap(), address, peer_address: None }
     }
 }
 

@@ -19,6 +19,7 @@ mod pass_through;
 mod probes;
 mod rehearsals;
 mod scenarios;
+mod spill;
 mod streams;
 mod support;
 mod tokens;

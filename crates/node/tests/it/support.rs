@@ -143,6 +143,7 @@ pub(crate) async fn options(host: &Host, name: &str, state_dir: &std::path::Path
         host: host.clone(),
         tls: None,
         limits: meridian_ingress::Limits::default(),
+        peers: None,
         dns: None,
         control: None,
         state_dir: state_dir.to_owned(),
@@ -157,7 +158,11 @@ pub(crate) async fn options(host: &Host, name: &str, state_dir: &std::path::Path
     }
 }
 
-async fn simulator(host: &Host, options: &meridian_sim::Options, seen: &Shutdown) -> (Simulator, SocketAddr) {
+pub(crate) async fn simulator(
+    host: &Host,
+    options: &meridian_sim::Options,
+    seen: &Shutdown,
+) -> (Simulator, SocketAddr) {
     let simulator = Simulator::new(options.clone(), host.clock.clone());
     let listener = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -166,7 +171,7 @@ async fn simulator(host: &Host, options: &meridian_sim::Options, seen: &Shutdown
     (simulator, address)
 }
 
-fn accounts() -> Accounts {
+pub(crate) fn accounts() -> Accounts {
     let mut accounts = Accounts::default();
     for (key, tenant, places, models) in
         [(KEY, "acme", &[][..], &[][..]), ("mrd_eu", "europa", &["EU"][..], &["chat"][..])]
@@ -176,6 +181,7 @@ fn accounts() -> Accounts {
             name: name.clone(),
             allowed_jurisdictions: places.iter().map(|place| Jurisdiction::new(place).unwrap()).collect(),
             allowed_models: models.iter().map(|model| ModelName::new(model).unwrap()).collect(),
+            class: meridian_types::Class::Default,
         };
         let key = Key {
             hash: KeyHash::of(key),

@@ -1,6 +1,6 @@
 //! Accounts: tenants and keys.
 
-use meridian_types::{Digest, Key, KeyHash, Kind, Tenant};
+use meridian_types::{Class, Digest, Key, KeyHash, Kind, Tenant};
 
 use super::STAND_IN;
 use super::reader::{Reader, Reading};
@@ -18,7 +18,16 @@ pub fn read(message: &wire::Tenant) -> Reading<Tenant> {
     for (i, text) in message.allowed_models.iter().enumerate() {
         allowed_models.extend(reader.text_or(&format!("allowed_models[{i}]"), text, STAND_IN));
     }
-    reader.finish(name.map(|name| Tenant { name, allowed_jurisdictions, allowed_models }))
+    let class = class(message.class());
+    reader.finish(name.map(|name| Tenant { name, allowed_jurisdictions, allowed_models, class }))
+}
+
+fn class(class: wire::PriorityClass) -> Class {
+    match class {
+        wire::PriorityClass::Critical => Class::Critical,
+        wire::PriorityClass::Unspecified | wire::PriorityClass::Default => Class::Default,
+        wire::PriorityClass::Batch => Class::Batch,
+    }
 }
 
 /// Checks a key. Operators do not write these, so that one text is enough.
@@ -42,6 +51,13 @@ impl From<&Tenant> for wire::Tenant {
             name: tenant.name.to_string(),
             allowed_jurisdictions: tenant.allowed_jurisdictions.iter().map(ToString::to_string).collect(),
             allowed_models: tenant.allowed_models.iter().map(ToString::to_string).collect(),
+            class: match tenant.class {
+                Class::Critical => wire::PriorityClass::Critical,
+                // As a tenant's document that says nothing.
+                Class::Default => wire::PriorityClass::Unspecified,
+                Class::Batch => wire::PriorityClass::Batch,
+            }
+            .into(),
         }
     }
 }

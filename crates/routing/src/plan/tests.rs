@@ -60,6 +60,7 @@ fn tenant(jurisdictions: &[&str], models: &[&str]) -> Constraints {
         name: TenantName::new("t").unwrap(),
         allowed_jurisdictions: jurisdictions.iter().map(|name| Jurisdiction::new(name).unwrap()).collect(),
         allowed_models: models.iter().map(|name| ModelName::new(name).unwrap()).collect(),
+        class: meridian_types::Class::Default,
     })
 }
 

@@ -1,0 +1,234 @@
+//! Hands one request over to a node that can serve it, and takes its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use meridian_ingress::{RequestId, TraceContext};
+use meridian_llm::ClientRequest;
+use meridian_resilience::Patience;
+use meridian_types::{ModelName, RegionName};
+use meridian_upstream::LinkError;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{Instrument, Span};
+
+use super::links::{Asked, Link, Verdict};
+use super::told::{Told, Vain};
+use super::verdict::{Judged, SILENT, UNJUDGED, UNREACHABLE, judge};
+use crate::caller::{CLASS, Caller, TENANT};
+use crate::node::Node;
+use crate::patience::{READ_TIMEOUTS, TIMEOUT};
+use crate::source::MAX_ANSWER_BYTES;
+use crate::stack::ATTEMPTS;
+
+/// Nodes that one request is handed to: each asks several targets itself.
+const MAX_PEERS: usize = 2;
+
+/// For the head of an answer, if the client names no time: as long as four silent targets take.
+const HEAD: Duration = Duration::from_secs(120);
+
+/// For the rest of a whole answer, which the other node has complete when it begins.
+const REST: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether a node that is silent still answers probes.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The node that handed the request over, for people.
+pub(crate) const VIA: HeaderName = HeaderName::from_static("x-meridian-via");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is carried of the client's headers: what requests are read by. Its key stays here.
+const CARRIED: [&str; 2] = ["content-type", "x-data-region"];
+const CARRIED_PREFIXES: [&str; 3] = ["anthropic-", "x-meridian-", "x-claude-code-"];
+
+/// A request that may be handed over.
+pub(crate) struct Handover<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) caller: &'a Caller,
+    pub(crate) id: &'a RequestId,
+    pub(crate) trace: &'a TraceContext,
+    pub(crate) patience: Patience,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) request: &'a ClientRequest,
+    /// As it came.
+    pub(crate) body: &'a Bytes,
+}
+
+/// Another node's answer, begun.
+pub(crate) struct Elsewhere {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) content: Content,
+}
+
+/// Its body.
+pub(crate) enum Content {
+    /// All of it.
+    Whole(Bytes),
+    /// Events, still to come.
+    Stream(Incoming),
+}
+
+impl Handover<'_> {
+    /// Asks the nodes in order until one answers; what came of the others goes to `told`.
+    pub(crate) async fn ask(&self, links: Vec<Arc<Link>>, reason: &'static str, told: &mut Told) -> Option<Elsewhere> {
+        let Ok(model) = ModelName::new(&self.request.head().model) else { return None };
+        let mut asked = 0;
+        for link in links {
+            if asked == MAX_PEERS || !self.patience.allows(Duration::ZERO, Instant::now()) {
+                break;
+            }
+            let region = link.peer.region.clone();
+            let Some(question) = link.ask(&model) else {
+                told.vain.push(Vain { region, why: "is left alone for now".to_owned() });
+                continue;
+            };
+            asked += 1;
+            let started = Instant::now();
+            let span = tracing::info_span!("hand over", otel.kind = "client", peer = %link.peer.node, %region, reason);
+            // Large, and seldom needed: off the stack of the request.
+            let outcome = Box::pin(self.one(&link, question, &region, reason).instrument(span)).await;
+            match outcome {
+                Ok(answer) => return Some(answer),
+                Err((why, attempts)) => {
+                    told.attempts += attempts;
+                    told.vain.push(Vain { region, why: format!("{why} after {} ms", started.elapsed().as_millis()) });
+                }
+            }
+        }
+        None
+    }
+
+    async fn one(
+        &self,
+        link: &Link,
+        question: Asked,
+        region: &RegionName,
+        reason: &'static str,
+    ) -> Result<Elsewhere, (String, usize)> {
+        let unit = self.node.host.entropy.unit();
+        let count = |result| self.node.metrics.handed_over(region, reason, result);
+        let vain = |question: Asked, verdict: Verdict, result: &'static str, why: String, attempts: usize| {
+            question.end(verdict, unit);
+            count(result);
+            tracing::debug!(%region, result, "handed over in vain: {why}");
+            Err((why, attempts))
+        };
+        let response = match self.head(link).await {
+            Ok(response) => response,
+            Err((verdict, why)) => return vain(question, verdict, "unreachable", why.to_owned(), 0),
+        };
+        let (head, body) = response.into_parts();
+        let attempts = attempts_of(&head.headers);
+        let verdict = match judge(head.status, &head.headers) {
+            Judged::Final(verdict) => verdict,
+            Judged::Next(verdict, result) => {
+                return vain(question, verdict, result, format!("answered {}", head.status.as_u16()), attempts);
+            }
+        };
+        let is_stream = head.status.is_success() && is_stream(&head.headers);
+        let content = if is_stream { Ok(Content::Stream(body)) } else { whole(body).await };
+        let content = match content {
+            Ok(content) => content,
+            Err(why) => return vain(question, UNREACHABLE, "unreachable", why.to_owned(), attempts),
+        };
+        count("ok");
+        let (peer, model) = (&link.peer.node, &self.request.head().model);
+        if question.end(verdict, unit) {
+            tracing::info!(%model, %region, %peer, reason, "requests for the model are handed over to another region");
+        } else {
+            tracing::debug!(%model, %region, %peer, reason, "handed over");
+        }
+        Ok(Elsewhere { status: head.status, headers: passed_on(head.headers), content })
+    }
+
+    /// The head of the answer. A node that stops answering probes meanwhile is not waited for.
+    async fn head(&self, link: &Link) -> Result<Response<Incoming>, (Verdict, &'static str)> {
+        let now = Instant::now();
+        let limit = now + HEAD;
+        let end = self.patience.first().unwrap_or(limit).min(limit);
+        let asking = link.wire.post(self.request.endpoint().path(), self.carried(now), self.body.clone());
+        tokio::pin!(asking);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut asking => return answer.map_err(|error| (UNREACHABLE, unasked(&error))),
+                () = sleep_until(end.min(Instant::now() + LOOK)) => {}
+            }
+            if Instant::now() >= end {
+                // A client in a hurry says nothing about the node.
+                return Err((if end < limit { UNJUDGED } else { SILENT }, "was silent"));
+            }
+            if !self.node.peers.is_well(&link.peer) {
+                return Err((UNREACHABLE, "stopped answering probes"));
+            }
+        }
+    }
+
+    /// The request's headers: the client's, with what we vouch for and what is left of its time.
+    fn carried(&self, now: Instant) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.headers {
+            let text = name.as_str();
+            if CARRIED.contains(&text) || CARRIED_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) {
+                headers.append(name, value.clone());
+            }
+        }
+        // Names are printable ASCII, so that each makes a header.
+        let mut set = |name: HeaderName, text: &str| {
+            if let Ok(value) = HeaderValue::try_from(text) {
+                headers.insert(name, value);
+            }
+        };
+        set(TENANT, self.caller.tenant.as_str());
+        set(CLASS, self.caller.class.as_str());
+        set(VIA, self.node.name.as_str());
+        set(REQUEST_ID, self.id.as_str());
+        let left = |until: Instant| until.saturating_duration_since(now);
+        if let Some(end) = self.patience.end {
+            set(TIMEOUT, &left(end).as_millis().max(1).to_string());
+        }
+        if let ([name, _], Some(begin)) = (READ_TIMEOUTS, self.patience.begin) {
+            set(name, &left(begin).as_secs_f64().to_string());
+        }
+        headers.extend(self.trace.outgoing(&Span::current(), self.node.host.entropy.as_ref()));
+        headers
+    }
+}
+
+/// Attempts that the other node says it made.
+pub(crate) fn attempts_of(headers: &HeaderMap) -> usize {
+    let text = headers.get(ATTEMPTS).and_then(|attempts| attempts.to_str().ok());
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
+async fn whole(body: Incoming) -> Result<Content, &'static str> {
+    let reading = Limited::new(body, MAX_ANSWER_BYTES).collect();
+    let read = timeout(REST, reading).await.map_err(|_| "stopped inside its answer")?;
+    read.map(|body| Content::Whole(body.to_bytes())).map_err(|_| "broke off inside its answer")
+}
+
+/// Headers that speak of one connection end with it.
+fn passed_on(mut headers: HeaderMap) -> HeaderMap {
+    for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+    headers
+}
+
+fn unasked(error: &LinkError) -> &'static str {
+    tracing::debug!(error = error as &dyn std::error::Error, "no answer from the peer");
+    match error {
+        LinkError::Address(_) => "has no usable address",
+        LinkError::Connect(_) => "could not be connected to",
+        LinkError::Broken(_) => "broke off before its answer",
+    }
+}
