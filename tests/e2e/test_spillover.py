@@ -1,0 +1,150 @@
+"""What one region cannot serve, another does: real processes, mutual TLS between the nodes, certificates from
+`meridian pki`."""
+
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from harness.cli import BIN
+from harness.local import REGIONS, Local, deployment
+from harness.wait import eventually
+
+EU_TENANT = "apiVersion: meridian/v1\nkind: Tenant\nname: europeans\nallowed_jurisdictions: [EU, US]\n"
+# Where the simulated providers are is `US`, so that these may be served by them; Singapore's node may not see the data.
+
+
+def pki(*arguments: str) -> list[str]:
+    done = subprocess.run([BIN, "pki", *arguments], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done
+    return done.stdout.split()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    local = Local(tmp_path_factory.mktemp("spilling"))
+    directory = local.directory / "pki"
+    pki("init", "--dir", str(directory), "--cluster", "local")
+    for region in REGIONS:
+        certificate, key = pki(
+            "issue", "--dir", str(directory), "--role", "node", "--region", region, "--name", f"{region}-1"
+        )
+        file = local.directory / f"node-{region}.yaml"
+        listen = f"  listen: {REGIONS[region]}:{local.peer_port}\n"
+        text = file.read_text()
+        assert listen in text
+        tls = f"  tls: {{ca: {directory}/ca.pem, certificate: {certificate}, key: {key}}}\n"
+        file.write_text(text.replace(listen, listen + tls))
+    for run in deployment(local):
+        run.operator.apply(EU_TENANT)
+        for region in REGIONS:
+            eventually(f"{region} knows the others", lambda at=region: spills(run, at), 20)
+        yield run
+
+
+def spills(local: Local, region: str) -> bool:
+    with local.sim.fault("probe", "error;status=503", client=REGIONS[region]):
+        answer = local.gateway(region).chat()
+    return answer.status == 200 and answer.header("x-meridian-region") != region
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_clients_of_a_region_without_providers_see_no_error(local: Local, stream: bool, record_property) -> None:
+    gateway = local.gateway("eu-west")
+    answers = []
+
+    def call() -> None:
+        for _ in range(15):
+            answers.append(gateway.chat(stream=stream))
+
+    with local.sim.fault("down", "error;status=503", client=REGIONS["eu-west"]):
+        threads = [threading.Thread(target=call) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert len(answers) == 60
+    assert {answer.status for answer in answers} == {200}
+    assert all(answer.text for answer in answers)
+    served = [answer.header("x-meridian-region") for answer in answers]
+    record_property("served", {region: served.count(region) for region in set(served)})
+    assert "eu-west" not in served
+    # Dublin is nearer to Oregon than to Singapore.
+    assert set(served) == {"us-west"}, served
+    assert {answer.header("x-meridian-via") for answer in answers} == {"eu-west-1"}
+    status, metrics = gateway.get("/metrics")
+    assert status == 200
+    assert 'meridian_node_handovers_total{region="us-west",reason="exhausted",result="ok"}' in metrics
+
+
+def test_the_region_serves_itself_again_when_its_providers_do(local: Local) -> None:
+    gateway = local.gateway("eu-west")
+    own = lambda: gateway.chat().header("x-meridian-region") == "eu-west"
+    eventually("eu-west serves itself", own, 40)
+
+
+def test_nobody_hands_on_what_was_handed_over(local: Local) -> None:
+    """Two regions fail: the first asks both others itself, and the second asks nobody for it."""
+    with local.sim.fault("down-eu", "error;status=503", client=REGIONS["eu-west"]):
+        # `fault` clears all rules at its end, so that the inner one ends both.
+        with local.sim.fault("down-us", "error;status=503", client=REGIONS["us-west"]):
+            answer = local.gateway("eu-west").chat()
+            assert (answer.status, answer.header("x-meridian-region")) == (200, "ap-southeast"), answer
+            assert answer.header("x-meridian-via") == "eu-west-1"
+
+
+def test_residency_forbids_a_region_and_the_answer_names_it(local: Local) -> None:
+    key = local.operator.create_key("europeans")
+    gateway = local.gateway("eu-west")
+    gateway = type(gateway)(gateway.host, gateway.port, key)
+    eventually("the key opens", lambda: gateway.chat().status == 200, 10)
+    with local.sim.fault("down-eu", "error;status=503", client=REGIONS["eu-west"]):
+        with local.sim.fault("down-us", "error;status=503", client=REGIONS["us-west"]):
+            before = local.sim.last_id()
+            answer = gateway.chat()
+            assert answer.status in (403, 502, 503), answer
+            assert "outside the allowed jurisdictions: ap-southeast" in answer.json["error"]["message"], answer.body
+            clients = {seen["client"].rsplit(":", 1)[0] for seen in local.sim.since(before)}
+            assert REGIONS["ap-southeast"] not in clients, clients
+
+
+def greeting(local: Local, certificate: tuple[str, str] | None) -> bytes:
+    """What us-west's listener for nodes says to HTTP/2's preface: the beginning of its settings, or nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Who it is is the other nodes' question; here it is who asks.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    if certificate:
+        context.load_cert_chain(*certificate)
+    with socket.create_connection((REGIONS["us-west"], local.peer_port), timeout=10) as plain:
+        try:
+            with context.wrap_socket(plain) as secured:
+                secured.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+                # Under TLS 1.3 a client learns only when it reads that it was refused.
+                return secured.recv(1)
+        except (ssl.SSLError, ConnectionError):
+            return b""
+
+
+def test_only_nodes_may_speak_to_a_node(local: Local) -> None:
+    directory = str(local.directory / "pki")
+    assert greeting(local, None) == b""
+    operator = pki("issue", "--dir", directory, "--role", "operator", "--name", "mallory")
+    assert greeting(local, tuple(operator)) == b""
+    node = pki("issue", "--dir", directory, "--role", "node", "--region", "eu-west", "--name", "eu-west-9")
+    assert greeting(local, tuple(node)) != b""
+
+
+def test_a_dead_region_is_left_out_within_seconds(local: Local) -> None:
+    local.node("us-west").freeze()
+    try:
+        with local.sim.fault("down", "error;status=503", client=REGIONS["eu-west"]):
+            answers = [local.gateway("eu-west").chat(timeout=20) for _ in range(10)]
+        assert {answer.status for answer in answers} == {200}
+        assert {answer.header("x-meridian-region") for answer in answers} == {"ap-southeast"}
+    finally:
+        local.node("us-west").thaw()
+    local.wait_until_well()
