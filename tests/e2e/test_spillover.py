@@ -1,6 +1,7 @@
 """What one region cannot serve, another does: real processes, mutual TLS between the nodes, certificates from
 `meridian pki`."""
 
+import json
 import socket
 import ssl
 import subprocess
@@ -94,6 +95,16 @@ def test_nobody_hands_on_what_was_handed_over(local: Local) -> None:
             answer = local.gateway("eu-west").chat()
             assert (answer.status, answer.header("x-meridian-region")) == (200, "ap-southeast"), answer
             assert answer.header("x-meridian-via") == "eu-west-1"
+    # Every node that was asked has a story of it under one id; who was asked first comes first.
+    explained = local.operator("explain", "request", answer.header("x-request-id") or "", "-o", "json")
+    asked, *others = json.loads(explained)["records"]
+    handed = [(handover["node"], handover["result"]) for handover in asked["handovers"]]
+    assert (asked["node"], handed[-1]) == ("eu-west-1", ("ap-southeast-1", "ok")), asked
+    assert set(handed[:-1]) <= {("us-west-1", "failed")}, handed
+    outcomes = {record["node"]: record["outcome"] for record in others}
+    assert outcomes.pop("ap-southeast-1") == "answered", others
+    assert set(outcomes.items()) <= {("us-west-1", "failed")}, others
+    assert not any(record.get("handovers") for record in others), others
 
 
 def test_residency_forbids_a_region_and_the_answer_names_it(local: Local) -> None:

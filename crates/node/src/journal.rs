@@ -13,6 +13,10 @@ use meridian_routing::{Candidate, TargetId};
 use meridian_types::{ModelName, TenantName};
 use tokio::time::Instant;
 
+use self::handed::Handed;
+
+mod handed;
+
 /// Attempts noted: four are made, and continuations begin anew.
 const MAX_ATTEMPTS: usize = 16;
 /// Targets noted of the plan: more are never asked.
@@ -41,6 +45,7 @@ struct Notes {
     planned: Vec<TargetId>,
     attempts: Vec<Attempt>,
     passed: Vec<(TargetId, Duration, &'static str)>,
+    handed: Vec<Handed>,
 }
 
 #[derive(Debug)]
@@ -244,6 +249,7 @@ impl Closed {
                     why: (*why).to_owned(),
                 })
                 .collect(),
+            handovers: notes.handed.iter().map(Handed::record).collect(),
         }
     }
 }

@@ -73,9 +73,17 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience, origin: O
             begun: None,
         };
         // spill over: around the loop, because another region is asked for what ours cannot serve.
-        let (headers, body) = (&headers, &bytes);
-        let handover =
-            Handover { node, caller: &caller, id: &id, trace: &trace, patience, headers, request: &request, body };
+        let handover = Handover {
+            node,
+            caller: &caller,
+            id: &id,
+            trace: &trace,
+            patience,
+            headers: &headers,
+            request: &request,
+            body: &bytes,
+            journal: &journal,
+        };
         let way = Way { snapshot: &snapshot, origin, handover };
         let found = match shed {
             None => way.around(&attempts, candidates).await.map_err(|(lost, told)| {
@@ -136,12 +144,7 @@ type Unserved = (Refused, End, usize);
 
 /// A place for the request; or, if there is none and another node may have one, the refusal that holds if that has none
 /// either.
-fn admit(
-    node: &Node,
-    caller: &Caller,
-    origin: Origin,
-    journal: &Journal,
-) -> Result<(Room, Option<Refused>), Refused> {
+fn admit(node: &Node, caller: &Caller, origin: Origin, journal: &Journal) -> Result<(Room, Option<Refused>), Refused> {
     let refused = match node.admission.admit(caller.class, node.lag.pressure()) {
         Ok(place) => return Ok((Room::Own { _place: place }, None)),
         Err(refused) => refused,

@@ -1,7 +1,7 @@
 //! Questions to nodes, which any replica can ask.
 
 use meridian_proto::admin::v1 as admin;
-use meridian_proto::node::v1::{Explanation, FoundRequest, RequestRecord, query, reply};
+use meridian_proto::node::v1::{Explanation, FoundRequest, HandoverRecord, RequestRecord, query, reply};
 use meridian_store::memory::MemoryStore;
 use tonic::Code;
 
@@ -9,6 +9,8 @@ use super::node::Pulsing;
 use super::sandbox::Replica;
 
 const ID: &str = "eu_n1_0123456789abcdef";
+/// One that `n1` handed over to `n2`.
+const HANDED: &str = "eu_n1_00000000000000aa";
 
 fn dns(name: &str, from: &str, node: &str) -> admin::ExplainDnsRequest {
     admin::ExplainDnsRequest { name: name.to_owned(), from: from.to_owned(), node: node.to_owned() }
@@ -22,9 +24,16 @@ fn answer(name: &'static str) -> impl Fn(query::Question) -> reply::Answer + Sen
             reply::Answer::Explanation(Explanation { lines: vec![format!("because of {}", question.from)] })
         }
         query::Question::FindRequest(question) => {
-            let record = |id: String| RequestRecord { request_id: id, node: name.to_owned(), ..Default::default() };
-            let is_known = question.request_id == ID || question.request_id == "a-client's";
-            let records = if is_known && name == "n1" { vec![record(question.request_id)] } else { Vec::new() };
+            let to_n2 = HandoverRecord { node: "n2".to_owned(), ..Default::default() };
+            let handovers = if question.request_id == HANDED && name == "n1" { vec![to_n2] } else { Vec::new() };
+            let record =
+                |id: String| RequestRecord { request_id: id, node: name.to_owned(), handovers, ..Default::default() };
+            let is_known = match question.request_id.as_str() {
+                ID | "a-client's" => name == "n1",
+                HANDED => true,
+                _ => false,
+            };
+            let records = if is_known { vec![record(question.request_id)] } else { Vec::new() };
             reply::Answer::FoundRequest(FoundRequest { records, remembered: 512, oldest_unix_ms: 1_795_262_400_000 })
         }
     }
@@ -100,6 +109,9 @@ async fn a_request_is_found_by_its_id_and_what_is_not_remembered_is_told() {
         let found = find(id).await.unwrap();
         assert_eq!((found.len(), found[0].node.as_str()), (1, "n1"), "{id}");
     }
+    let found = find(HANDED).await.unwrap();
+    let told_by: Vec<&str> = found.iter().map(|record| record.node.as_str()).collect();
+    assert_eq!(told_by, ["n1", "n2"], "who was asked first, then who served");
     let since = "remembers the last 512, since 2026-11-21T12:00:00Z";
     let aged_out = find("eu_n2_0123456789abcdef").await.unwrap_err();
     assert_eq!(aged_out.code(), Code::NotFound);

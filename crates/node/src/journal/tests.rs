@@ -93,3 +93,23 @@ async fn everything_that_a_client_can_drive_is_bounded() {
     assert_eq!((record.attempts.len(), record.passed_over.len()), (MAX_ATTEMPTS, MAX_PASSED));
     assert!(record.model.len() <= MAX_MODEL_BYTES && record.model.starts_with('é'));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_else_was_asked_has_a_result_and_times() {
+    let journal = journal();
+    let (node, region) = ("us-1".parse().unwrap(), "us".parse().unwrap());
+    pass(5).await;
+    for result in [Some("full"), Some("ok"), None, Some("ok"), Some("ok")] {
+        let note = journal.hand_over(&node, &region, "exhausted");
+        pass(10).await;
+        if let Some(result) = result {
+            note.end(result);
+            note.end("failed");
+        }
+    }
+    let record = journal.close("answered", "").record("n1", "eu");
+    let seen: Vec<_> = record.handovers.iter().map(|h| (h.began_ms, h.took_ms, h.result.as_str())).collect();
+    assert_eq!(seen, [(5, 10, "full"), (15, 10, "ok"), (25, 10, "dropped"), (35, 10, "ok")], "and no more than four");
+    let first = &record.handovers[0];
+    assert_eq!((first.node.as_str(), first.region.as_str(), first.reason.as_str()), ("us-1", "us", "exhausted"));
+}

@@ -20,6 +20,7 @@ use super::links::{Asked, Link, Verdict};
 use super::told::{Told, Vain};
 use super::verdict::{Judged, SILENT, UNJUDGED, UNREACHABLE, judge};
 use crate::caller::{CLASS, Caller, TENANT};
+use crate::journal::Journal;
 use crate::node::Node;
 use crate::patience::{READ_TIMEOUTS, TIMEOUT};
 use crate::source::MAX_ANSWER_BYTES;
@@ -56,6 +57,8 @@ pub(crate) struct Handover<'a> {
     pub(crate) request: &'a ClientRequest,
     /// As it came.
     pub(crate) body: &'a Bytes,
+    /// Where who was asked is noted.
+    pub(crate) journal: &'a Journal,
 }
 
 /// Another node's answer, begun.
@@ -111,7 +114,11 @@ impl Handover<'_> {
         reason: &'static str,
     ) -> Result<Elsewhere, (String, usize)> {
         let unit = self.node.host.entropy.unit();
-        let count = |result| self.node.metrics.handed_over(region, reason, result);
+        let note = self.journal.hand_over(&link.peer.node, region, reason);
+        let count = |result| {
+            self.node.metrics.handed_over(region, reason, result);
+            note.end(result);
+        };
         let vain = |question: Asked, verdict: Verdict, result: &'static str, why: String, attempts: usize| {
             question.end(verdict, unit);
             count(result);

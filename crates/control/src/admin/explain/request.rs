@@ -1,4 +1,7 @@
-//! What became of a client's request: asked of the node that its id names, or of all.
+//! What became of a client's request: asked of the node that its id names and of those it was handed
+//! over to, or of all.
+
+use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use meridian_proto::admin::v1 as admin;
@@ -40,7 +43,8 @@ pub(in crate::admin) async fn request(
     if asks.is_empty() {
         return Err(unreachable(shared, ""));
     }
-    let answers = join_all(asks.into_iter().map(|(name, asks)| ask(name, asks, id.clone()))).await;
+    let asked: BTreeSet<NodeName> = asks.iter().map(|(name, _)| name.clone()).collect();
+    let answers = ask_all(asks, &id).await;
     let mut records = Vec::new();
     let mut told = Vec::new();
     for (name, answer) in answers {
@@ -62,7 +66,21 @@ pub(in crate::admin) async fn request(
         )));
     }
     records.sort_by_key(|record| std::cmp::Reverse(record.began_unix_ms));
+    // A node that it was handed over to has a story of its own, under the same id; it follows.
+    let served = |name: &NodeName| {
+        records.iter().flat_map(|record| &record.handovers).any(|handover| handover.node == name.as_str())
+    };
+    let mut others = shared.fleet.asks("");
+    others.retain(|(name, _)| !asked.contains(name) && served(name));
+    for (_, answer) in ask_all(others, &id).await {
+        // One that does not answer takes nothing from what is known.
+        records.extend(answer.map(|found| found.records).unwrap_or_default());
+    }
     Ok(admin::FindRequestResponse { replica: shared.replica.clone(), records })
+}
+
+async fn ask_all(asks: Vec<(NodeName, Asks)>, id: &str) -> Vec<(NodeName, Result<node::FoundRequest, AskError>)> {
+    join_all(asks.into_iter().map(|(name, asks)| ask(name, asks, id.to_owned()))).await
 }
 
 async fn ask(name: NodeName, asks: Asks, request_id: String) -> (NodeName, Result<node::FoundRequest, AskError>) {

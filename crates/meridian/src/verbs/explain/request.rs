@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use meridian_proto::admin::v1::{FindRequestRequest, FindRequestResponse};
-use meridian_proto::node::v1::{AttemptRecord, RequestRecord};
+use meridian_proto::node::v1::{AttemptRecord, HandoverRecord, RequestRecord};
 
 use crate::cli::OutputFormat;
 use crate::connection::Connection;
@@ -52,6 +52,11 @@ fn story(record: &RequestRecord) -> String {
     }
     for passed in &record.passed_over {
         let _ = writeln!(text, "passed over at {} ms: {}: {}", passed.at_ms, passed.target, passed.why);
+    }
+    for handover in &record.handovers {
+        let HandoverRecord { node, region, reason, began_ms, took_ms, result } = handover;
+        let _ =
+            writeln!(text, "handed over to {node} ({region}) at {began_ms} ms, {reason}: {result} after {took_ms} ms");
     }
     text
 }
@@ -107,6 +112,14 @@ mod tests {
         };
         let struck = AttemptRecord { fault: "0a1b2c3d".to_owned(), ..attempt("a", 1, "provider", 503) };
         let passed = PassedOver { target: "c:gpt-4o".to_owned(), at_ms: 44, why: "no free place".to_owned() };
+        let handover = HandoverRecord {
+            node: "us-1".to_owned(),
+            region: "us".to_owned(),
+            reason: "exhausted".to_owned(),
+            began_ms: 90,
+            took_ms: 30,
+            result: "ok".to_owned(),
+        };
         let record = RequestRecord {
             request_id: "eu_n1_0123456789abcdef".to_owned(),
             node: "n1".to_owned(),
@@ -123,6 +136,7 @@ mod tests {
             planned: vec!["a:gpt-4o".to_owned(), "c:gpt-4o".to_owned(), "b:gpt-4o".to_owned()],
             attempts: vec![struck, fallback],
             passed_over: vec![passed],
+            handovers: vec![handover],
         };
         assert_eq!(
             story(&record),
@@ -135,7 +149,8 @@ mod tests {
              \x20  AT      TOOK   TARGET    RESULT     STATUS  NOTES\n\
              1  +1 ms   40 ms  a:gpt-4o  provider   503     INJECTED by fault 0a1b2c3d\n\
              2  +45 ms  40 ms  b:gpt-4o  transport  -       fallback model small; after content had gone out; it broke\n\
-             passed over at 44 ms: c:gpt-4o: no free place\n"
+             passed over at 44 ms: c:gpt-4o: no free place\n\
+             handed over to us-1 (us) at 90 ms, exhausted: ok after 30 ms\n"
         );
         let bare =
             story(&RequestRecord { outcome: "shed".to_owned(), code: "overloaded".to_owned(), ..Default::default() });
