@@ -187,6 +187,7 @@ mod tests {
                 jurisdiction: Jurisdiction::new(jurisdiction).unwrap(),
                 weight: 100,
                 addresses: Vec::new(),
+                overflow_jurisdictions: Vec::new(),
             };
             configuration.regions.insert(region(name), declared);
         }

@@ -22,6 +22,8 @@ pub struct Region {
     pub weight: u32,
     /// Declared VIPs, sorted; empty: the public addresses of the serving nodes.
     pub addresses: Vec<IpAddr>,
+    /// Where its load may be placed beside its own jurisdiction; empty: anywhere.
+    pub overflow_jurisdictions: Vec<Jurisdiction>,
 }
 
 /// Degrees, WGS 84; latitude -90 to 90, longitude -180 to 180.

@@ -84,6 +84,8 @@ pub(super) fn input(region: &Region, members: &[Member<'_>], overridden: InForce
     let counts = |member: &&Member<'_>| matches!(member.held.verdict, NodeVerdict::Serving | NodeVerdict::Unreachable);
     RegionInput {
         coordinates: region.coordinates,
+        jurisdiction: region.jurisdiction.clone(),
+        overflow: region.overflow_jurisdictions.clone(),
         weight: weight.unwrap_or(region.weight),
         state,
         stops: verdict == RegionVerdict::Leaving,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use meridian_health::Now;
-use meridian_types::{CommitId, Coordinates, RegionName, RegionState};
+use meridian_types::{CommitId, Coordinates, Jurisdiction, RegionName, RegionState};
 
 /// Everything that the planner may know.
 #[derive(Debug, Clone)]
@@ -26,6 +26,10 @@ pub(crate) struct Inputs {
 pub(crate) struct RegionInput {
     /// Where it is.
     pub(crate) coordinates: Coordinates,
+    /// Its legal area.
+    pub(crate) jurisdiction: Jurisdiction,
+    /// Where its load may go beside its own jurisdiction; empty: anywhere.
+    pub(crate) overflow: Vec<Jurisdiction>,
     /// Declared weight, or the operator's override.
     pub(crate) weight: u32,
     /// Whether it takes traffic.
@@ -45,6 +49,13 @@ pub(crate) struct RegionInput {
 }
 
 impl RegionInput {
+    /// Whether its load may be placed in `other`.
+    pub(crate) fn may_use(&self, other: &Self) -> bool {
+        self.overflow.is_empty()
+            || self.jurisdiction == other.jurisdiction
+            || self.overflow.contains(&other.jurisdiction)
+    }
+
     /// What may be planned onto it.
     pub(crate) fn room(&self) -> f64 {
         f64::from(self.capacity) * super::UTILISATION

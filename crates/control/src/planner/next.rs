@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use meridian_types::{Plan, PlanId, RegionName, RegionPlan, RegionState, Shares};
+use meridian_types::{Jurisdiction, Plan, PlanId, RegionName, RegionPlan, RegionState, Shares};
 
 use super::flaps::Flaps;
 use super::latency::{self, Penalty};
@@ -36,6 +36,8 @@ struct Signature {
     capacity: u32,
     penalty: f64,
     spills: bool,
+    jurisdiction: Jurisdiction,
+    overflow: Vec<Jurisdiction>,
 }
 
 impl Memory {
@@ -50,7 +52,9 @@ impl Memory {
             }
             let spills = memory.spilling.contains(name);
             let (state, capacity) = (region.state, region.capacity);
-            let signature = Signature { state, weight: input.weight, capacity, penalty: 0.0, spills };
+            let (jurisdiction, overflow) = (input.jurisdiction.clone(), input.overflow.clone());
+            let weight = input.weight;
+            let signature = Signature { state, weight, capacity, penalty: 0.0, spills, jurisdiction, overflow };
             memory.signature.insert(name.clone(), signature);
             memory.target.rows.insert(name.clone(), region.placement.clone());
             memory.target.weights.insert(name.clone(), region.target_weight);
@@ -105,6 +109,8 @@ fn sign(inputs: &Inputs, memory: &Memory) -> BTreeMap<RegionName, Signature> {
             capacity: region.capacity,
             penalty: memory.penalties.get(name).map_or(0.0, |penalty| penalty.part),
             spills: memory.spilling.contains(name),
+            jurisdiction: region.jurisdiction.clone(),
+            overflow: region.overflow.clone(),
         };
         (name.clone(), signature)
     };

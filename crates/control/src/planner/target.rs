@@ -12,6 +12,9 @@ use super::{Inputs, base, shares};
 /// Below this part of the demand that fits, chasing room makes things worse: everyone keeps its own.
 const PANIC: f64 = 0.5;
 
+/// The smallest share that there is, in permille.
+const LEAST: u32 = 1;
+
 /// Rows and weights, with what is said about each region that moves.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Target {
@@ -39,7 +42,11 @@ pub(crate) fn settle(
     let placed = if panic {
         let row = |name: &RegionName| match open.contains(name) {
             true => BTreeMap::from([(name.clone(), 1.0)]),
-            false => declared.clone(),
+            false => {
+                let allowed = waterfall::allowed(&inputs.regions, &open, name);
+                let part = |to: &RegionName| declared.get(to).map(|part| (to.clone(), *part));
+                allowed.into_iter().filter_map(part).collect()
+            }
         };
         let rows = inputs.regions.keys().map(|name| (name.clone(), row(name))).collect();
         Placed { rows, shed: demand - room }
@@ -51,7 +58,7 @@ pub(crate) fn settle(
         .iter()
         .map(|(origin, row)| (origin.clone(), shares::proportional(row).unwrap_or_else(|| shares::all_to(origin))))
         .collect();
-    let weights = through(&declared, &rows);
+    let weights = at_least_two(through(&declared, &rows), &declared);
     let mut moves = Moves { inputs, open: &open, rows: &rows, weights: &weights, penalties }.describe();
     if inputs.regions.values().all(|region| !region.state.takes_traffic()) {
         open.iter().for_each(|name| append(moves.entry(name.clone()).or_default(), "no region serves, so it goes on"));
@@ -89,6 +96,22 @@ fn through(declared: &BTreeMap<RegionName, f64>, rows: &BTreeMap<RegionName, Sha
         }
     }
     shares::proportional(&weights).unwrap_or_default()
+}
+
+/// The weights with the least share for every region that has none and is meant to have one, if only one region has any:
+/// what all traffic hangs on has to be said by somebody, with a drain or a weight of 0, and not by a calculation.
+fn at_least_two(mut weights: Shares, declared: &BTreeMap<RegionName, f64>) -> Shares {
+    let named: Vec<RegionName> =
+        weights.iter().filter(|(_, share)| **share > 0).map(|(name, _)| name.clone()).collect();
+    let [only] = named.as_slice() else { return weights };
+    let others = declared.iter().filter(|(name, part)| *name != only && **part > 0.0).map(|(name, _)| name);
+    for name in others {
+        if let Some(all) = weights.get_mut(only).filter(|all| **all > LEAST) {
+            *all -= LEAST;
+            weights.insert(name.clone(), LEAST);
+        }
+    }
+    weights
 }
 
 /// Nothing can take traffic: the last word stands, as far as it is about the regions of now.

@@ -1,6 +1,7 @@
 //! Tests of the planner; `scripts` are golden stories, `properties` hold for random fleets.
 
 mod properties;
+mod residency;
 mod scripts;
 mod settled;
 
@@ -30,6 +31,8 @@ impl Fleet {
         let place = |name: &str, latitude: f64, longitude: f64| {
             let input = RegionInput {
                 coordinates: Coordinates::new(latitude, longitude).unwrap(),
+                jurisdiction: name.to_uppercase().parse().unwrap(),
+                overflow: Vec::new(),
                 weight: 100,
                 state: RegionState::Serving,
                 stops: false,

@@ -1,4 +1,4 @@
-//! Where demand goes: at home while it fits, then nearest first to where there is room.
+//! Where demand goes: at home while it fits, then to where there is room and it may go, nearest first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,7 +69,8 @@ fn place_strictly(
     placed
 }
 
-/// Pairs of origin and other open region, nearest first, slow receivers after all others.
+/// Pairs of origin and other open region that it may use: those of its own jurisdiction first, slow receivers after all
+/// others, then nearest first.
 fn by_distance<'a>(
     regions: &'a BTreeMap<RegionName, RegionInput>,
     open: &'a BTreeSet<RegionName>,
@@ -78,16 +79,18 @@ fn by_distance<'a>(
     let mut pairs = Vec::new();
     for (origin, from) in regions {
         for to in open.iter().filter(|to| *to != origin) {
-            let Some(region) = regions.get(to) else { continue };
+            let Some(region) = regions.get(to).filter(|region| from.may_use(region)) else { continue };
             let slow = penalties.get(to).is_some_and(|penalty| *penalty > 0.0);
-            pairs.push((slow, from.coordinates.distance_km(region.coordinates), origin, to));
+            let rank = (from.jurisdiction != region.jurisdiction, slow);
+            pairs.push((rank, from.coordinates.distance_km(region.coordinates), origin, to));
         }
     }
     pairs.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then_with(|| (a.2, a.3).cmp(&(b.2, b.3))));
     pairs.into_iter().map(|(_, _, origin, to)| (origin, to)).collect()
 }
 
-/// What has no room: a living region keeps it and sheds there, a closed one's is spread by capacity.
+/// What has no room: a living region keeps it and sheds there, a closed one's is spread by capacity over those that it may
+/// use. Where it may use none it stays: clients that it must not send elsewhere are told so there.
 fn leave(
     regions: &BTreeMap<RegionName, RegionInput>,
     open: &BTreeSet<RegionName>,
@@ -96,14 +99,18 @@ fn leave(
     placed: &mut Placed,
 ) {
     let capacity = |name: &RegionName| regions.get(name).map_or(1.0, |region| f64::from(region.capacity.max(1)));
-    let total: f64 = open.iter().map(capacity).sum();
     for (origin, rest) in rest.iter().filter(|(_, rest)| **rest > 0.0) {
         let row = placed.rows.entry((*origin).clone()).or_default();
         if open.contains(*origin) {
             *row.entry((*origin).clone()).or_default() += rest;
         } else {
-            for name in open {
-                *row.entry(name.clone()).or_default() += rest * capacity(name) / total;
+            let allowed = allowed(regions, open, origin);
+            let total: f64 = allowed.iter().copied().map(capacity).sum();
+            for name in &allowed {
+                *row.entry((*name).clone()).or_default() += rest * capacity(name) / total;
+            }
+            if allowed.is_empty() {
+                row.insert((*origin).clone(), *rest);
             }
         }
         let shed = rest - room.get(*origin).copied().unwrap_or(0.0);
@@ -111,4 +118,14 @@ fn leave(
             placed.shed += shed;
         }
     }
+}
+
+/// The open regions that `origin` may use.
+pub(crate) fn allowed<'a>(
+    regions: &BTreeMap<RegionName, RegionInput>,
+    open: &'a BTreeSet<RegionName>,
+    origin: &RegionName,
+) -> Vec<&'a RegionName> {
+    let Some(from) = regions.get(origin) else { return Vec::new() };
+    open.iter().filter(|to| regions.get(*to).is_some_and(|region| from.may_use(region))).collect()
 }

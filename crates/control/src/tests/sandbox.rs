@@ -158,7 +158,7 @@ pub(super) fn region(name: &str, longitude: f64) -> Resource {
         coordinates: Some(resources::Coordinates { latitude: 40.0, longitude }),
         jurisdiction: "US".to_owned(),
         weight: None,
-        addresses: Vec::new(),
+        ..resources::Region::default()
     };
     resource("Region", name, &message)
 }

@@ -30,6 +30,7 @@ pub(crate) fn configuration() -> Result<Configuration, Box<dyn Error>> {
             jurisdiction: Jurisdiction::new("US")?,
             weight: 100,
             addresses: vec![address.parse()?],
+            overflow_jurisdictions: Vec::new(),
         };
         configuration.regions.insert(name, region);
     }

@@ -138,6 +138,7 @@ pub(crate) fn configuration(zone: Zone) -> Configuration {
                 jurisdiction: Jurisdiction::new("US").unwrap(),
                 weight: 100,
                 addresses: addresses(name),
+                overflow_jurisdictions: Vec::new(),
             },
         );
     }

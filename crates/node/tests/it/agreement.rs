@@ -36,6 +36,7 @@ fn configuration() -> Configuration {
             jurisdiction: "US".parse().unwrap(),
             weight: 100,
             addresses: Vec::new(),
+            overflow_jurisdictions: Vec::new(),
         };
         configuration.regions.insert(declared.name.clone(), declared);
     }

@@ -26,6 +26,10 @@ pub(super) fn read(message: &wire::Region) -> Reading<Region> {
     }
     addresses.sort();
     addresses.dedup();
+    let mut overflow_jurisdictions = Vec::new();
+    for (i, text) in message.overflow_jurisdictions.iter().enumerate() {
+        overflow_jurisdictions.extend(reader.text(&format!("overflow_jurisdictions[{i}]"), text));
+    }
     let coordinates = coordinates.or_else(|| Coordinates::new(0.0, 0.0));
     let region = name.zip(coordinates).zip(jurisdiction).map(|((name, coordinates), jurisdiction)| Region {
         name,
@@ -33,6 +37,7 @@ pub(super) fn read(message: &wire::Region) -> Reading<Region> {
         jurisdiction,
         weight,
         addresses,
+        overflow_jurisdictions,
     });
     reader.finish(region)
 }

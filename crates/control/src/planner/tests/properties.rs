@@ -25,11 +25,13 @@ prop_compose! {
         capacity in 1u32..200,
         demand in proptest::option::of(0.0..150.0f64),
         first_token_ms in proptest::option::of(1.0..3000.0f64),
+        jurisdiction in prop_oneof![Just("US"), Just("EU")],
     ) -> RegionInput {
         let coordinates = Coordinates::new(latitude, longitude).unwrap();
         let addresses = vec!["192.0.2.1".parse().unwrap()];
         RegionInput {
-            coordinates, weight, state, stops: false, reason: state.as_str().to_owned(), addresses, capacity, demand,
+            coordinates, jurisdiction: jurisdiction.parse().unwrap(), overflow: Vec::new(),
+            weight, state, stops: false, reason: state.as_str().to_owned(), addresses, capacity, demand,
             first_token_ms,
         }
     }
@@ -46,6 +48,12 @@ pub(super) fn start(regions: BTreeMap<RegionName, RegionInput>) -> Fleet {
     fleet.memory = Memory::resume(None, &fleet.inputs);
     fleet.plan = None;
     fleet
+}
+
+/// At least so many cases, or `PROPTEST_CASES`.
+pub(super) fn config(least: u32) -> ProptestConfig {
+    let base = ProptestConfig::default();
+    ProptestConfig { cases: base.cases.max(least), ..base }
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::properties::{regions, start};
+use super::properties::{config, regions, start};
 use super::*;
 use crate::planner::{UTILISATION, base, ramp};
 
@@ -13,14 +13,8 @@ fn rounding(demand: f64) -> f64 {
     1.0 + demand / 200.0
 }
 
-/// At least 2,000, or `PROPTEST_CASES`.
-fn config() -> ProptestConfig {
-    let base = ProptestConfig::default();
-    ProptestConfig { cases: base.cases.max(2000), ..base }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(2_000))]
 
     #[test]
     fn what_fits_is_planned_below_the_utilisation_and_what_does_not_fills_every_region(regions in regions()) {
