@@ -22,6 +22,9 @@ pub(crate) async fn boot(options: &Options, generations: Vec<Saved>, breaker: &m
     if let Some(plan) = &held.plan {
         options.serving.plan(plan.clone());
     }
+    if let Some(peers) = &held.peers {
+        options.serving.peers(peers.clone());
+    }
     held
 }
 

@@ -6,6 +6,8 @@ use meridian_proto::accounts::Accounts;
 use meridian_proto::content::Content;
 use meridian_types::{CommitId, Digest, Plan};
 
+use crate::Peer;
+
 /// All of it; cheap to clone. Kept in a `watch` channel, so that the keeper of the file sees every change.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Held {
@@ -17,6 +19,8 @@ pub(crate) struct Held {
     pub(crate) accounts: Option<HeldAccounts>,
     /// The newest plan seen.
     pub(crate) plan: Option<Arc<Plan>>,
+    /// The nodes to probe, once a replica named them: without a control plane they are all that tells who lives.
+    pub(crate) peers: Option<Arc<[Peer]>>,
 }
 
 /// Another cluster's control plane answers at an endpoint of this node. Its plans and commits count from other

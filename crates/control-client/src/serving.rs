@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use meridian_proto::accounts::Accounts;
 use meridian_proto::content::Content;
 use meridian_proto::node::v1;
-use meridian_types::{CommitId, Configuration, Digest, Mistake, NodeName, Plan, RegionName};
+use meridian_types::{CommitId, Configuration, Digest, Mistake, NameError, NodeName, Plan, RegionName};
 
 /// What the lanes feed and ask. Every method but [`Serving::answer`] is called from a lane and must return soon.
 #[async_trait]
@@ -100,4 +100,25 @@ pub struct Peer {
     pub address: String,
     /// `host:port` of its listener for other nodes, where requests are handed over; `None`: it has none.
     pub peer_address: Option<String>,
+}
+
+impl TryFrom<&v1::Peer> for Peer {
+    type Error = NameError;
+
+    fn try_from(message: &v1::Peer) -> Result<Self, NameError> {
+        let (node, region) = (NodeName::new(&message.node)?, RegionName::new(&message.region)?);
+        let peer_address = Some(message.peer_address.clone()).filter(|address| !address.is_empty());
+        Ok(Self { node, region, address: message.address.clone(), peer_address })
+    }
+}
+
+impl From<&Peer> for v1::Peer {
+    fn from(peer: &Peer) -> Self {
+        Self {
+            node: peer.node.to_string(),
+            region: peer.region.to_string(),
+            address: peer.address.clone(),
+            peer_address: peer.peer_address.clone().unwrap_or_default(),
+        }
+    }
 }

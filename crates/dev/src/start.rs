@@ -174,6 +174,7 @@ impl NodeParts {
             public_addresses: vec![self.http.to_string()],
             // The simulator tells the regions apart by it.
             egress_address: Some(own_address),
+            witness: None,
             extra_ca: None,
             drain_linger: DRAIN_LINGER,
             drain_grace: DRAIN_GRACE,

@@ -54,9 +54,15 @@ pub fn summarise(probes: &[Probe]) -> BTreeMap<RegionName, (bool, Duration)> {
 
 /// The regions that a node of `own` takes for gone: its own probes fail, a living node of a third region says the same,
 /// and not more of them say the opposite. What was agreed before (`held`) holds until the own probes succeed again: that
-/// the third region went silent since takes nothing back. Never `own`, whatever others say; with two regions there is no third, and
-/// nothing is concluded.
-pub fn gone(own: &RegionName, probes: &[Probe], told: &[Told], held: &BTreeSet<RegionName>) -> BTreeSet<RegionName> {
+/// the third region went silent since takes nothing back. Never `own`, whatever others say. With two regions there is no third:
+/// then `witness` takes its place, something outside of both that answered this node just now.
+pub fn gone(
+    own: &RegionName,
+    probes: &[Probe],
+    told: &[Told],
+    witness: bool,
+    held: &BTreeSet<RegionName>,
+) -> BTreeSet<RegionName> {
     let seen = summarise(probes);
     let lives = |region: &RegionName| seen.get(region).is_some_and(|(reachable, _)| *reachable);
     let agreed = |region: &&RegionName| {
@@ -69,7 +75,16 @@ pub fn gone(own: &RegionName, probes: &[Probe], told: &[Told], held: &BTreeSet<R
         !against.is_empty() && against.len() >= for_it.len()
     };
     let lost = seen.iter().filter(|(region, (reachable, _))| !reachable && *region != own).map(|(region, _)| region);
-    lost.filter(|region| held.contains(*region) || agreed(region)).cloned().collect()
+    lost.filter(|region| held.contains(*region) || witness || agreed(region)).cloned().collect()
+}
+
+/// Whether a node of one of two regions has to ask its witness now: all its probes of the other region fail, and that was
+/// not agreed before.
+pub fn asks_witness(own: &RegionName, probes: &[Probe], held: &BTreeSet<RegionName>) -> bool {
+    let lost = |(region, (reachable, _)): (&RegionName, &(bool, Duration))| {
+        !reachable && region != own && !held.contains(region)
+    };
+    summarise(probes).iter().any(lost)
 }
 
 #[cfg(test)]
@@ -92,7 +107,7 @@ mod tests {
     fn own_probes_and_a_living_third_region_have_to_agree() {
         let check = |what: &str, probes: &[Probe], told: &[Told], expected: &[&str]| {
             let expected: BTreeSet<_> = expected.iter().map(|name| region(name)).collect();
-            assert_eq!(gone(&region("us"), probes, told, &BTreeSet::new()), expected, "{what}");
+            assert_eq!(gone(&region("us"), probes, told, false, &BTreeSet::new()), expected, "{what}");
         };
         let (eu_lost, ap_lives) = (probe("eu", false), probe("ap", true));
         check("all is well", &[probe("eu", true), ap_lives.clone()], &[told("ap", "eu", true)], &[]);
@@ -118,8 +133,31 @@ mod tests {
         check("as many do", &four, &words[..2], &["eu"]);
         // What was agreed outlives the third region, and ends with the first probe that succeeds.
         let held = BTreeSet::from([region("eu")]);
-        let later = |probes: &[Probe]| gone(&region("us"), probes, &[], &held);
+        let later = |probes: &[Probe]| gone(&region("us"), probes, &[], false, &held);
         assert_eq!(later(&[eu_lost.clone(), probe("ap", false)]), held);
         assert!(later(&[probe("eu", true)]).is_empty());
+    }
+
+    #[test]
+    fn of_two_regions_one_drops_the_other_only_while_its_own_way_out_is_proved() {
+        let none = BTreeSet::new();
+        let eu = BTreeSet::from([region("eu")]);
+        let after = |probes: &[Probe], witness: bool, held: &BTreeSet<RegionName>| {
+            gone(&region("us"), probes, &[], witness, held)
+        };
+        let (lost, lives) = ([probe("eu", false)], [probe("eu", true)]);
+        assert_eq!(after(&lost, true, &none), eu);
+        assert_eq!(after(&lost, false, &none), none, "cut off itself, as far as it knows");
+        assert_eq!(after(&lives, true, &none), none);
+        assert_eq!(after(&lost, false, &eu), eu, "what was agreed holds until the probes succeed");
+        assert_eq!(after(&lives, false, &eu), none);
+        assert_eq!(after(&[probe("us", false)], true, &none), none, "never the own one");
+        let once = [Probe { streak: 1, ..probe("eu", false) }];
+        assert_eq!(after(&once, true, &none), none);
+        for (probes, held, expected) in
+            [(&lost, &none, true), (&lives, &none, false), (&lost, &eu, false), (&once, &none, false)]
+        {
+            assert_eq!(asks_witness(&region("us"), probes, held), expected);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::Uri;
 use meridian_host::{Host, Listen};
 use meridian_identity::{ClientTls, PeerTls, ServerTls};
 use meridian_ingress::Limits;
@@ -44,6 +45,9 @@ pub struct Options {
     pub egress_address: Option<IpAddr>,
     /// PEM file of certificate authorities trusted for providers and peers, beside the public ones.
     pub extra_ca: Option<PathBuf>,
+    /// `http://` or `https://`: asked whether this node has a way out at all, when the control plane is gone and the other
+    /// of two regions does not answer. `None`: then nothing is concluded.
+    pub witness: Option<Uri>,
     /// After the drain began, new connections are taken for this long.
     pub drain_linger: Duration,
     /// After the drain began, streams may go on for this long; then each ends with an error event.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use http::Uri;
 use meridian_control_client as control_client;
 use meridian_ingress::{self as ingress, Callers};
 use meridian_lifecycle::{Kind, Shutdown, ShutdownTrigger, Tasks, shutdown};
@@ -54,6 +55,7 @@ pub struct Service {
     control: Option<control_client::Service>,
     probe_scheme: &'static str,
     region: RegionName,
+    witness: Option<Uri>,
     drain_grace: Duration,
     /// Stops the node's own parts, after the process's shutdown and in order.
     trigger: ShutdownTrigger,
@@ -155,6 +157,7 @@ impl Service {
             control,
             probe_scheme,
             region,
+            witness: options.witness,
             drain_grace: options.drain_grace,
             trigger,
             inner,
@@ -170,7 +173,8 @@ impl Service {
     /// connections are told to close; the listener closes after the linger time; streams that still run at the end of
     /// the grace end with an error event; the control plane hears of the drain until the end.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { handle, ingress, peers, dns, control, probe_scheme, region, drain_grace, trigger, inner } = self;
+        let Self { handle, ingress, peers, dns, control, probe_scheme, region, witness, drain_grace, trigger, inner } =
+            self;
         let node = Arc::clone(&handle.node);
         let tasks = Tasks::new(trigger.clone(), inner.clone());
         // The control plane's lanes tidy up after the force, so that it must not drop them.
@@ -199,7 +203,7 @@ impl Service {
             tasks.spawn("lag", Kind::Essential, async move { measured.lag.run().await });
             tasks.spawn("probes", Kind::Essential, probe::run(Arc::clone(&node), probe_scheme));
             if let Some(dns) = node.dns.clone() {
-                let agreed = agreement::run(Arc::clone(&node), region, dns, handle.control.clone());
+                let agreed = agreement::run(Arc::clone(&node), region, dns, handle.control.clone(), witness);
                 tasks.spawn("agreement", Kind::Essential, agreed);
             }
             if let Some(control) = handle.control.clone() {

@@ -157,6 +157,7 @@ async fn node(name: String, seed: u64, disk: MemoryFiles, eyes: Eyes) -> turmoil
         max_in_flight: MAX_IN_FLIGHT,
         public_addresses: vec![SocketAddr::new(turmoil::lookup(name.as_str()), HTTP_PORT).to_string()],
         egress_address: None,
+        witness: None,
         extra_ca: None,
         drain_linger: Duration::from_millis(100),
         drain_grace: Duration::from_secs(1),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::Uri;
 use meridian_types::{CellName, NodeName, RegionName};
 
 use super::parts::{
@@ -50,6 +51,9 @@ pub struct NodeFile {
     pub egress_address: Option<IpAddr>,
     /// PEM file of authorities that are trusted for providers and peers, beside the public ones.
     pub extra_ca: Option<PathBuf>,
+    /// `http://` or `https://` URL of something outside of both regions of a fleet of two; `None`: while the control plane
+    /// is gone, a node of such a fleet takes the other region for living.
+    pub witness: Option<Uri>,
     /// How long new connections are taken once the node drains: 0 s to 1 h, default 2 s.
     pub drain_linger: Duration,
     /// How long open requests may go on once the node drains: 0 s to 1 h, default 30 s.
@@ -79,6 +83,7 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<NodeFile> {
     let max_in_flight = section.optional("max_in_flight", "1 to 1000000", in_range);
     let egress_address = section.optional("egress_address", "an IP address of this machine", |text| text.parse().ok());
     let extra_ca = section.path("extra_ca");
+    let witness = section.optional("witness", "an http:// or https:// URL outside of the fleet", url);
     let drain_linger = span(section, "drain_linger", DEFAULT_DRAIN_LINGER);
     let drain_grace = drain_grace(section);
     Some(NodeFile {
@@ -95,9 +100,15 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<NodeFile> {
         max_in_flight: max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),
         egress_address,
         extra_ca,
+        witness,
         drain_linger,
         drain_grace,
     })
+}
+
+fn url(text: &str) -> Option<Uri> {
+    let url: Uri = text.parse().ok()?;
+    (matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some()).then_some(url)
 }
 
 pub(super) fn cell(section: &mut Section<'_>) -> Option<CellName> {

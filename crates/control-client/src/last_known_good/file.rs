@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use meridian_proto::accounts::Accounts;
 use meridian_proto::content::Content;
+use meridian_proto::node::v1;
 use meridian_proto::{convert, fleet, resources};
 use meridian_types::{CommitId, Digest};
 use prost::Message;
 
+use crate::Peer;
 use crate::held::{Held, HeldAccounts, HeldCommit};
 
 /// The first word of every file.
@@ -56,6 +58,8 @@ struct Document {
     /// 0: not known; builds before this field wrote none.
     #[prost(uint64, tag = "7")]
     cluster_id: u64,
+    #[prost(message, repeated, tag = "8")]
+    peers: Vec<v1::Peer>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -89,6 +93,7 @@ pub(crate) fn encode(held: &Held, saved_at_unix_ms: i64) -> Vec<u8> {
         }),
         plan: held.plan.as_deref().map(Into::into),
         cluster_id: held.cluster.unwrap_or(0),
+        peers: held.peers.iter().flat_map(|peers| peers.iter()).map(Into::into).collect(),
     };
     let body = document.encode_to_vec();
     let mut file = format!("{MAGIC} {FORM} {}\n", Digest::of(&body)).into_bytes();
@@ -129,11 +134,13 @@ fn read(document: Document) -> Result<Saved, FileError> {
         Some(HeldCommit { id, digest, content: Arc::new(content) })
     };
     let plan = document.plan.as_ref().map(convert::plan).transpose().map_err(FileError::Plan)?;
+    let peers: Vec<Peer> = document.peers.iter().filter_map(|peer| peer.try_into().ok()).collect();
     let held = Held {
         cluster: Some(document.cluster_id).filter(|id| *id != 0),
         commit,
         accounts: document.accounts.map(|document| HeldAccounts::new(Arc::new(read_accounts(&document)))),
         plan: plan.map(Arc::new),
+        peers: (!peers.is_empty()).then(|| peers.into()),
     };
     Ok(Saved { saved_at_unix_ms: document.saved_at_unix_ms, held })
 }
@@ -155,7 +162,14 @@ mod tests {
 
     #[test]
     fn a_file_gives_back_what_was_held() {
-        let held = Held { cluster: Some(0xfeed), ..fixtures::held(7) };
+        let peer = |name: &str| Peer {
+            node: name.parse().unwrap(),
+            region: "eu-west".parse().unwrap(),
+            address: format!("{name}:443"),
+            peer_address: (name == "n1").then(|| format!("{name}:7200")),
+        };
+        let peers: Option<Arc<[Peer]>> = Some(Arc::from([peer("n1"), peer("n2")]));
+        let held = Held { cluster: Some(0xfeed), peers, ..fixtures::held(7) };
         let saved = decode(&encode(&held, 1_700_000_000_000)).unwrap();
         assert_eq!(saved.saved_at_unix_ms, 1_700_000_000_000);
         fixtures::assert_same(&saved.held, &held);

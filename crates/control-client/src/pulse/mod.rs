@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use meridian_proto::node::v1;
 use meridian_proto::{convert, fleet};
-use meridian_types::NodeName;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::MissedTickBehavior;
 
@@ -132,19 +131,15 @@ impl Hub {
         if self.peers.as_deref() != Some(&*peers) {
             let peers: Arc<[Peer]> = peers.into();
             self.peers = Some(peers.clone());
+            self.shared.held.send_modify(|held| held.peers = Some(peers.clone()));
             self.options.serving.peers(peers);
         }
     }
 
     fn read_peer(&self, message: &v1::Peer) -> Option<Peer> {
-        let node = NodeName::new(&message.node);
-        match (node, message.region.parse()) {
-            (Ok(node), _) if node == self.options.identity.name => None,
-            (Ok(node), Ok(region)) => {
-                let peer_address = Some(message.peer_address.clone()).filter(|address| !address.is_empty());
-                Some(Peer { node, region, address: message.address.clone(), peer_address })
-            }
-            (Err(error), _) | (_, Err(error)) => {
+        match Peer::try_from(message) {
+            Ok(peer) => (peer.node != self.options.identity.name).then_some(peer),
+            Err(error) => {
                 tracing::warn!(%error, "peer passed over");
                 None
             }

@@ -39,6 +39,13 @@ async fn a_node_starts_from_its_file_without_any_control_plane() {
     let update = v1::AccountUpdate { keys: vec![key("a", true)], ..Default::default() };
     call.send(sync_response::Message::Accounts(update)).await;
     *replica.behaviour.plan.lock().unwrap() = Some(plan(1, 7));
+    let peer = v1::Peer {
+        node: "node-2".into(),
+        region: "us-west".into(),
+        address: "192.0.2.2:443".into(),
+        ..Default::default()
+    };
+    *replica.behaviour.peers.lock().unwrap() = Some(v1::PeerList { peers: vec![peer] });
     tokio::time::sleep(WRITTEN).await;
     node.stop().await;
     replica.crash();
@@ -51,6 +58,8 @@ async fn a_node_starts_from_its_file_without_any_control_plane() {
         assert_eq!(notes.applied, [(2, Source::File { age: Duration::ZERO })]);
         assert!(notes.accounts.keys[&KeyHash::of("a")].revoked_at_unix_ms.is_some());
         assert_eq!(notes.plans.iter().map(|plan| plan.number).collect::<Vec<_>>(), [7]);
+        let probed: Vec<_> = notes.peers.iter().flat_map(|peers| peers.iter()).map(|peer| &*peer.address).collect();
+        assert_eq!(probed, ["192.0.2.2:443"], "whom to probe is known before anyone tells it");
     }
 
     // The plane comes back: it is told what the node holds, and an older plan is refused.

@@ -36,6 +36,7 @@ pub(crate) async fn run(args: DnsArgs, process: Process) -> anyhow::Result<()> {
         max_in_flight: 1,
         public_addresses: vec![file.dns.listen.to_string()],
         egress_address: None,
+        witness: None,
         extra_ca: None,
         drain_linger: file.drain_grace,
         drain_grace: file.drain_grace,

@@ -47,6 +47,7 @@ pub(crate) async fn run(args: NodeArgs, process: Process) -> anyhow::Result<()> 
         max_in_flight: file.max_in_flight,
         public_addresses: file.public_addresses,
         egress_address: file.egress_address,
+        witness: file.witness,
         extra_ca: file.extra_ca,
         drain_linger: file.drain_linger,
         drain_grace: file.drain_grace,

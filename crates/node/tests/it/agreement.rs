@@ -1,6 +1,7 @@
-//! Three nodes in three regions, with no control plane: a region that dies leaves the others' DNS answers.
+//! Nodes with no control plane: a region that dies leaves the others' DNS answers.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use meridian_control_client::Peer;
 use meridian_host::Host;
 use meridian_lifecycle::{ShutdownTrigger, shutdown};
 use meridian_node::{Handle, Service};
+use meridian_sim::Simulator;
 use meridian_types::zone::{AllDown, Policy, SteeredName};
 use meridian_types::{
     CommitId, Configuration, Contingency, Coordinates, DomainName, Plan, PlanId, Region, RegionName, RegionPlan,
@@ -27,9 +29,9 @@ fn domain(name: &str) -> DomainName {
     DomainName::new(name).unwrap()
 }
 
-fn configuration() -> Configuration {
+fn configuration(names: &[&str]) -> Configuration {
     let mut configuration = Configuration::default();
-    for (name, longitude) in REGIONS.into_iter().zip([100.0, 0.0, -100.0]) {
+    for (name, longitude) in names.iter().zip([100.0, 0.0, -100.0]) {
         let declared = Region {
             name: region(name),
             coordinates: Coordinates::new(40.0, longitude).unwrap(),
@@ -43,7 +45,7 @@ fn configuration() -> Configuration {
     let steered = SteeredName {
         name: domain("api.gslb.example"),
         policy: Policy::Weighted,
-        regions: REGIONS.map(region).to_vec(),
+        regions: names.iter().map(|name| region(name)).collect(),
         ttl: Duration::from_secs(30),
         max_addresses: 3,
         all_down: AllDown::FailOpen,
@@ -64,30 +66,30 @@ fn configuration() -> Configuration {
     configuration
 }
 
-/// A third each, with a half each for every loss.
-fn plan() -> Plan {
+/// As much each, also for every loss.
+fn plan(names: &[&str]) -> Plan {
     let shares = |names: &[&str]| -> Shares {
         let part = 1000 / names.len() as u32;
         let mut shares: Shares = names.iter().map(|name| (region(name), part)).collect();
         *shares.get_mut(names[0]).unwrap() += 1000 - part * names.len() as u32;
         shares
     };
-    let all = shares(&REGIONS);
-    let of = |(number, name): (u8, &str)| {
+    let all = shares(names);
+    let of = |(number, name): (u8, &&str)| {
         let plan = RegionPlan {
             state: RegionState::Serving,
-            weight: all[name],
-            target_weight: all[name],
+            weight: all[*name],
+            target_weight: all[*name],
             reason: String::new(),
             addresses: vec![[192, 0, 2, number].into()],
-            placement: shares(&[name]),
+            placement: shares(&[*name]),
             capacity: 100,
             demand: 0.0,
         };
         (region(name), plan)
     };
     let without = |gone: &&str| {
-        let left: Vec<&str> = REGIONS.into_iter().filter(|name| name != gone).collect();
+        let left: Vec<&str> = names.iter().copied().filter(|name| name != gone).collect();
         (region(gone), Contingency { weights: shares(&left), placements: BTreeMap::new() })
     };
     Plan {
@@ -96,13 +98,20 @@ fn plan() -> Plan {
         made_at_unix_ms: 0,
         made_by: String::new(),
         reason: String::new(),
-        regions: (1..).zip(REGIONS).map(of).collect(),
-        contingencies: REGIONS.iter().map(without).collect(),
+        regions: (1..).zip(names).map(of).collect(),
+        contingencies: names.iter().map(without).collect(),
     }
 }
 
-async fn node(host: &Host, dir: &Path, place: &str) -> (Handle, ShutdownTrigger) {
+async fn node(
+    host: &Host,
+    dir: &Path,
+    place: &str,
+    names: &[&str],
+    witness: Option<SocketAddr>,
+) -> (Handle, ShutdownTrigger) {
     let mut options = options(host, place, &dir.join(place)).await;
+    options.witness = witness.map(|address| format!("http://{address}/").parse().unwrap());
     options.region = region(place);
     let tcp = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let udp = host.net.datagram("127.0.0.1:0".parse().unwrap()).await.unwrap();
@@ -121,8 +130,8 @@ async fn node(host: &Host, dir: &Path, place: &str) -> (Handle, ShutdownTrigger)
     let handle = service.handle();
     let (trigger, seen) = shutdown();
     tokio::spawn(service.run(seen));
-    publish(&handle, 1, configuration());
-    handle.serving().plan(Arc::new(plan()));
+    publish(&handle, 1, configuration(names));
+    handle.serving().plan(Arc::new(plan(names)));
     (handle, trigger)
 }
 
@@ -130,19 +139,18 @@ fn explained(node: &Handle) -> String {
     node.dns().unwrap().explain("api.gslb.example", "192.0.2.9").join("\n")
 }
 
+fn peer(place: &str, node: &Handle) -> Peer {
+    let address = node.http_address().unwrap().to_string();
+    Peer { node: place.parse().unwrap(), region: region(place), address, peer_address: None }
+}
+
 #[tokio::test]
 async fn without_a_control_plane_the_living_regions_agree_which_one_is_gone() {
     let (host, dir) = (Host::real(), tempfile::tempdir().unwrap());
     let mut nodes = Vec::new();
     for place in REGIONS {
-        nodes.push(node(&host, dir.path(), place).await);
+        nodes.push(node(&host, dir.path(), place, &REGIONS, None).await);
     }
-    let peer = |place: &str, node: &Handle| Peer {
-        node: place.parse().unwrap(),
-        region: region(place),
-        address: node.http_address().unwrap().to_string(),
-        peer_address: None,
-    };
     let peers: Vec<Peer> = REGIONS.iter().zip(&nodes).map(|(place, (node, _))| peer(place, node)).collect();
     for (own, (node, _)) in nodes.iter().enumerate() {
         let others = peers.iter().enumerate().filter(|(index, _)| *index != own);
@@ -168,4 +176,37 @@ async fn without_a_control_plane_the_living_regions_agree_which_one_is_gone() {
     eventually("us is alone", || lost(&nodes[2].0)).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(explained(&nodes[2].0).matches("gone by agreement").count(), 1, "{}", explained(&nodes[2].0));
+}
+
+#[tokio::test]
+async fn of_two_regions_one_drops_the_other_while_its_witness_answers_and_not_without() {
+    let (host, dir) = (Host::real(), tempfile::tempdir().unwrap());
+    let names = ["eu", "us"];
+    // The witness is any server; here one that nobody takes for a peer.
+    let witness = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let silent = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (answers, answers_not) = (witness.local_addr().unwrap(), silent.local_addr().unwrap());
+    let (simulator, (_trigger, stop)) =
+        (Simulator::new(meridian_sim::Options::instant(), host.clock.clone()), shutdown());
+    tokio::spawn(async move { simulator.serve(witness, stop).await });
+    let eu = node(&host, dir.path(), "eu", &names, None).await;
+    let mut witnessed = Vec::new();
+    for (name, witness) in [("us-1", Some(answers)), ("us-2", Some(answers_not)), ("us-3", None)] {
+        let dir = dir.path().join(name);
+        let node = node(&host, &dir, "us", &names, witness).await;
+        node.0.serving().peers(Arc::from([peer("eu", &eu.0)]));
+        witnessed.push(node);
+    }
+    let seen = |node: &Handle, reachable: bool| {
+        let observed = node.serving().report().observations;
+        !observed.is_empty() && observed.iter().all(|seen| seen.reachable == reachable && seen.streak >= 2)
+    };
+    eventually("all see eu", || witnessed.iter().all(|(node, _)| seen(node, true))).await;
+    eu.1.force();
+    let is_gone = |which: usize| explained(&witnessed[which].0).contains("gone by agreement");
+    eventually("eu is gone for who has a witness", || is_gone(0)).await;
+    eventually("all have lost it", || witnessed.iter().all(|(node, _)| seen(node, false))).await;
+    // As long again as the first one took at most: a silent witness was asked and has not answered.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!([is_gone(1), is_gone(2)], [false, false]);
 }

@@ -151,6 +151,7 @@ pub(crate) async fn options(host: &Host, name: &str, state_dir: &std::path::Path
         public_addresses: Vec::new(),
         // Tests see by it who connects.
         egress_address: Some(EGRESS),
+        witness: None,
         extra_ca: None,
         drain_linger: Duration::ZERO,
         drain_grace: Duration::from_secs(1),
