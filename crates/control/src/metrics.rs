@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     pub(crate) store_interruptions: Counter,
     pub(crate) revision: Gauge,
     pub(crate) leader: Gauge,
+    pub(crate) braked: Gauge,
 }
 
 impl Metrics {
@@ -52,6 +53,11 @@ impl Metrics {
             metrics.store_interruptions.clone(),
         );
         registry.register("store_revision", "Revision of the mirrored store", metrics.revision.clone());
+        registry.register(
+            "braked_nodes",
+            "Nodes that look dead but are frozen because too many went at once; above 0 somebody must look",
+            metrics.braked.clone(),
+        );
         registry.register("leader", "Whether this replica makes plans", metrics.leader.clone());
         metrics
     }

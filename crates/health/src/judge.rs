@@ -51,12 +51,14 @@ pub struct Held {
     pub well_since: Option<Duration>,
     /// When it went down with nobody outside agreeing.
     pub down_unconfirmed_at: Option<Duration>,
+    /// It would be down, but too many went at once for anybody to believe it: a person must look.
+    pub braked: bool,
 }
 
 impl Held {
     /// A verdict as the store had it: what a replica starts from.
     pub fn stored(verdict: NodeVerdict, since_unix_ms: i64, evidence: String) -> Self {
-        Self { verdict, since_unix_ms, evidence, well_since: None, down_unconfirmed_at: None }
+        Self { verdict, since_unix_ms, evidence, well_since: None, down_unconfirmed_at: None, braked: false }
     }
 }
 
@@ -141,7 +143,7 @@ fn recover(previous: Option<&Held>, node: &NodeEvidence, votes: &Votes, now: Now
 
 /// The previous verdict if it is the same: then its time and evidence stay.
 fn keep(previous: Option<&Held>, verdict: NodeVerdict, now: Now, evidence: impl FnOnce() -> String) -> Held {
-    match previous.filter(|held| held.verdict == verdict) {
+    match previous.filter(|held| held.verdict == verdict && !held.braked) {
         Some(held) => held.clone(),
         None => Held::stored(verdict, now.unix_ms, evidence()),
     }
@@ -169,7 +171,16 @@ fn brake(previous: &Verdicts, evidence: &BTreeMap<NodeName, NodeEvidence>, verdi
                 let (gone, all) = (unconfirmed.len(), names.len());
                 format!("frozen by the brake: {gone} of {all} nodes lost at once and no other region agrees")
             };
-            verdicts.insert(name.clone(), keep(previous.get(name), NodeVerdict::Unreachable, now, text));
+            let held = previous.get(name);
+            let frozen = match held.filter(|held| held.braked) {
+                Some(held) => held.clone(),
+                None => {
+                    let frozen = held.filter(|held| held.verdict == NodeVerdict::Unreachable);
+                    let since = frozen.map_or(now.unix_ms, |held| held.since_unix_ms);
+                    Held { braked: true, ..Held::stored(NodeVerdict::Unreachable, since, text()) }
+                }
+            };
+            verdicts.insert(name.clone(), frozen);
         }
     }
 }

@@ -89,6 +89,7 @@ impl<'a> Reconciler<'a> {
         let live = self.shared.fleet.nodes();
         let evidence = evidence::gather(&view, &self.shared.fleet, &live);
         self.verdicts = judge(&self.verdicts, &evidence, now);
+        self.shout();
         let (inputs, due) = self.inputs(&view, &live, now);
         let memory =
             self.memory.get_or_insert_with(|| Memory::resume(self.plan.as_ref().map(|(plan, _)| &**plan), &inputs));
@@ -105,6 +106,20 @@ impl<'a> Reconciler<'a> {
         faults::sweep(self.shared, self.fence, &view).await;
         self.housekeeping.run(self.shared, self.fence, &view, now.monotonic).await;
         Ok(())
+    }
+
+    /// Tells a person that the brake holds, and that it does so no longer.
+    fn shout(&self) {
+        let braked: Vec<_> = self.verdicts.iter().filter(|(_, held)| held.braked).collect();
+        let before = self.shared.metrics.braked.set(i64::try_from(braked.len()).unwrap_or(i64::MAX));
+        match (before, braked.first()) {
+            (0, Some((node, held))) => {
+                let evidence = &held.evidence;
+                tracing::error!(%node, nodes = braked.len(), evidence, "mass failure that nobody else sees: weights are frozen");
+            }
+            (1.., None) => tracing::info!("the brake on a mass failure is released"),
+            _ => {}
+        }
     }
 
     fn inputs(

@@ -224,7 +224,7 @@ fn the_brake_freezes_a_region_that_seems_to_vanish_with_no_outsider_agreeing() {
     }
     let verdicts = judge(&Verdicts::new(), &evidence, at(0));
     assert_eq!(verdict(&verdicts, "a"), NodeVerdict::Unreachable);
-    assert!(verdicts[&name("a")].evidence.contains("brake"));
+    assert!(verdicts[&name("a")].evidence.contains("brake") && verdicts[&name("a")].braked);
     // One alone may go; a second one within the window may not.
     pulse(&mut evidence, "b", FRESH);
     blind(&mut evidence, "b", "a");
@@ -237,6 +237,40 @@ fn the_brake_freezes_a_region_that_seems_to_vanish_with_no_outsider_agreeing() {
 }
 
 proptest! {
+    #[test]
+    fn however_nodes_vanish_no_more_go_down_in_half_a_minute_than_the_brake_allows(
+        count in 2usize..16,
+        looks in proptest::collection::vec((0usize..16, any::<bool>(), 0u64..12_000), 1..60),
+    ) {
+        let nodes: Vec<String> = (0..count).map(|i| format!("n{i}")).collect();
+        let placed: Vec<String> = nodes.iter().map(|node| format!("us/{node}")).collect();
+        let mut evidence = fleet(&placed.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut verdicts = judge(&Verdicts::new(), &evidence, at(0));
+        let (mut now, mut fell): (u64, BTreeMap<NodeName, u64>) = (0, BTreeMap::new());
+        for (which, is_lost, wait) in looks {
+            now += wait;
+            let node = &nodes[which % count];
+            pulse(&mut evidence, node, if is_lost { ENDED } else { FRESH });
+            for observer in evidence.values_mut() {
+                for seen in observer.observations.iter_mut().filter(|seen| seen.subject.as_str() == node) {
+                    seen.reachable = !is_lost;
+                }
+            }
+            let next = judge(&verdicts, &evidence, at(now));
+            let is_down = |verdicts: &Verdicts, node: &NodeName| verdicts[node].verdict == NodeVerdict::Down;
+            for node in next.keys() {
+                if !is_down(&next, node) {
+                    fell.remove(node);
+                } else if !is_down(&verdicts, node) {
+                    fell.insert(node.clone(), now);
+                }
+            }
+            let recent = fell.values().filter(|fell| now - **fell <= 30_000).count();
+            prop_assert!(recent <= (count * 15 / 100).max(1), "{recent} of {count} at {now}");
+            verdicts = next;
+        }
+    }
+
     #[test]
     fn a_node_whose_pulse_is_fresh_never_goes_down(
         silent in proptest::collection::vec(any::<bool>(), 6),
