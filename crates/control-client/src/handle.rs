@@ -106,6 +106,8 @@ impl Handle {
 pub(crate) struct Shared {
     pub(crate) held: watch::Sender<Held>,
     pub(crate) links: watch::Sender<Links>,
+    /// The commit of the last Nack, with its first fault, until another one is applied: every beat says it.
+    pub(crate) refused: watch::Sender<Option<(u64, String)>>,
     pub(crate) report_now: Notify,
 }
 

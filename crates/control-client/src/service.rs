@@ -35,6 +35,7 @@ impl Service {
         let shared = Shared {
             held: watch::Sender::new(Held::default()),
             links: watch::Sender::new(Links::new(&options.endpoints)),
+            refused: watch::Sender::new(None),
             report_now: Notify::new(),
         };
         Self { options, metrics: Metrics::new(registry), handle: Handle { shared: Arc::new(shared) } }

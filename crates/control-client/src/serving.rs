@@ -87,6 +87,8 @@ pub struct Served {
     pub commit: CommitId,
     /// SHA-256 of its content.
     pub digest: Digest,
+    /// Of the tables that were made from it and are in use ([`meridian_types::served`]).
+    pub tables: Digest,
 }
 
 /// Another node, to be probed.

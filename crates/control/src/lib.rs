@@ -20,6 +20,7 @@ mod node;
 mod options;
 mod overrides;
 mod planner;
+mod rollout;
 mod service;
 mod shared;
 mod store;

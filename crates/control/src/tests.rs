@@ -10,5 +10,6 @@ mod lanes;
 mod leader;
 mod node;
 mod questions;
+mod rollout;
 mod sandbox;
 mod surface;

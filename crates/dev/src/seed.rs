@@ -121,6 +121,7 @@ async fn apply(
         removals: Vec::new(),
         reason: "example configuration of meridian dev".to_owned(),
         dry_run: false,
+        rollout: None,
     };
     let answer = client.apply(request).await?.into_inner();
     if answer.mistakes.is_empty() {

@@ -24,8 +24,11 @@ pub(crate) fn vitals(node: &Node) -> Vitals {
         v1::ServingState::Serving
     };
     // The digest is taken of what is in use, not copied from what was said to be delivered.
-    let served = snapshot
-        .map(|snapshot| Served { commit: snapshot.published.commit, digest: snapshot.published.content.digest() });
+    let served = snapshot.map(|snapshot| Served {
+        commit: snapshot.published.commit,
+        digest: snapshot.published.content.digest(),
+        tables: snapshot.tables_digest(),
+    });
     Vitals { state, in_flight: node.admission.in_flight(), served }
 }
 

@@ -7,7 +7,7 @@ use meridian_control_client::Published;
 use meridian_providers as providers;
 use meridian_routing::{Availability, Health, Table, TargetId};
 use meridian_types::model::Policy;
-use meridian_types::{ErrorCode, Kind, Mistake, ModelName, Provider, ProviderName};
+use meridian_types::{Digest, ErrorCode, Kind, Mistake, ModelName, Provider, ProviderName, served};
 use meridian_upstream::{Transport, Upstream};
 
 use crate::account::Account;
@@ -77,6 +77,12 @@ impl Snapshot {
     /// How requests for the model are treated.
     pub(crate) fn policy(&self, model: &str) -> Policy {
         self.published.configuration.models.get(model).map(|model| model.policy.clone()).unwrap_or_default()
+    }
+
+    /// Of what requests are served from now: the tables themselves, not what they once were made from.
+    pub(crate) fn tables_digest(&self) -> Digest {
+        let providers = self.providers.values().map(|account| account.upstream.provider());
+        served::digest(providers, self.table.routes(|model| self.policy(model.as_str())))
     }
 
     /// What is known of the target.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use meridian_types::{Configuration, Jurisdiction, ModelName, ProviderName, model};
+use meridian_types::{Configuration, Jurisdiction, ModelName, ProviderName, model, served};
 
 use crate::Constraints;
 
@@ -75,6 +75,25 @@ impl Table {
     pub fn tiers(&self) -> impl Iterator<Item = Vec<&TargetId>> {
         let tiers = self.routes.values().flat_map(|route| &route.tiers);
         tiers.map(|tier| tier.iter().map(|entry| &entry.target).collect())
+    }
+
+    /// Every model's way as it is kept here, sorted by name; `policy` tells how the model's requests are treated.
+    pub fn routes<'a>(
+        &'a self,
+        policy: impl Fn(&ModelName) -> model::Policy + 'a,
+    ) -> impl Iterator<Item = served::Route<'a>> {
+        fn entry(entry: &Entry) -> served::Entry<'_> {
+            let Entry { target, weight, jurisdiction, price, prefill } = entry;
+            let TargetId { provider, model } = target;
+            served::Entry { provider, model, weight: *weight, jurisdiction, price: *price, prefill: *prefill }
+        }
+        self.routes.iter().map(move |(name, route)| served::Route {
+            model: name,
+            tiers: route.tiers.iter().map(|tier| tier.iter().map(entry).collect()).collect(),
+            fallbacks: &route.fallbacks,
+            choice: route.choice,
+            policy: policy(name),
+        })
     }
 
     /// The models that the caller may name and that have a place where the caller's data may go, sorted.

@@ -17,6 +17,7 @@ pub mod provider;
 pub mod record;
 pub mod region;
 mod request_id;
+pub mod served;
 pub mod zone;
 
 pub use account::{Class, Key, KeyHash, Tenant, key_text};

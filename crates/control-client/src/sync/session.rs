@@ -218,6 +218,7 @@ impl Session<'_> {
                 self.metrics.commit.set(commit);
                 tracing::info!(commit, applied_us, "commit applied");
                 *self.ask_whole = false;
+                self.shared.refused.send_replace(None);
                 work.ack = Some(Box::pin(self.ack(commit, applied_us)));
                 None
             }
@@ -225,6 +226,11 @@ impl Session<'_> {
                 self.metrics.commits.get_or_create(&Outcome::REFUSED).inc();
                 let first = faults.first().map(|fault| fault.text.as_str());
                 tracing::warn!(commit, faults = faults.len(), first, "commit refused; staying on the one before");
+                // What came in pieces that do not fit is asked for again: that is nobody's mistake.
+                if !needs_whole {
+                    self.shared.refused.send_replace(Some((commit, first.unwrap_or_default().to_owned())));
+                    self.shared.report_now.notify_one();
+                }
                 let sent = work.send(sync_request::Message::Nack(v1::Nack { commit, faults })).await;
                 if needs_whole { Some(Ended::NeedsWhole) } else { sent }
             }

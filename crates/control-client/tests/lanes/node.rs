@@ -43,7 +43,8 @@ impl Serving for Recorder {
             return Err(vec![refusal]);
         }
         notes.applied.push((published.commit.0, published.source));
-        notes.served = Some(Served { commit: published.commit, digest: published.content.digest() });
+        let tables = meridian_types::served::expected(&published.configuration);
+        notes.served = Some(Served { commit: published.commit, digest: published.content.digest(), tables });
         Ok(())
     }
 

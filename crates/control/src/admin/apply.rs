@@ -14,8 +14,9 @@ use meridian_types::{CommitId, ErrorCode, Kind, TenantName};
 use prost::Message;
 use tonic::Status;
 
-use super::check;
 use super::write::{Decision, refused};
+use super::{begin, check};
+use crate::rollout::Policy;
 use crate::shared::Shared;
 use crate::store::Commit;
 use crate::store::commit::{self, KEPT, Origin};
@@ -30,6 +31,7 @@ pub(super) struct Wanted<'a> {
     pub(super) reason: &'a str,
     pub(super) expected: CommitId,
     pub(super) dry_run: bool,
+    pub(super) rollout: Policy,
     pub(super) change: Change<'a>,
 }
 
@@ -85,7 +87,12 @@ pub(super) async fn decide(shared: &Shared, wanted: &Wanted<'_>) -> Result<Decis
     let told: BTreeSet<_> = edited.mistakes.iter().map(at).collect();
     edited.mistakes.extend(found.into_iter().map(check::message).filter(|mistake| !told.contains(&at(mistake))));
     let unchanged = edited.changes.iter().all(|change| change.action() == admin::change::Action::Unchanged);
-    let mut answer = admin::ApplyResponse { commit: head.0, changes: edited.changes, mistakes: edited.mistakes };
+    let mut answer = admin::ApplyResponse {
+        commit: head.0,
+        changes: edited.changes,
+        mistakes: edited.mistakes,
+        ..admin::ApplyResponse::default()
+    };
     if wanted.dry_run || unchanged || !answer.mistakes.is_empty() {
         return Ok(Decision::Answer(answer));
     }
@@ -100,9 +107,9 @@ pub(super) async fn decide(shared: &Shared, wanted: &Wanted<'_>) -> Result<Decis
             .map_err(|error| Status::resource_exhausted(error.to_string()))?;
         let head = stored::Head { form: FORM, commit: id.0 };
         txn = txn.put(shared.layout.commit(id), value).put(shared.layout.head(), document::write(&head));
-        if let Some(oldest) = id.0.checked_sub(KEPT).filter(|oldest| *oldest > 0) {
-            txn = txn.delete(shared.layout.commit(CommitId(oldest)));
-        }
+        let begun = begin::rollout(shared, txn, wanted, base.head.as_deref(), id, &edited.content).await?;
+        (answer.rollout_state, answer.rollout_reason) = (begun.rollout.state, begun.rollout.reason);
+        txn = begun.txn;
         answer.commit = id.0;
     }
     for name in &edited.tenants_written {
@@ -152,7 +159,7 @@ async fn read(shared: &Shared) -> Result<Base, Status> {
 }
 
 /// A commit from the view, or else from the store.
-async fn find(shared: &Shared, id: CommitId) -> Result<Arc<Commit>, Status> {
+pub(super) async fn find(shared: &Shared, id: CommitId) -> Result<Arc<Commit>, Status> {
     if let Some(commit) = shared.mirror.view().commits.get(&id) {
         return Ok(commit.clone());
     }
@@ -162,7 +169,7 @@ async fn find(shared: &Shared, id: CommitId) -> Result<Arc<Commit>, Status> {
     }
 }
 
-fn unreadable(error: document::DocumentError) -> Status {
+pub(super) fn unreadable(error: document::DocumentError) -> Status {
     Status::internal(format!("a stored document {error}"))
 }
 

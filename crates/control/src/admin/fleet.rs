@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::fleet::v1 as fleet;
-use meridian_proto::node::v1::{Role, ServingState};
+use meridian_proto::node::v1::{Fault, Role, ServingState};
 use meridian_types::{NodeName, RegionName};
 
+use super::rollouts;
 use crate::fleet::{Node, RegionLoad};
+use crate::rollout::CellId;
 use crate::shared::Shared;
 use crate::view::{Registered, View};
 
@@ -28,6 +30,7 @@ pub(super) fn fleet(shared: &Shared) -> admin::Fleet {
         nodes: names.into_iter().map(|name| node(&view, name, live.get(name), view.nodes.get(name))).collect(),
         read_only: shared.mirror.status.read_only().unwrap_or_default(),
         at_unix_ms: now,
+        rollout: rollouts::unfinished(shared, &view),
     }
 }
 
@@ -80,6 +83,7 @@ fn node(view: &View, name: &NodeName, live: Option<&Node>, registered: Option<&R
     };
     if let Some(registered) = registered {
         let document = &registered.document;
+        node.cell.clone_from(&document.cell);
         node.max_in_flight = document.max_in_flight;
         node.public_addresses.clone_from(&document.public_addresses);
         node.build.clone_from(&document.build);
@@ -88,25 +92,29 @@ fn node(view: &View, name: &NodeName, live: Option<&Node>, registered: Option<&R
     if let Some(live) = live {
         let ms = |age: Duration| i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         node.last_pulse_age_ms = live.age().map_or(-1, ms);
+        node.cell.clone_from(&live.identity.cell);
         node.max_in_flight = live.identity.max_in_flight;
         node.public_addresses.clone_from(&live.identity.public_addresses);
         node.build.clone_from(&live.identity.build);
         node.role = live.identity.role;
         node.commit = live.commit.0;
-        node.digest_matches = match live.digest {
-            Some(digest) => view.commits.get(&live.commit).is_some_and(|commit| commit.digest == digest),
-            None => false,
-        };
+        node.digest_matches = live.digest.is_some_and(|digest| view.content_of(live.commit, digest).is_some());
         node.in_flight = live.in_flight;
         node.plan_number = live.plan.number;
         node.divergences = live.divergences();
         node.state = if live.state == ServingState::Unspecified { 0 } else { live.state.into() };
-        node.faults = live.refused.as_ref().map(|(_, faults)| (**faults).clone()).unwrap_or_default();
+        node.faults = match (&live.refused, live.refusal()) {
+            (Some((_, faults)), _) => (**faults).clone(),
+            (None, Some((_, text))) => vec![Fault { text, ..Fault::default() }],
+            (None, None) => Vec::new(),
+        };
         if let Some((at, report)) = &live.report {
             node.last_report_age_ms = ms(at.elapsed());
             node.targets.clone_from(&report.targets);
             node.dns.clone_from(&report.dns);
         }
     }
+    let cell = place.and_then(|region| CellId::new(region, &node.cell));
+    node.intended_commit = view.target(cell.as_ref()).map_or(0, |target| target.id.0);
     node
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod apply;
 mod audit;
+mod begin;
 mod check;
 mod events;
 mod explain;
@@ -10,6 +11,7 @@ mod faults;
 mod fleet;
 mod overrides;
 mod rehearse;
+mod rollouts;
 mod service;
 mod write;
 

@@ -14,8 +14,9 @@ use tonic::{Code, Request, Response, Status};
 
 use super::apply::{self, Change, Wanted};
 use super::write::{Call, Writer};
-use super::{accounts, audit, events, explain, faults, fleet, overrides, rehearse};
+use super::{accounts, audit, events, explain, faults, fleet, overrides, rehearse, rollouts};
 use crate::metrics::AdminCall;
+use crate::rollout::Policy;
 use crate::shared::Shared;
 use crate::store::document;
 
@@ -143,6 +144,7 @@ impl AdminService for Admin {
                 reason: &request.reason,
                 expected: CommitId(request.expected_commit),
                 dry_run: request.dry_run,
+                rollout: Policy::read(request.rollout.as_ref()).map_err(Status::invalid_argument)?,
                 change: Change::Edit { upserts: &request.upserts, removals: &request.removals },
             };
             self.apply_commit("apply", &request.request_id, digest(request), wanted).await
@@ -180,12 +182,39 @@ impl AdminService for Admin {
                 reason: &reason,
                 expected: CommitId(request.expected_commit),
                 dry_run: false,
+                rollout: Policy::read(request.rollout.as_ref()).map_err(Status::invalid_argument)?,
                 change: Change::Restore(CommitId(request.to_commit)),
             };
             self.apply_commit("rollback", &request.request_id, digest(request), wanted).await
         };
         let outcome = outcome.await;
         self.counted("rollback", outcome)
+    }
+
+    async fn get_rollout(
+        &self,
+        request: Request<admin::GetRolloutRequest>,
+    ) -> Result<Response<admin::Rollout>, Status> {
+        let allowed = self.operator(&request).await;
+        self.counted("get_rollout", allowed.and_then(|_| rollouts::rollout(&self.shared, request.get_ref().commit)))
+    }
+
+    async fn change_rollout(
+        &self,
+        request: Request<admin::ChangeRolloutRequest>,
+    ) -> Result<Response<admin::Rollout>, Status> {
+        let outcome = async {
+            let author = self.operator(&request).await?;
+            let request = request.get_ref();
+            check_reason(&request.reason)?;
+            let (request_id, digest) = (request.request_id.as_str(), digest(request));
+            let reason = &request.reason;
+            let call = Call { name: "change_rollout", author: &author, reason, request_id, request: digest };
+            let decide = || rollouts::decide(&self.shared, &author, request);
+            Ok(self.writer.write(&self.shared, call, decide).await?.0)
+        };
+        let outcome = outcome.await;
+        self.counted("change_rollout", outcome)
     }
 
     async fn create_key(

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use meridian_proto::admin::v1::{Event, event::Kind};
 use meridian_proto::fleet::v1::{self as fleet, OverrideTerms};
+use meridian_proto::store::v1 as stored;
 
 use crate::faults::text;
 use crate::overrides::{InForce, by};
+use crate::rollout;
 use crate::view::View;
 
 /// The events of one revision, in a fixed order: replicas must number them alike.
@@ -18,6 +20,7 @@ pub(super) fn derive(before: &View, after: &View, now_unix_ms: i64) -> Vec<Event
     }
     leader(before, after, &mut events);
     commit(before, after, &mut events);
+    rollouts(before, after, &mut events);
     overrides(before, after, &mut events);
     faults(before, after, &mut events);
     for (region, summary) in &after.summaries {
@@ -57,6 +60,25 @@ fn commit(before: &View, after: &View, events: &mut Events) {
     let info = &head.commit.info;
     let text = format!("head {} -> {} by {}: {}", before.head_id(), after.head_id(), info.author, info.reason);
     events.add(Kind::Commit, info.commit.to_string(), info.made_at_unix_ms, text);
+}
+
+fn rollouts(before: &View, after: &View, events: &mut Events) {
+    for (id, held) in &after.rollouts {
+        let (was, is) = (before.rollouts.get(id).map(|held| &held.document), &held.document);
+        // What takes effect at once is told by its commit.
+        let at_once = was.is_none() && is.state() == fleet::RolloutState::Done;
+        if was.map(stored::Rollout::state) != Some(is.state()) && !at_once {
+            let text = format!("rollout {}: {}", rollout::name(is.state()), is.reason);
+            events.add(Kind::Rollout, id.to_string(), is.changed_at_unix_ms, text);
+        }
+    }
+    for (cell, held) in &after.pins {
+        let (was, is) = (before.pins.get(cell).map(|held| &held.document), &held.document);
+        if was.map(|was| was.commit) != Some(is.commit) {
+            let text = format!("pinned to commit {}: {}", is.commit, is.reason);
+            events.add(Kind::Rollout, cell.to_string(), is.made_at_unix_ms, text);
+        }
+    }
 }
 
 fn overrides(before: &View, after: &View, events: &mut Events) {

@@ -7,6 +7,7 @@ use meridian_proto::node::v1::{Beat, ServingState};
 use meridian_types::{CommitId, Digest, PlanId};
 use tokio::time::Instant;
 
+use crate::rollout::CellId;
 use crate::view::View;
 
 /// What changes in the store needs a moment to arrive: a difference counts once it has stood for so long. With the
@@ -18,7 +19,9 @@ const ON_ITS_WAY: Duration = Duration::from_millis(500);
 enum Aspect {
     /// What it serves is not what its own commit says: never on its way, always wrong.
     Content,
-    /// It serves another commit than the head.
+    /// Its tables are not what its commit says: never on its way either.
+    Tables,
+    /// It serves another commit than its cell is to run.
     Commit,
     Accounts,
     Plan,
@@ -32,12 +35,12 @@ pub(crate) struct Divergences {
 
 impl Divergences {
     /// Compares a beat.
-    pub(crate) fn compare(&mut self, beat: &Beat, view: &View) {
+    pub(crate) fn compare(&mut self, beat: &Beat, cell: Option<&CellId>, view: &View) {
         let now = Instant::now();
         let mut found = BTreeMap::new();
         // A node that is starting has nothing yet, and a replica that has read nothing has nothing to compare with.
         if view.is_loaded() && beat.state() != ServingState::Starting {
-            for (aspect, text) in differences(beat, view) {
+            for (aspect, text) in differences(beat, cell, view) {
                 let since = self.found.get(&aspect).map_or(now, |(since, _)| *since);
                 found.insert(aspect, (since, text));
             }
@@ -47,29 +50,45 @@ impl Divergences {
 
     /// Those that count.
     pub(crate) fn standing(&self) -> Vec<String> {
-        let counts = |aspect: &Aspect, since: Instant| *aspect == Aspect::Content || since.elapsed() >= ON_ITS_WAY;
+        let counts = |aspect: &Aspect, since: Instant| {
+            matches!(aspect, Aspect::Content | Aspect::Tables) || since.elapsed() >= ON_ITS_WAY
+        };
         let standing = self.found.iter().filter(|(aspect, (since, _))| counts(aspect, *since));
         standing.map(|(_, (_, text))| text.clone()).collect()
     }
 }
 
-fn differences(beat: &Beat, view: &View) -> Vec<(Aspect, String)> {
+fn differences(beat: &Beat, cell: Option<&CellId>, view: &View) -> Vec<(Aspect, String)> {
     let mut found = Vec::new();
-    let (served, head) = (CommitId(beat.commit), view.head_id());
+    let (commit, head) = (CommitId(beat.commit), view.head_id());
     let digest = Digest::from_slice(&beat.digest);
-    match view.commits.get(&served) {
-        Some(commit) if digest != Some(commit.digest) => {
+    let target = view.target(cell);
+    let meant = target.map_or(head, |target| target.id);
+    let is_known = digest.is_some_and(|digest| view.content_of(commit, digest).is_some());
+    match view.commits.get(&commit) {
+        Some(stored) if !is_known => {
             let serves = digest.map_or("nothing".to_owned(), |digest| format!("content {}", short(digest)));
-            let text = format!("it serves {serves} as commit {served}, which is {}", short(commit.digest));
-            found.push((Aspect::Content, text));
+            let is = target.filter(|target| target.id == commit).map_or(stored.digest, |target| target.digest);
+            found.push((Aspect::Content, format!("it serves {serves} as commit {commit}, which is {}", short(is))));
         }
-        None if served != CommitId::NONE && head != CommitId::NONE => {
-            found.push((Aspect::Content, format!("it serves commit {served}, which the store does not have")));
+        None if commit != CommitId::NONE && head != CommitId::NONE => {
+            found.push((Aspect::Content, format!("it serves commit {commit}, which the store does not have")));
         }
         _ => {}
     }
-    if served != head {
-        found.push((Aspect::Commit, format!("it serves commit {served} and not the head {head}")));
+    if commit != meant {
+        let what = if meant == head { "the head" } else { "what its cell is to run," };
+        found.push((Aspect::Commit, format!("it serves commit {commit} and not {what} {meant}")));
+    } else if is_known && target.is_some_and(|target| digest != Some(target.digest)) {
+        found.push((Aspect::Commit, format!("it serves commit {commit} with regions and zones of an older head")));
+    }
+    let tables = Digest::from_slice(&beat.tables_digest).filter(|_| beat.tables_form == meridian_types::served::FORM);
+    let meant_tables =
+        target.filter(|target| commit == target.id && digest == Some(target.digest)).and_then(|t| t.tables);
+    if let Some((tables, meant)) = tables.zip(meant_tables).filter(|(tables, meant)| tables != meant) {
+        let (tables, meant) = (short(tables), short(meant));
+        let text = format!("it serves requests from tables {tables}; commit {commit} makes {meant}");
+        found.push((Aspect::Tables, text));
     }
     let accounts = Digest::from_slice(&beat.accounts_digest);
     if accounts.is_some_and(|accounts| accounts != view.accounts_digest) {

@@ -12,7 +12,11 @@ use tokio::time::Instant;
 
 use super::divergence::Divergences;
 use super::sessions::Asks;
-use crate::view::View;
+use crate::rollout::CellId;
+use crate::view::{Target, View};
+
+/// Classes of failures that say nothing about a configuration.
+const CALLERS_FAULT: [&str; 4] = ["client", "cancelled", "refusal", "context_length"];
 
 /// Every node that this replica has heard of since it started; cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,6 +50,11 @@ pub(crate) struct Node {
     pub(crate) report: Option<(Instant, Arc<Report>)>,
     /// The commit of the last Nack, if it stands, with its faults.
     pub(crate) refused: Option<(CommitId, Arc<Vec<Fault>>)>,
+    /// The same as its beats say it, which come to every replica: commit and first fault.
+    refusal: Option<(u64, String)>,
+    /// Requests that ended since this replica knows its process, and of these the ones that failed.
+    pub(crate) finished: u64,
+    pub(crate) failed: u64,
 }
 
 /// Why a node may not have a stream.
@@ -112,7 +121,10 @@ impl Fleet {
         let now = Instant::now();
         let first = node.last_beat.replace(now).is_none_or(|last| now - last >= meridian_health::SILENCE);
         let state_moved = std::mem::replace(&mut node.state, beat.state()) != beat.state();
-        node.divergences.compare(&beat, view);
+        let cell = node.cell();
+        node.divergences.compare(&beat, cell.as_ref(), view);
+        let refusal = (beat.refused_commit != 0).then(|| (beat.refused_commit, beat.refusal.clone()));
+        let refusal_moved = std::mem::replace(&mut node.refusal, refusal) != node.refusal;
         node.commit = CommitId(beat.commit);
         node.digest = Digest::from_slice(&beat.digest);
         node.plan = PlanId { epoch: beat.plan_epoch, number: beat.plan_number };
@@ -122,12 +134,16 @@ impl Fleet {
             let outcomes = |report: &Report| -> Vec<(String, bool)> {
                 report.observations.iter().map(|seen| (seen.node.clone(), seen.reachable)).collect()
             };
+            let counts = report.errors.iter().filter(|errors| !CALLERS_FAULT.contains(&errors.class.as_str()));
+            let failed = counts.map(|errors| errors.count).sum();
+            node.finished = node.finished.saturating_add(report.requests_finished);
+            node.failed = node.failed.saturating_add(failed);
             let before = node.report.as_ref().map(|(_, report)| outcomes(report));
             seen_moved = before.as_ref() != Some(&outcomes(&report));
             node.report = Some((now, Arc::new(report)));
         }
         drop(nodes);
-        if identity_moved || first || state_moved || seen_moved {
+        if identity_moved || first || state_moved || seen_moved || refusal_moved {
             self.announce();
         }
         Ok(true)
@@ -217,7 +233,29 @@ impl Node {
             in_flight: 0,
             report: None,
             refused: None,
+            refusal: None,
+            finished: 0,
+            failed: 0,
         }
+    }
+
+    /// The cell that it is in; `None`: what it says cannot be one.
+    pub(crate) fn cell(&self) -> Option<CellId> {
+        CellId::new(&self.region, &self.identity.cell)
+    }
+
+    /// Whether it serves just that.
+    pub(crate) fn serves_target(&self, target: &Target) -> bool {
+        self.commit == target.id && self.digest == Some(target.digest)
+    }
+
+    /// The commit that it refused last, if that stands, and why.
+    pub(crate) fn refusal(&self) -> Option<(u64, String)> {
+        let told = self.refused.as_ref().map(|(commit, faults)| {
+            let first = faults.first().map_or("no reason given", |fault| fault.text.as_str());
+            (commit.0, first.to_owned())
+        });
+        told.or_else(|| self.refusal.clone())
     }
 
     /// Whether it serves requests.

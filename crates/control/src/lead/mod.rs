@@ -8,6 +8,7 @@ mod presence;
 mod reconcile;
 mod regions;
 mod registrar;
+mod rollouts;
 mod summaries;
 
 use std::sync::Arc;

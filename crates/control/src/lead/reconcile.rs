@@ -11,7 +11,7 @@ use meridian_types::{Plan, RegionName};
 use tokio::time::Instant;
 
 use super::summaries::Summaries;
-use super::{evidence, housekeeping, regions};
+use super::{evidence, housekeeping, regions, rollouts};
 use crate::faults;
 use crate::fleet::{RegionLoad, Smoothed};
 use crate::planner::{self, Inputs, Memory};
@@ -56,6 +56,7 @@ struct Reconciler<'a> {
     /// The last plan with the revision of its key.
     plan: Option<(Arc<Plan>, Revision)>,
     summaries: Summaries,
+    rollouts: rollouts::Driver,
     housekeeping: housekeeping::Due,
 }
 
@@ -71,6 +72,7 @@ impl<'a> Reconciler<'a> {
             memory: None,
             plan: view.plan.as_ref().map(|published| (published.plan.clone(), published.revision)),
             summaries: Summaries::resume(&view.summaries),
+            rollouts: rollouts::Driver::default(),
             housekeeping: housekeeping::Due::default(),
         }
     }
@@ -104,6 +106,7 @@ impl<'a> Reconciler<'a> {
         let gone = view.summaries.keys().filter(|name| !inputs.regions.contains_key(*name)).cloned().collect();
         self.publish(next, due, gone, now).await?;
         faults::sweep(self.shared, self.fence, &view).await;
+        self.rollouts.run(self.shared, self.fence, &view, &live, now).await;
         self.housekeeping.run(self.shared, self.fence, &view, now.monotonic).await;
         Ok(())
     }

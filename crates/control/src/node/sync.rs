@@ -10,14 +10,15 @@ use meridian_proto::node::v1::{
     AccountUpdate, Goaway, Hello, SyncRequest, SyncResponse, Welcome, sync_request, sync_response,
 };
 use meridian_proto::transport::Peer;
-use meridian_types::{CommitId, Digest, NodeName};
+use meridian_types::{CommitId, Digest, NodeName, RegionName};
 use tonic::{Status, Streaming};
 
 use super::outbox::{Closed, Outbox};
 use super::transfer;
 use crate::fleet::Refusal;
+use crate::rollout::CellId;
 use crate::shared::Shared;
-use crate::view::View;
+use crate::view::{Target, View};
 
 /// A node says hello at once.
 const HELLO: Duration = Duration::from_secs(5);
@@ -43,6 +44,8 @@ pub(super) async fn run(
         Err(status) => return outbox.fail(status).await,
     };
     let identity = hello.identity.clone().unwrap_or_default();
+    let region = RegionName::new(&identity.region).ok();
+    let cell = region.and_then(|region| CellId::new(&region, &identity.cell));
     let name = match shared.fleet.open_sync(identity) {
         Ok(opened) => opened,
         Err(refusal @ Refusal::Identity(_)) => return outbox.fail(Status::invalid_argument(refusal.to_string())).await,
@@ -54,6 +57,7 @@ pub(super) async fn run(
         name: name.clone(),
         held: CommitId(hello.commit_held),
         digest: Digest::from_slice(&hello.digest_held),
+        cell,
         sent: None,
         refused: None,
         accounts: view.accounts.clone(),
@@ -87,10 +91,12 @@ struct SyncLane {
     /// What the node says that it serves.
     held: CommitId,
     digest: Option<Digest>,
+    /// Which pin counts.
+    cell: Option<CellId>,
     /// On its way, and not acknowledged: nothing else is sent until it is, and then only the newest.
-    sent: Option<CommitId>,
+    sent: Option<Arc<Target>>,
     /// Not sent again.
-    refused: Option<CommitId>,
+    refused: Option<Arc<Target>>,
     /// What the node has.
     accounts: Arc<Accounts>,
 }
@@ -142,11 +148,10 @@ impl SyncLane {
                 self.digest = Digest::from_slice(&ack.digest);
                 self.refused = None;
                 self.shared.fleet.answered(&self.name, self.held, None);
-                let view = self.shared.mirror.view();
-                let meant = view.commits.get(&self.held).map(|commit| commit.digest);
-                if meant.is_some() && meant != self.digest {
+                let meant = self.sent.as_ref().filter(|sent| sent.id == self.held);
+                if meant.is_some_and(|meant| self.digest != Some(meant.digest)) {
                     // Sending it again would not help; the fleet shows the divergence until the next commit.
-                    self.refused = Some(self.held);
+                    self.refused = self.sent.take();
                     tracing::error!(node = %self.name, commit = ack.commit, "node serves something else than its commit");
                 } else {
                     tracing::info!(node = %self.name, commit = ack.commit, applied_us = ack.applied_us, "commit applied");
@@ -156,7 +161,7 @@ impl SyncLane {
                 let texts: Vec<&str> = nack.faults.iter().map(|fault| fault.text.as_str()).collect();
                 tracing::warn!(node = %self.name, commit = nack.commit, faults = ?texts, "commit refused");
                 self.shared.metrics.nacks.inc();
-                self.refused = Some(CommitId(nack.commit));
+                self.refused = self.sent.take().filter(|sent| sent.id.0 == nack.commit);
                 self.shared.fleet.answered(&self.name, CommitId(nack.commit), Some(nack.faults));
             }
         }
@@ -183,11 +188,12 @@ impl SyncLane {
 
     async fn send_commit(&mut self, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
         let view = self.shared.mirror.view();
-        if self.sent.is_some() || self.refused == Some(view.head_id()) {
+        let Some(target) = view.target(self.cell.as_ref()) else { return Ok(()) };
+        if self.sent.is_some() || self.refused.as_ref() == Some(target) {
             return Ok(());
         }
-        let Some((id, chunks)) = transfer::to_head(&view, self.held, self.digest) else { return Ok(()) };
-        self.sent = Some(id);
+        let Some(chunks) = transfer::to_target(&view, target, self.held, self.digest) else { return Ok(()) };
+        self.sent = Some(target.clone());
         for chunk in chunks {
             send(outbox, sync_response::Message::Commit(chunk)).await?;
         }

@@ -4,32 +4,35 @@ use meridian_proto::node::v1::{CommitBody, CommitChunk};
 use meridian_types::{CommitId, Digest};
 use prost::Message;
 
-use crate::view::View;
+use crate::view::{Target, View};
 
 /// Largest piece: small enough that account changes and questions are not held up behind it.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// What a node that holds `held` needs to come to the head; `None`: nothing.
-pub(crate) fn to_head(view: &View, held: CommitId, digest: Option<Digest>) -> Option<(CommitId, Vec<CommitChunk>)> {
-    let head = view.head.as_ref()?;
-    let id = head.commit.id();
-    if held == id && digest == Some(head.commit.digest) {
+/// What a node that holds `held` needs to come to the target; `None`: nothing.
+pub(crate) fn to_target(
+    view: &View,
+    target: &Target,
+    held: CommitId,
+    digest: Option<Digest>,
+) -> Option<Vec<CommitChunk>> {
+    if held == target.id && digest == Some(target.digest) {
         return None;
     }
     // Only what we know to be what the node holds can be a base.
-    let base = view.commits.get(&held).filter(|base| digest == Some(base.digest));
-    let (upserts, removals) = match base {
-        Some(base) => head.content.diff(&base.content()),
-        None => (head.content.resources().collect(), Vec::new()),
+    let base = digest.and_then(|digest| view.content_of(held, digest));
+    let (upserts, removals) = match &base {
+        Some(base) => target.content.diff(base),
+        None => (target.content.resources().collect(), Vec::new()),
     };
     let body = CommitBody {
-        commit: id.0,
-        base: base.map_or(0, |base| base.id().0),
+        commit: target.id.0,
+        base: if base.is_some() { held.0 } else { CommitId::NONE.0 },
         upserts,
         removals,
-        digest: head.commit.digest.as_bytes().to_vec().into(),
+        digest: target.digest.as_bytes().to_vec().into(),
     };
-    Some((id, chunks(id, &body.encode_to_vec())))
+    Some(chunks(target.id, &body.encode_to_vec()))
 }
 
 fn chunks(id: CommitId, body: &[u8]) -> Vec<CommitChunk> {

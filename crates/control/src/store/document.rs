@@ -35,7 +35,21 @@ macro_rules! documents {
     };
 }
 
-documents!(Commit, Head, Override, Faults, RegisteredNode, Outcome, AuditEntry, Epoch, Replica, Beacon, Backup);
+documents!(
+    Commit,
+    Head,
+    Rollout,
+    Pin,
+    Override,
+    Faults,
+    RegisteredNode,
+    Outcome,
+    AuditEntry,
+    Epoch,
+    Replica,
+    Beacon,
+    Backup
+);
 
 /// Reads a document.
 pub(crate) fn read<D: Document>(value: &[u8]) -> Result<D, DocumentError> {

@@ -2,6 +2,8 @@
 
 use meridian_types::{CommitId, Digest, KeyHash, RegionName, TenantName};
 
+use crate::rollout::CellId;
+
 /// The role whose holder plans.
 const PLANNER: &str = "planner";
 
@@ -17,6 +19,8 @@ pub(crate) enum Key<'a> {
     Epoch,
     Head,
     Commit(CommitId),
+    Rollout(CommitId),
+    Pin { region: &'a str, cell: &'a str },
     Tenant(&'a str),
     Account(KeyHash),
     Override(&'a str),
@@ -51,6 +55,14 @@ impl Layout {
     pub(crate) fn commit(&self, id: CommitId) -> String {
         // Padded, so that keys sort as numbers.
         self.key(&format!("commit/{:020}", id.0))
+    }
+
+    pub(crate) fn rollout(&self, commit: CommitId) -> String {
+        self.key(&format!("rollout/{:020}", commit.0))
+    }
+
+    pub(crate) fn pin(&self, cell: &CellId) -> String {
+        self.key(&format!("pin/{cell}"))
     }
 
     pub(crate) fn tenants(&self) -> String {
@@ -131,6 +143,8 @@ impl Layout {
         };
         match kind {
             "commit" => name.parse().ok().map(CommitId).map(Key::Commit),
+            "rollout" => name.parse().ok().map(CommitId).map(Key::Rollout),
+            "pin" => name.split_once('/').map(|(region, cell)| Key::Pin { region, cell }),
             "tenant" => Some(Key::Tenant(name)),
             "key" => {
                 let bytes = hex::decode(name).ok()?;
@@ -163,6 +177,8 @@ mod tests {
             (layout.epoch(), Key::Epoch),
             (layout.head(), Key::Head),
             (layout.commit(CommitId(12)), Key::Commit(CommitId(12))),
+            (layout.rollout(CommitId(12)), Key::Rollout(CommitId(12))),
+            (layout.pin(&CellId::new(&region, "a").unwrap()), Key::Pin { region: "eu-west", cell: "a" }),
             (layout.tenant(&tenant), Key::Tenant("acme")),
             (layout.account_key(hash), Key::Account(hash)),
             (layout.region_override(&region), Key::Override("eu-west")),

@@ -31,6 +31,7 @@ async fn a_commit_is_applied_shown_and_rolled_back() {
         expected_commit: 2,
         to_commit: 1,
         reason: "oops".to_owned(),
+        rollout: None,
     };
     let rolled = replica.admin.rollback(rollback).await.unwrap().into_inner();
     assert_eq!((rolled.commit, rolled.mistakes.len(), rolled.changes.len()), (3, 0, 2));
@@ -276,7 +277,7 @@ async fn a_hundred_commits_are_kept() {
     let history = replica.admin.history(admin::HistoryRequest { limit: 100 }).await.unwrap().into_inner().commits;
     assert_eq!((history.len(), history[0].commit, history[99].commit), (100, 103, 4));
     let rollback =
-        admin::RollbackRequest { request_id: request_id(), expected_commit: 103, to_commit: 3, reason: String::new() };
+        admin::RollbackRequest { request_id: request_id(), expected_commit: 103, to_commit: 3, ..Default::default() };
     assert_eq!(replica.admin.rollback(rollback).await.unwrap_err().code(), Code::NotFound);
     replica.stop().await;
 }

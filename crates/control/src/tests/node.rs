@@ -33,6 +33,8 @@ pub(super) struct Words {
     pub(super) stopped: bool,
     /// What it serves: commit and digest.
     pub(super) serves: (u64, Vec<u8>),
+    /// What it refused last, and why.
+    pub(super) refuses: (u64, String),
     /// Other nodes as `region/name`, and whether they are reached.
     pub(super) sees: BTreeMap<String, bool>,
 }
@@ -71,12 +73,17 @@ pub(super) fn identity(region: &str, name: &str, incarnation: u64) -> NodeIdenti
 impl Pulsing {
     /// Connects and beats until it is dropped.
     pub(super) async fn start(to: SocketAddr, region: &str, name: &str, others: &[&str]) -> Self {
+        Self::with(to, identity(region, name, 1), others).await
+    }
+
+    pub(super) async fn with(to: SocketAddr, identity: NodeIdentity, others: &[&str]) -> Self {
         let words = Words {
             state: ServingState::Serving,
             in_flight: 1,
             first_token_ms: 100.0,
             stopped: false,
             serves: (0, Vec::new()),
+            refuses: (0, String::new()),
             sees: others.iter().map(|other| ((*other).to_owned(), true)).collect(),
         };
         let words = Arc::new(Mutex::new(words));
@@ -87,7 +94,7 @@ impl Pulsing {
         let (queue, beats) = mpsc::channel(1);
         let mut client = NodeServiceClient::new(channel(to).await);
         let mut incoming = client.pulse(ReceiverStream::new(beats)).await.unwrap().into_inner();
-        let (said, identity) = (words.clone(), identity(region, name, 1));
+        let said = words.clone();
         let answers: Arc<Mutex<Option<Answers>>> = Arc::default();
         let answering = answers.clone();
         let task = tokio::spawn(async move {
@@ -188,6 +195,8 @@ fn beat(sequence: u64, identity: Option<NodeIdentity>, words: &Words) -> Beat {
         commit: words.serves.0,
         digest: words.serves.1.clone().into(),
         report: Some(report),
+        refused_commit: words.refuses.0,
+        refusal: words.refuses.1.clone(),
         ..Beat::default()
     }
 }

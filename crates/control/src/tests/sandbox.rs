@@ -212,6 +212,16 @@ pub(super) fn apply(expected: u64, upserts: Vec<Resource>, removals: Vec<Resourc
         removals,
         reason: "test".to_owned(),
         dry_run: false,
+        rollout: None,
+    }
+}
+
+/// Waits until something is so.
+pub(super) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let deadline = tokio::time::Instant::now() + LIMIT;
+    while !is_so().await {
+        assert!(tokio::time::Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

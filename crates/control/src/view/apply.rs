@@ -7,10 +7,11 @@ use meridian_proto::resources::v1 as resources;
 use meridian_proto::{convert, fleet::v1 as fleet, store::v1 as stored};
 use meridian_store::follow::Change;
 use meridian_store::{Entry, Revision};
-use meridian_types::{CommitId, NodeName, RegionName, TenantName};
+use meridian_types::{CommitId, NodeName, RegionName, TenantName, served};
 use prost::Message;
 
-use super::{Head, Leader, Override, Published, Registered, View};
+use super::{Head, Leader, Override, Pin, Published, Registered, Rollout, Target, View};
+use crate::rollout::CellId;
 use crate::store::document::{self, DocumentError};
 use crate::store::{Commit, Key, Layout};
 
@@ -24,7 +25,7 @@ pub(super) fn apply(layout: &Layout, view: &View, change: Change) -> (View, Vec<
     let mut head_touched = false;
     for entry in &change.upserts {
         let Some(key) = layout.parse(&entry.key) else { continue };
-        head_touched |= matches!(key, Key::Head | Key::Commit(_));
+        head_touched |= matches!(key, Key::Head | Key::Commit(_) | Key::Rollout(_));
         if let Err(error) = put(&mut next, &mut accounts, key, entry) {
             unreadable.push((entry.key.clone(), error));
         }
@@ -39,8 +40,11 @@ pub(super) fn apply(layout: &Layout, view: &View, change: Change) -> (View, Vec<
         next.accounts_digest = accounts.digest();
         next.accounts = Arc::new(accounts);
     }
-    if head_touched && let Err(error) = follow_head(&mut next) {
-        unreadable.push((layout.head(), error));
+    if head_touched {
+        if let Err(error) = follow_head(&mut next) {
+            unreadable.push((layout.head(), error));
+        }
+        next.hold_back();
     }
     (next, unreadable)
 }
@@ -56,6 +60,13 @@ fn put(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>, entry: &E
         Key::Head => view.head_named = Some(CommitId(document::read::<stored::Head>(value)?.commit)),
         Key::Commit(id) => {
             view.commits.insert(id, Arc::new(Commit::read(value)?));
+        }
+        Key::Rollout(id) => {
+            view.rollouts.insert(id, Rollout { document: document::read(value)?, revision });
+        }
+        Key::Pin { region: place, cell } => {
+            let pin = Pin { document: document::read(value)?, revision };
+            view.pins.insert(cell_id(place, cell)?, pin);
         }
         Key::Tenant(_) => {
             let tenant = convert::tenant(&resources::Tenant::decode(value.clone())?).map_err(mistakes)?;
@@ -108,6 +119,12 @@ fn delete(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>) {
         Key::Commit(id) => {
             view.commits.remove(&id);
         }
+        Key::Rollout(id) => {
+            view.rollouts.remove(&id);
+        }
+        Key::Pin { region, cell } => {
+            view.pins.retain(|id, _| id.region.as_str() != region || id.cell.as_str() != cell);
+        }
         Key::Tenant(name) => {
             if let Ok(name) = TenantName::new(name) {
                 accounts_of(view, accounts).tenants.remove(&name);
@@ -152,7 +169,9 @@ fn follow_head(view: &mut View) -> Result<(), DocumentError> {
     };
     let content = commit.content();
     let configuration = content.configuration().map_err(mistakes)?;
-    view.head = Some(Arc::new(Head { commit, content, configuration }));
+    let tables = Some(served::expected(&configuration));
+    let target = Target { id: commit.id(), digest: commit.digest, content: content.clone(), tables };
+    view.head = Some(Arc::new(Head { commit, content, configuration, target: Arc::new(target) }));
     Ok(())
 }
 
@@ -163,6 +182,11 @@ fn accounts_of<'a>(view: &View, accounts: &'a mut Option<Accounts>) -> &'a mut A
 
 fn region(name: &str) -> Result<RegionName, DocumentError> {
     RegionName::new(name).map_err(|error| DocumentError::Content(error.to_string()))
+}
+
+fn cell_id(place: &str, cell: &str) -> Result<CellId, DocumentError> {
+    let id = CellId::new(&region(place)?, cell);
+    id.ok_or_else(|| DocumentError::Content(format!("{cell:?} cannot be a cell's name")))
 }
 
 fn node_name(name: &str) -> Result<NodeName, DocumentError> {

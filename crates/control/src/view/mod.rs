@@ -3,6 +3,7 @@
 mod apply;
 mod mirror;
 mod outage;
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,8 +16,10 @@ use meridian_store::Revision;
 use meridian_types::{CommitId, Configuration, Digest, NodeName, Plan, RegionName};
 
 pub(crate) use mirror::Mirror;
+pub(crate) use target::{Target, differ_by_cell};
 
 use crate::overrides::InForce;
+use crate::rollout::CellId;
 use crate::store::Commit;
 
 /// Everything under the cluster's prefix at one revision.
@@ -33,6 +36,8 @@ pub(crate) struct View {
     /// The commit that the fleet should run.
     pub(crate) head: Option<Arc<Head>>,
     pub(crate) commits: BTreeMap<CommitId, Arc<Commit>>,
+    pub(crate) rollouts: BTreeMap<CommitId, Rollout>,
+    pub(crate) pins: BTreeMap<CellId, Pin>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) accounts_digest: Digest,
     /// Operators' overrides, expired ones too.
@@ -50,6 +55,10 @@ pub(crate) struct View {
     pub(crate) audits: BTreeSet<String>,
     /// What `head` names; the commit itself may come later, or be unreadable.
     head_named: Option<CommitId>,
+    /// What cells run that the head has not come to.
+    held_back: Option<Arc<Target>>,
+    /// What cells ran before, newest last: nodes that hold it need only the difference.
+    former: Vec<Arc<Target>>,
 }
 
 /// The head commit, decoded.
@@ -58,6 +67,22 @@ pub(crate) struct Head {
     pub(crate) commit: Arc<Commit>,
     pub(crate) content: Arc<Content>,
     pub(crate) configuration: Configuration,
+    /// The same, as nodes are to run it.
+    pub(crate) target: Arc<Target>,
+}
+
+/// A rollout and the revision that wrote it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rollout {
+    pub(crate) document: stored::Rollout,
+    pub(crate) revision: Revision,
+}
+
+/// The pin of a cell and the revision that wrote it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pin {
+    pub(crate) document: stored::Pin,
+    pub(crate) revision: Revision,
 }
 
 /// The overrides of a region and the revision that wrote them.

@@ -12,6 +12,7 @@ use meridian_proto::resources::v1::{Resource, ResourceRef};
 use meridian_types::Kind;
 use similar::TextDiff;
 
+use super::rollout::{PolicyArgs, begun};
 use crate::connection::Connection;
 use crate::failure::{Mistakes, Usage};
 use crate::output;
@@ -38,6 +39,8 @@ pub(crate) struct ApplyArgs {
     /// Refuse if the head commit is another one, for pipelines that decided on it.
     #[arg(long, value_name = "COMMIT")]
     expect_commit: Option<u64>,
+    #[command(flatten)]
+    rollout: PolicyArgs,
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +60,8 @@ pub(crate) struct DeleteArgs {
     /// Why, for the history.
     #[arg(long, default_value = "")]
     reason: String,
+    #[command(flatten)]
+    rollout: PolicyArgs,
 }
 
 /// A kind as an argument.
@@ -107,6 +112,7 @@ async fn trial(connection: &Connection, loaded: &Loaded) -> anyhow::Result<Vec<m
         removals: Vec::new(),
         reason: String::new(),
         dry_run: true,
+        rollout: None,
     };
     let response = connection.read(async |mut client| client.apply(request.clone()).await).await?;
     Ok(response.mistakes.iter().filter_map(meridian_config::from_control_plane).collect())
@@ -124,6 +130,7 @@ pub(crate) async fn apply(connection: &Connection, args: &ApplyArgs, loaded: &Lo
         removals: Vec::new(),
         reason: args.reason.clone(),
         dry_run: args.dry_run,
+        rollout: args.rollout.policy(),
     };
     let response = send(connection, request, Some(loaded)).await?;
     output::print(&summary(&response, &args.reason, args.dry_run))?;
@@ -138,6 +145,7 @@ pub(crate) async fn diff(connection: &Connection, loaded: &Loaded) -> anyhow::Re
         removals: Vec::new(),
         reason: String::new(),
         dry_run: true,
+        rollout: None,
     };
     let response = send(connection, request, Some(loaded)).await?;
     let mut text = String::new();
@@ -156,6 +164,7 @@ pub(crate) async fn delete(connection: &Connection, args: DeleteArgs) -> anyhow:
         removals: vec![ResourceRef { kind: args.kind.as_str().to_owned(), name: args.name.clone() }],
         reason: args.reason.clone(),
         dry_run: false,
+        rollout: args.rollout.policy(),
     };
     let response = send(connection, request, None).await?;
     if !response.changes.iter().any(|change| change.action() == Action::Removed) {
@@ -223,6 +232,7 @@ fn summary(response: &ApplyResponse, reason: &str, dry_run: bool) -> String {
         (false, false) => "head is",
     };
     let _ = writeln!(text, "{head} commit {}", response.commit);
+    text.push_str(&begun(response.rollout_state(), &response.rollout_reason));
     text
 }
 

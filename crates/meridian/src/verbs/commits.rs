@@ -3,6 +3,7 @@
 use clap::Args;
 use meridian_proto::admin::v1::{AuditRecord, AuditRequest, AuditResponse, HistoryRequest, RollbackRequest};
 
+use super::rollout::{PolicyArgs, begun};
 use crate::cli::OutputFormat;
 use crate::connection::Connection;
 use crate::failure::Usage;
@@ -32,6 +33,8 @@ pub(crate) struct RollbackArgs {
     /// Why, for the history.
     #[arg(long, default_value = "")]
     reason: String,
+    #[command(flatten)]
+    rollout: PolicyArgs,
 }
 
 pub(crate) async fn history(connection: &Connection, args: &HistoryArgs) -> anyhow::Result<()> {
@@ -81,11 +84,13 @@ pub(crate) async fn rollback(connection: &Connection, args: RollbackArgs) -> any
         expected_commit: connection.head().await?,
         to_commit: args.commit,
         reason: args.reason,
+        rollout: args.rollout.policy(),
     };
     let response = connection.write(async |mut client| client.rollback(request.clone()).await).await?;
     if let Some(mistake) = response.mistakes.first() {
         return Err(anyhow::anyhow!("commit {} does not fit any more: {}", args.commit, mistake.text));
     }
-    output::print(&format!("head is commit {}, with the content of {}\n", response.commit, args.commit))?;
+    let begun = begun(response.rollout_state(), &response.rollout_reason);
+    output::print(&format!("head is commit {}, with the content of {}\n{begun}", response.commit, args.commit))?;
     Ok(())
 }

@@ -20,11 +20,12 @@ const RED: &str = "\x1b[31m";
 const YELLOW: &str = "\x1b[33m";
 const PLAIN: &str = "\x1b[0m";
 /// Words that ask for attention, and how much.
-const LOUD: [(&str, &str); 7] = [
+const LOUD: [(&str, &str); 8] = [
     ("DOWN", RED),
     ("NEVER SEEN", RED),
     ("DIFFERS", RED),
     ("READ-ONLY", RED),
+    ("ROLLOUT", YELLOW),
     ("DRAINED", YELLOW),
     ("DRAINING", YELLOW),
     ("UNREACHABLE", YELLOW),
@@ -96,6 +97,11 @@ fn headline(fleet: &Fleet) -> String {
             text.push_str(&format!("plan {}.{}   made {made} ago: {reason}\n", plan.epoch, plan.number));
         }
         None => text.push_str("no plan yet\n"),
+    }
+    if let Some(rollout) = &fleet.rollout {
+        let has = rollout.cells.iter().filter(|cell| cell.commit == rollout.commit).count();
+        let (commit, all) = (rollout.commit, rollout.cells.len());
+        text.push_str(&format!("ROLLOUT of commit {commit}, {has} of {all} cells run it: {}\n", rollout.reason));
     }
     if !fleet.read_only.is_empty() {
         text.push_str(&format!("READ-ONLY: {}\n", fleet.read_only));
@@ -179,11 +185,20 @@ fn node_row(node: &FleetNode) -> Vec<String> {
         node.region.clone(),
         state.to_owned(),
         age(node.last_pulse_age_ms),
-        node.commit.to_string(),
+        commit(node),
         in_flight,
         addresses,
         node_note(node),
     ]
+}
+
+/// What it serves, and where that is another one what it is to serve.
+fn commit(node: &FleetNode) -> String {
+    match node.intended_commit {
+        0 => node.commit.to_string(),
+        intended if intended == node.commit => node.commit.to_string(),
+        intended => format!("{} -> {intended}", node.commit),
+    }
 }
 
 fn node_note(node: &FleetNode) -> String {

@@ -11,6 +11,7 @@ mod keys;
 mod overrides;
 mod pki;
 mod plan;
+mod rollout;
 mod store;
 mod watch;
 
@@ -36,6 +37,9 @@ pub(crate) enum Verb {
     History(commits::HistoryArgs),
     /// Make a new commit with the content of an old one.
     Rollback(commits::RollbackArgs),
+    /// Follow a commit on its way to the cells; pause it, take it back.
+    #[command(subcommand)]
+    Rollout(rollout::RolloutVerb),
     /// Make, list and revoke the keys that clients call with.
     #[command(subcommand)]
     Keys(keys::KeysVerb),
@@ -105,6 +109,7 @@ async fn run_connected(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode
                 Verb::Delete(args) => apply::delete(&connection, args).await?,
                 Verb::History(args) => commits::history(&connection, &args).await?,
                 Verb::Rollback(args) => commits::rollback(&connection, args).await?,
+                Verb::Rollout(verb) => rollout::run(&connection, verb).await?,
                 Verb::Keys(verb) => keys::run(&connection, verb).await?,
                 Verb::Undrain(args) => overrides::undrain(&connection, args).await?,
                 Verb::Weight(args) => overrides::weight(&connection, args).await?,

@@ -159,7 +159,7 @@ impl State {
         if !request.dry_run && after != before {
             self.commit(after, request.reason);
         }
-        let response = ApplyResponse { commit: self.head(), changes, mistakes: Vec::new() };
+        let response = ApplyResponse { commit: self.head(), changes, ..Default::default() };
         self.outcomes.insert(request.request_id, response.clone());
         Ok(response)
     }
@@ -222,6 +222,14 @@ impl AdminService for Api {
         let old = old.ok_or_else(|| Status::not_found(format!("there is no commit {}", request.to_commit)))?;
         state.commit(old, request.reason);
         Ok(Response::new(ApplyResponse { commit: state.head(), ..ApplyResponse::default() }))
+    }
+
+    async fn get_rollout(&self, _request: Request<GetRolloutRequest>) -> Answer<Rollout> {
+        Err(Status::unimplemented("no cells here"))
+    }
+
+    async fn change_rollout(&self, _request: Request<ChangeRolloutRequest>) -> Answer<Rollout> {
+        Err(Status::unimplemented("no cells here"))
     }
 
     async fn create_key(&self, request: Request<CreateKeyRequest>) -> Answer<CreateKeyResponse> {

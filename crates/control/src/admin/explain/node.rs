@@ -10,6 +10,7 @@ use super::{history, seconds};
 use crate::admin::listed;
 use crate::fleet::Node;
 use crate::lead::time;
+use crate::rollout::name;
 use crate::shared::Shared;
 use crate::view::View;
 
@@ -65,6 +66,12 @@ fn says(view: &View, node: &Node, lines: &mut Vec<String>) {
         node.in_flight, node.identity.max_in_flight
     ));
     lines.push(format!("it serves commit {} (head is {}) under plan {}", node.commit, view.head_id(), node.plan));
+    let cell = node.cell();
+    if let Some(target) = view.target(cell.as_ref()).filter(|target| target.id != view.head_id()) {
+        let rollout = view.rollout().map(|rollout| &rollout.document);
+        let why = rollout.map_or_else(String::new, |rollout| format!("{}: {}", name(rollout.state()), rollout.reason));
+        lines.push(format!("its cell is to run commit {}: the rollout of the head is {why}", target.id));
+    }
     if let Some((commit, faults)) = &node.refused {
         let text = faults.first().map_or("", |fault| fault.text.as_str());
         lines.push(format!("it refused commit {commit} with {} faults, first: {text}", faults.len()));
