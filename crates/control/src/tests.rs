@@ -6,6 +6,7 @@ mod events;
 mod faults;
 mod fencing;
 mod fleet;
+mod frozen;
 mod lanes;
 mod leader;
 mod node;
