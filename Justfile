@@ -36,6 +36,10 @@ bench-dns *args:
 bench-proxy *args:
     tests/bench-proxy/run {{args}}
 
+# Propagation, reconnects and memory of the control plane; fails over twice the targets.
+bench-control *args:
+    cargo run --release --package meridian-tests --bin bench_control -- {{args}}
+
 # Formatting and clippy as CI has them.
 lint:
     tests/run fmt lint docs

@@ -1,4 +1,6 @@
-//! What the tests from outside share: a simulated fleet of the binary's own roles, and a fake etcd.
+//! What the tests from outside share: a simulated fleet of the binary's own roles, a fake etcd, and the control plane's
+//! benchmark.
 
+pub mod bench_control;
 pub mod etcd;
 pub mod simulation;

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod directions;
 #[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod lock;
