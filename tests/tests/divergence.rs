@@ -80,6 +80,7 @@ async fn start() -> Pair {
         http: Some(http),
         tls: None,
         limits: meridian_ingress::Limits::default(),
+        peers: None,
         dns: None,
         control: Some(meridian_node::Control { endpoints: vec![address.clone()], tls: None }),
         state_dir: dir.path().to_owned(),

@@ -111,6 +111,7 @@ impl SimulatedNode {
             // Nobody is to probe it.
             public_addresses: Vec::new(),
             max_in_flight: 100,
+            peer_address: None,
             build: "bench".to_owned(),
         };
         let options = Options {

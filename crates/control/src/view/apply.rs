@@ -35,6 +35,10 @@ pub(super) fn apply(layout: &Layout, view: &View, change: Change) -> (View, Vec<
             delete(&mut next, &mut accounts, key);
         }
     }
+    if !view.is_loaded() {
+        // A store without any has accounts with a digest too, which nodes compare theirs with.
+        accounts.get_or_insert_with(|| Accounts::clone(&view.accounts));
+    }
     if let Some(accounts) = accounts {
         // Slow, and compared with every beat.
         next.accounts_digest = accounts.digest();

@@ -93,6 +93,7 @@ mod tests {
                 jurisdiction: jurisdiction.parse().unwrap(),
                 weight: 100,
                 addresses: Vec::new(),
+                overflow_jurisdictions: Vec::new(),
             };
             (name, region)
         };

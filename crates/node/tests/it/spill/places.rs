@@ -163,6 +163,7 @@ fn configuration(setup: &Setup, addresses: [SocketAddr; 2]) -> Configuration {
             jurisdiction: jurisdiction.parse().unwrap(),
             weight: 100,
             addresses: Vec::new(),
+            overflow_jurisdictions: Vec::new(),
         };
         configuration.regions.insert(region.name.clone(), region);
     }
