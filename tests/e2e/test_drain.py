@@ -42,7 +42,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 def drainable(local: Local) -> Iterator[Local]:
     yield local
     local.operator("undrain", VICTIM)
-    local.wait_until_well()
+    # Its long streams may have made a region look slow, which is forgotten within a minute or so.
+    local.wait_until_well(120)
 
 
 @pytest.fixture
