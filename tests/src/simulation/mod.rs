@@ -1,9 +1,9 @@
 //! A fleet in one thread: three control replicas on a fake etcd of three members, nine nodes in three regions with DNS,
 //! a provider, clients and an operator; simulated time, sockets and randomness.
 //!
-//! [`storm`] draws a schedule of faults from its seed, lets them come and go while clients ask and the operator
+//! `storm` draws a schedule of faults from its seed, lets them come and go while clients ask and the operator
 //! commits, and looks all the time at what must always hold; in the end everything must have come together.
-//! [`story`] tells one history whose every step is known. One seed always gives one log.
+//! `story` tells one history whose every step is known. One seed always gives one log.
 
 mod client;
 mod eyes;
