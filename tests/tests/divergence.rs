@@ -30,9 +30,6 @@ jurisdiction: EU
 kind: Model
 name: chat
 tiers: [{targets: [{provider: acme}]}]
----
-kind: Tenant
-name: acme
 ";
 
 const PATIENCE: Duration = Duration::from_secs(20);
