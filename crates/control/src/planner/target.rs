@@ -42,10 +42,10 @@ pub(crate) fn settle(
     let placed = if panic {
         let row = |name: &RegionName| match open.contains(name) {
             true => BTreeMap::from([(name.clone(), 1.0)]),
+            // Declared among these alone: where all that it may use have a weight of 0, they share its clients all the same.
             false => {
-                let allowed = waterfall::allowed(&inputs.regions, &open, name);
-                let part = |to: &RegionName| declared.get(to).map(|part| (to.clone(), *part));
-                allowed.into_iter().filter_map(part).collect()
+                let allowed = waterfall::allowed(&inputs.regions, &open, name).into_iter().cloned().collect();
+                base::declared(&inputs.regions, &allowed)
             }
         };
         let rows = inputs.regions.keys().map(|name| (name.clone(), row(name))).collect();

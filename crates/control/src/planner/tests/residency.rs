@@ -59,6 +59,18 @@ fn a_fenced_region_sheds_before_its_load_leaves_the_jurisdictions_that_it_names(
 }
 
 #[test]
+fn in_a_panic_a_closed_region_goes_to_where_it_may_though_nothing_is_declared_there() {
+    let mut fleet = fleet();
+    fleet.set("us", |us| (us.jurisdiction, us.weight, us.capacity) = ("EU".parse().unwrap(), 0, 1));
+    fleet.set("pl", |pl| (pl.jurisdiction, pl.capacity) = ("PL".parse().unwrap(), 1));
+    fleet.set("eu", |eu| (eu.overflow, eu.demand) = (vec!["EU".parse().unwrap()], Some(100.0)));
+    fleet.state("eu", RegionState::Down);
+    fleet.run(LONG);
+    assert!(fleet.reason("us").contains("panic"), "{}", fleet.reason("us"));
+    assert_eq!(fleet.placement("eu"), [("us", 1000)]);
+}
+
+#[test]
 fn a_plan_names_two_regions_unless_somebody_said_otherwise() {
     let weights = |change: fn(&mut RegionInput)| {
         let mut fleet = Fleet::new();
