@@ -19,6 +19,10 @@ pytestmark = pytest.mark.measures
 
 RATE = 50
 BEFORE_S, OUTAGE_S = 2, full(10, 60)
+# A primary that comes and goes stays so long.
+FLAP_S = 2
+# Between two looks at a story.
+LOOK_S = 0.2
 # From a primary's recovery until it has all of its traffic again.
 RETURN_S = 30
 # What the figures of the attempts are a share of, whatever is watched: an outage of a minute.
@@ -65,13 +69,13 @@ async def asked(sims: list[Sim], load: Steady) -> int:
 async def outage(load: Steady, dead: list[Sim], fault: str) -> Story:
     """`fault` strikes everything that the dead are asked, probes too."""
     running = asyncio.create_task(load.run(BEFORE_S + OUTAGE_S + RETURN_S))
-    await asyncio.sleep(BEFORE_S)
+    await load.reach(BEFORE_S)
     last = [await asyncio.to_thread(sim.last_id) for sim in dead]
     before = await asked(dead, load)
     for sim in dead:
         await asyncio.to_thread(sim.set, "outage", fault)
     story = Story(load.outcomes, load.since_start(), 0.0)
-    await asyncio.sleep(OUTAGE_S)
+    await load.reach(story.began + OUTAGE_S)
     story.ended = load.since_start()
     story.attempts = await asked(dead, load) - before
     for sim, since in zip(dead, last):
@@ -80,27 +84,27 @@ async def outage(load: Steady, dead: list[Sim], fault: str) -> Story:
     for sim in dead:
         await asyncio.to_thread(sim.clear)
     # Nothing more is to be seen once the first has had all of its traffic for two seconds.
-    while not running.done() and story.shares(f"{load.model}-1")[-2:] != [1.0, 1.0]:
-        await asyncio.sleep(0.2)
+    while not load.over and story.shares(f"{load.model}-1")[-2:] != [1.0, 1.0]:
+        await load.reach(load.since_start() + LOOK_S)
     load.stop()
     await running
     return story
 
 
 async def flapping(load: Steady, primary: Sim) -> Story:
-    """Two seconds down, two seconds up, and so on."""
+    """Down, up, and so on."""
     seconds = full(20, 60)
     running = asyncio.create_task(load.run(seconds))
     story = Story(load.outcomes, 0.0, seconds)
-    await asyncio.sleep(BEFORE_S)
-    while load.since_start() < seconds - 4:
+    await load.reach(BEFORE_S)
+    while load.since_start() < seconds - 2 * FLAP_S:
         last = await asyncio.to_thread(primary.last_id)
         await asyncio.to_thread(primary.set, "flap", "error;status=503")
-        await asyncio.sleep(2)
+        await load.reach(load.since_start() + FLAP_S)
         story.asked += await attempts(primary, load, last)
         story.attempts = len(story.asked)
         await asyncio.to_thread(primary.clear)
-        await asyncio.sleep(2)
+        await load.reach(load.since_start() + FLAP_S)
     await running
     return story
 
@@ -108,7 +112,7 @@ async def flapping(load: Steady, primary: Sim) -> Story:
 async def ramp(load: Steady, primary: Sim) -> Story:
     """Answers come later and later, until no client would wait."""
     running = asyncio.create_task(load.run(full(16, 60)))
-    await asyncio.sleep(BEFORE_S)
+    await load.reach(BEFORE_S)
     await asyncio.to_thread(primary.set, "ramp", "latency;from_ms=0;to_ms=5000;over_ms=8000")
     story = Story(load.outcomes, load.since_start(), load.since_start() + 8)
     await running

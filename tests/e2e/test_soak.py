@@ -19,6 +19,8 @@ RATE = 300
 SECONDS = full(15, 600)
 # Pools, breakers and the allocator have what they need by then.
 WARM_UP_S = full(4, 60)
+# Between two looks at the memory.
+LOOK_S = 0.2
 # Between the medians of the first and of the last third after that.
 MAX_GROWTH_MIB = 8
 # What comes and goes in a node at rest: a probe, a peer's connection.
@@ -62,8 +64,8 @@ def test_a_soak_of_mixed_faults_loses_and_leaks_nothing(local: Local) -> None:
     async def soak() -> list[Outcome]:
         load = Steady(gateway, "soak", RATE, MIXED, tokens=6)
         running = asyncio.create_task(load.run(SECONDS))
-        while not running.done():
-            await asyncio.sleep(0.2)
+        for look in range(1, int(SECONDS / LOOK_S)):
+            await load.reach(look * LOOK_S)
             resident.append((load.since_start(), process.resident_kib() / 1024))
         return await running
 

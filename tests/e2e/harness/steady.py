@@ -60,9 +60,19 @@ class Steady:
         self._random = random.Random(1)
         self._start = 0.0
         self._stopped = False
+        # Every request has begun.
+        self.over = False
+        self._begun = 0
+        self._one_more = asyncio.Condition()
 
     def since_start(self) -> float:
         return time.monotonic() - self._start
+
+    async def reach(self, seconds: float) -> None:
+        """Returns when the load has begun as many requests as it does in so long, or is over."""
+        enough = lambda: self.over or self._begun >= seconds * self.rate
+        async with asyncio.timeout(seconds + PATIENCE_S), self._one_more:
+            await self._one_more.wait_for(enough)
 
     def stop(self) -> None:
         """No more clients come; those that are there stay."""
@@ -77,6 +87,12 @@ class Steady:
             # By the clock and not by pauses, so that a slow moment is made up for.
             await asyncio.sleep(max(0.0, self._start + number / self.rate - time.monotonic()))
             clients.append(asyncio.create_task(self._client(self._random.choice(self.kinds))))
+            async with self._one_more:
+                self._begun = number + 1
+                self._one_more.notify_all()
+        async with self._one_more:
+            self.over = True
+            self._one_more.notify_all()
         await asyncio.gather(*clients)
         return self.outcomes
 

@@ -48,8 +48,7 @@ pub async fn measure(nodes: usize, commits: u64, reconnects: usize) -> anyhow::R
     }
     all_applied(&mut came, 1, nodes).await?;
     // The streams have done their first work; what they hold now they keep.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let resident_kib = plane.resident_kib().await?;
+    let resident_kib = plane.settled_kib().await?;
     let mut propagation = Vec::with_capacity(nodes);
     for commit in 2..commits.saturating_add(2) {
         let began = Instant::now();

@@ -22,6 +22,8 @@ const MODELS: u64 = 50;
 /// A replica over an empty store is up within a second.
 const START: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(50);
+/// Looks at the memory, one after the other, that find no more than before.
+const SETTLED_LOOKS: u32 = 20;
 
 /// Runs a replica until the process is killed.
 ///
@@ -94,6 +96,20 @@ impl Plane {
         let answer = self.admin.apply(request).await.context("apply")?.into_inner();
         ensure!(answer.mistakes.is_empty() && answer.commit == expected_commit + 1, "refused: {answer:?}");
         Ok(())
+    }
+
+    /// Resident memory, once it has stopped growing.
+    pub(super) async fn settled_kib(&self) -> anyhow::Result<u64> {
+        let end = Instant::now() + START;
+        let (mut held, mut same) = (0, 0);
+        while same < SETTLED_LOOKS {
+            ensure!(Instant::now() < end, "the memory of the control plane grows and grows");
+            sleep(LOOK).await;
+            let now = self.resident_kib().await?;
+            same = if now <= held { same + 1 } else { 0 };
+            held = held.max(now);
+        }
+        Ok(held)
     }
 
     /// Resident memory.

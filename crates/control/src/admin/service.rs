@@ -49,8 +49,13 @@ impl Admin {
         Ok(author)
     }
 
-    /// Counts a call by its outcome.
-    fn counted<T>(&self, call: &'static str, outcome: Result<T, Status>) -> Result<Response<T>, Status> {
+    /// Does the work of a call and counts how it ended.
+    async fn counted<T>(
+        &self,
+        call: &'static str,
+        work: impl Future<Output = Result<T, Status>> + Send,
+    ) -> Result<Response<T>, Status> {
+        let outcome = work.await;
         let text = match outcome.as_ref().map_err(Status::code) {
             Ok(_) => "ok",
             Err(Code::InvalidArgument) => "invalid_argument",
@@ -118,6 +123,18 @@ fn digest(request: &impl Message) -> Digest {
     Digest::of(&request.encode_to_vec())
 }
 
+/// A write and who asks for it: repeated under the same id, it is done once.
+fn call<'a>(
+    name: &'static str,
+    author: &'a str,
+    request: &impl Message,
+    request_id: &'a str,
+    reason: &'a str,
+) -> Result<Call<'a>, Status> {
+    check_reason(reason)?;
+    Ok(Call { name, author, reason, request_id, request: digest(request) })
+}
+
 fn check_reason(reason: &str) -> Result<(), Status> {
     if reason.len() <= MAX_REASON {
         return Ok(());
@@ -131,12 +148,15 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::GetResourcesRequest>,
     ) -> Result<Response<admin::GetResourcesResponse>, Status> {
-        let outcome = self.operator(&request).await.and_then(|_| self.resources(request.get_ref()));
-        self.counted("get_resources", outcome)
+        self.counted("get_resources", async {
+            self.operator(&request).await?;
+            self.resources(request.get_ref())
+        })
+        .await
     }
 
     async fn apply(&self, request: Request<admin::ApplyRequest>) -> Result<Response<admin::ApplyResponse>, Status> {
-        let outcome = async {
+        self.counted("apply", async {
             let author = self.operator(&request).await?;
             let request = request.get_ref();
             let wanted = Wanted {
@@ -148,32 +168,34 @@ impl AdminService for Admin {
                 change: Change::Edit { upserts: &request.upserts, removals: &request.removals },
             };
             self.apply_commit("apply", &request.request_id, digest(request), wanted).await
-        };
-        let outcome = outcome.await;
-        self.counted("apply", outcome)
+        })
+        .await
     }
 
     async fn history(
         &self,
         request: Request<admin::HistoryRequest>,
     ) -> Result<Response<admin::HistoryResponse>, Status> {
-        let outcome = self.operator(&request).await.and_then(|_| self.commits(request.get_ref().limit));
-        self.counted("history", outcome)
+        self.counted("history", async {
+            self.operator(&request).await?;
+            self.commits(request.get_ref().limit)
+        })
+        .await
     }
 
     async fn audit(&self, request: Request<admin::AuditRequest>) -> Result<Response<admin::AuditResponse>, Status> {
-        let outcome = match self.operator(&request).await {
-            Ok(_) => audit::read(&self.shared, request.get_ref()).await,
-            Err(status) => Err(status),
-        };
-        self.counted("audit", outcome)
+        self.counted("audit", async {
+            self.operator(&request).await?;
+            audit::read(&self.shared, request.get_ref()).await
+        })
+        .await
     }
 
     async fn rollback(
         &self,
         request: Request<admin::RollbackRequest>,
     ) -> Result<Response<admin::ApplyResponse>, Status> {
-        let outcome = async {
+        self.counted("rollback", async {
             let author = self.operator(&request).await?;
             let request = request.get_ref();
             let reason = format!("rollback to commit {}: {}", request.to_commit, request.reason);
@@ -186,148 +208,135 @@ impl AdminService for Admin {
                 change: Change::Restore(CommitId(request.to_commit)),
             };
             self.apply_commit("rollback", &request.request_id, digest(request), wanted).await
-        };
-        let outcome = outcome.await;
-        self.counted("rollback", outcome)
+        })
+        .await
     }
 
     async fn get_rollout(
         &self,
         request: Request<admin::GetRolloutRequest>,
     ) -> Result<Response<admin::Rollout>, Status> {
-        let allowed = self.operator(&request).await;
-        self.counted("get_rollout", allowed.and_then(|_| rollouts::rollout(&self.shared, request.get_ref().commit)))
+        self.counted("get_rollout", async {
+            self.operator(&request).await?;
+            rollouts::rollout(&self.shared, request.get_ref().commit)
+        })
+        .await
     }
 
     async fn change_rollout(
         &self,
         request: Request<admin::ChangeRolloutRequest>,
     ) -> Result<Response<admin::Rollout>, Status> {
-        let outcome = async {
+        self.counted("change_rollout", async {
             let author = self.operator(&request).await?;
             let request = request.get_ref();
-            check_reason(&request.reason)?;
-            let (request_id, digest) = (request.request_id.as_str(), digest(request));
-            let reason = &request.reason;
-            let call = Call { name: "change_rollout", author: &author, reason, request_id, request: digest };
+            let call = call("change_rollout", &author, request, &request.request_id, &request.reason)?;
             let decide = || rollouts::decide(&self.shared, &author, request);
             Ok(self.writer.write(&self.shared, call, decide).await?.0)
-        };
-        let outcome = outcome.await;
-        self.counted("change_rollout", outcome)
+        })
+        .await
     }
 
     async fn create_key(
         &self,
         request: Request<admin::CreateKeyRequest>,
     ) -> Result<Response<admin::CreateKeyResponse>, Status> {
-        let outcome = async {
+        self.counted("create_key", async {
             let author = self.operator(&request).await?;
             let request = request.get_ref();
-            check_reason(&request.reason)?;
-            let (request_id, digest) = (request.request_id.as_str(), digest(request));
-            let reason = &request.reason;
-            let call = Call { name: "create_key", author: &author, reason, request_id, request: digest };
+            let call = call("create_key", &author, request, &request.request_id, &request.reason)?;
             let written = self.writer.write(&self.shared, call, || accounts::create(&self.shared, request)).await?;
             Ok(written.0)
-        };
-        let outcome = outcome.await;
-        self.counted("create_key", outcome)
+        })
+        .await
     }
 
     async fn list_keys(
         &self,
         request: Request<admin::ListKeysRequest>,
     ) -> Result<Response<admin::ListKeysResponse>, Status> {
-        let allowed = self.operator(&request).await;
-        self.counted("list_keys", allowed.map(|_| accounts::list(&self.shared, &request.get_ref().tenant)))
+        self.counted("list_keys", async {
+            self.operator(&request).await?;
+            Ok(accounts::list(&self.shared, &request.get_ref().tenant))
+        })
+        .await
     }
 
     async fn revoke_key(
         &self,
         request: Request<admin::RevokeKeyRequest>,
     ) -> Result<Response<admin::RevokeKeyResponse>, Status> {
-        let outcome = async {
+        self.counted("revoke_key", async {
             let author = self.operator(&request).await?;
             let request = request.get_ref();
-            check_reason(&request.reason)?;
-            let (request_id, digest) = (request.request_id.as_str(), digest(request));
-            let reason = &request.reason;
-            let call = Call { name: "revoke_key", author: &author, reason, request_id, request: digest };
+            let call = call("revoke_key", &author, request, &request.request_id, &request.reason)?;
             let written = self.writer.write(&self.shared, call, || accounts::revoke(&self.shared, request)).await?;
             Ok(written.0)
-        };
-        let outcome = outcome.await;
-        self.counted("revoke_key", outcome)
+        })
+        .await
     }
 
     async fn set_override(
         &self,
         request: Request<admin::SetOverrideRequest>,
     ) -> Result<Response<admin::SetOverrideResponse>, Status> {
-        let outcome = async {
+        self.counted("set_override", async {
             let author = self.operator(&request).await?;
             let request = request.get_ref();
-            check_reason(&request.reason)?;
-            let (request_id, digest) = (request.request_id.as_str(), digest(request));
-            let reason = &request.reason;
-            let call = Call { name: "set_override", author: &author, reason, request_id, request: digest };
+            let call = call("set_override", &author, request, &request.request_id, &request.reason)?;
             let decide = || overrides::decide(&self.shared, &author, request);
             // The override and the record of the request are written by one transaction, so they share a revision.
             let (_, revision) = self.writer.write(&self.shared, call, decide).await?;
             Ok(admin::SetOverrideResponse { revision: revision.0 })
-        };
-        let outcome = outcome.await;
-        self.counted("set_override", outcome)
+        })
+        .await
     }
 
     async fn inject_fault(
         &self,
         request: Request<admin::InjectFaultRequest>,
     ) -> Result<Response<admin::InjectFaultResponse>, Status> {
-        let outcome = async {
+        self.counted("inject_fault", async {
             let author = self.operator(&request).await?;
             let request = request.get_ref();
-            check_reason(&request.reason)?;
-            let (request_id, digest) = (request.request_id.as_str(), digest(request));
-            let reason = &request.reason;
-            let call = Call { name: "inject_fault", author: &author, reason, request_id, request: digest };
+            let call = call("inject_fault", &author, request, &request.request_id, &request.reason)?;
             let decide = || faults::inject(&self.shared, &author, request);
             Ok(self.writer.write(&self.shared, call, decide).await?.0)
-        };
-        let outcome = outcome.await;
-        self.counted("inject_fault", outcome)
+        })
+        .await
     }
 
     async fn list_faults(
         &self,
         request: Request<admin::ListFaultsRequest>,
     ) -> Result<Response<admin::ListFaultsResponse>, Status> {
-        let allowed = self.operator(&request).await;
-        self.counted("list_faults", allowed.map(|_| faults::list(&self.shared)))
+        self.counted("list_faults", async {
+            self.operator(&request).await?;
+            Ok(faults::list(&self.shared))
+        })
+        .await
     }
 
     async fn end_fault(
         &self,
         request: Request<admin::EndFaultRequest>,
     ) -> Result<Response<admin::EndFaultResponse>, Status> {
-        let outcome = async {
+        self.counted("end_fault", async {
             let author = self.operator(&request).await?;
             let request = request.get_ref();
-            check_reason(&request.reason)?;
-            let (request_id, digest) = (request.request_id.as_str(), digest(request));
-            let reason = &request.reason;
-            let call = Call { name: "end_fault", author: &author, reason, request_id, request: digest };
+            let call = call("end_fault", &author, request, &request.request_id, &request.reason)?;
             let decide = || faults::end(&self.shared, &author, request);
             Ok(self.writer.write(&self.shared, call, decide).await?.0)
-        };
-        let outcome = outcome.await;
-        self.counted("end_fault", outcome)
+        })
+        .await
     }
 
     async fn get_fleet(&self, request: Request<admin::GetFleetRequest>) -> Result<Response<admin::Fleet>, Status> {
-        let allowed = self.operator(&request).await;
-        self.counted("get_fleet", allowed.map(|_| fleet::fleet(&self.shared)))
+        self.counted("get_fleet", async {
+            self.operator(&request).await?;
+            Ok(fleet::fleet(&self.shared))
+        })
+        .await
     }
 
     type WatchFleetStream = BoxStream<'static, Result<admin::Fleet, Status>>;
@@ -336,20 +345,24 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::WatchFleetRequest>,
     ) -> Result<Response<Self::WatchFleetStream>, Status> {
-        let outcome = self.operator(&request).await.and_then(|_| {
+        self.counted("watch_fleet", async {
+            self.operator(&request).await?;
             let interval_ms = match request.get_ref().interval_ms {
                 0 => WATCH_DEFAULT_MS,
                 ms if WATCH_MS.contains(&ms) => ms,
                 _ => return Err(Status::invalid_argument("interval_ms must be 100 to 60000")),
             };
             Ok(watch(self.shared.clone(), Duration::from_millis(u64::from(interval_ms))).boxed())
-        });
-        self.counted("watch_fleet", outcome)
+        })
+        .await
     }
 
     async fn rehearse(&self, request: Request<admin::RehearseRequest>) -> Result<Response<admin::Rehearsal>, Status> {
-        let allowed = self.operator(&request).await;
-        self.counted("rehearse", allowed.and_then(|_| rehearse::rehearse(&self.shared, request.get_ref())))
+        self.counted("rehearse", async {
+            self.operator(&request).await?;
+            rehearse::rehearse(&self.shared, request.get_ref())
+        })
+        .await
     }
 
     type WatchEventsStream = BoxStream<'static, Result<admin::WatchEventsResponse, Status>>;
@@ -358,39 +371,44 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
-        let allowed = self.operator(&request).await;
-        let stream = allowed.and_then(|_| events::watch(self.shared.clone(), &request.get_ref().cursor));
-        self.counted("watch_events", stream.map(StreamExt::boxed))
+        self.counted("watch_events", async {
+            self.operator(&request).await?;
+            Ok(events::watch(self.shared.clone(), &request.get_ref().cursor)?.boxed())
+        })
+        .await
     }
 
     async fn explain(
         &self,
         request: Request<admin::ExplainRequest>,
     ) -> Result<Response<admin::ExplainResponse>, Status> {
-        let allowed = self.operator(&request).await;
-        self.counted("explain", allowed.and_then(|_| explain::explain(&self.shared, request.get_ref())))
+        self.counted("explain", async {
+            self.operator(&request).await?;
+            explain::explain(&self.shared, request.get_ref())
+        })
+        .await
     }
 
     async fn explain_dns(
         &self,
         request: Request<admin::ExplainDnsRequest>,
     ) -> Result<Response<admin::ExplainDnsResponse>, Status> {
-        let outcome = match self.operator(&request).await {
-            Ok(_) => explain::dns(&self.shared, request.into_inner()).await,
-            Err(status) => Err(status),
-        };
-        self.counted("explain_dns", outcome)
+        self.counted("explain_dns", async {
+            self.operator(&request).await?;
+            explain::dns(&self.shared, request.into_inner()).await
+        })
+        .await
     }
 
     async fn find_request(
         &self,
         request: Request<admin::FindRequestRequest>,
     ) -> Result<Response<admin::FindRequestResponse>, Status> {
-        let outcome = match self.operator(&request).await {
-            Ok(_) => explain::request(&self.shared, request.into_inner()).await,
-            Err(status) => Err(status),
-        };
-        self.counted("find_request", outcome)
+        self.counted("find_request", async {
+            self.operator(&request).await?;
+            explain::request(&self.shared, request.into_inner()).await
+        })
+        .await
     }
 }
 

@@ -40,14 +40,12 @@ pub trait Harness: Send + Sync {
     async fn restart(&mut self);
 }
 
-/// Makes a test of every case of the battery.
-///
-/// `make` is an async function without arguments that returns a [`Harness`](crate::battery::Harness); the attribute is
-/// the one to put on each test.
+/// Hands the names of all cases to a macro, behind what is given for it: `battery_cases!([my_macro] first tokens)`.
 #[macro_export]
-macro_rules! battery {
-    ($make:path, #[$attr:meta]) => {
-        $crate::battery!(@cases $make, #[$attr]
+macro_rules! battery_cases {
+    ([$($taker:tt)+] $($first:tt)*) => {
+        $($taker)+! {
+            $($first)*
             lists_sorted_entries_with_their_revision
             counts_creation_writes_and_versions
             isolates_prefixes
@@ -73,7 +71,18 @@ macro_rules! battery {
             lets_a_follower_converge_over_restart_and_compaction
             stores_the_largest_value
             lists_many_keys_as_of_one_revision
-        );
+        }
+    };
+}
+
+/// Makes a test of every case of the battery.
+///
+/// `make` is an async function without arguments that returns a [`Harness`](crate::battery::Harness); the attribute is
+/// the one to put on each test.
+#[macro_export]
+macro_rules! battery {
+    ($make:path, #[$attr:meta]) => {
+        $crate::battery_cases!([$crate::battery] @cases $make, #[$attr]);
     };
     (@cases $make:path, #[$attr:meta] $($case:ident)*) => {
         $(
