@@ -149,6 +149,8 @@ pub struct Breaker {
     pressures: u32,
     window: Window,
     rest: Option<Rest>,
+    /// Active probes found it dead, and will have said more by then.
+    dead_until: Option<Instant>,
 }
 
 impl Breaker {
@@ -157,7 +159,7 @@ impl Breaker {
     pub fn new(policy: Policy) -> Self {
         let state = State::Closed { failures: 0, since: None };
         let window = Window::new(policy.window);
-        Self { policy, state, generation: 0, openings: 0, pressures: 0, window, rest: None }
+        Self { policy, state, generation: 0, openings: 0, pressures: 0, window, rest: None, dead_until: None }
     }
 
     /// Whether the target would be asked at `now`.
@@ -250,11 +252,16 @@ impl Breaker {
             return None;
         }
         self.state = State::HalfOpen { probing: 0, good: 0 };
+        self.dead_until = None;
         Some(Change::HalfOpen)
     }
 
-    /// An active probe found it dead still: until `next`, when another one will have said more, no request has to look.
+    /// An active probe found it dead still: until `next`, when another one will have said more, no request has to look,
+    /// nor after one that is looking now.
     pub fn stays_dead(&mut self, next: Instant) {
+        if !matches!(self.state, State::Closed { .. }) {
+            self.dead_until = Some(next);
+        }
         if let State::Open { since, until, reason, .. } = &mut self.state
             && *reason != Reason::Refused
         {
@@ -318,6 +325,7 @@ impl Breaker {
 
     fn close(&mut self, now: Instant) -> Change {
         self.state = State::Closed { failures: 0, since: Some(now) };
+        self.dead_until = None;
         self.window.clear();
         Change::Closed
     }
@@ -352,6 +360,11 @@ impl Breaker {
         self.openings = self.openings.saturating_add(1);
         self.generation += 1;
         self.window.clear();
+        let dead = match (reason, self.dead_until) {
+            (Reason::Refused, _) | (_, None) => Duration::ZERO,
+            (_, Some(dead)) => dead.saturating_duration_since(now).min(self.policy.longest_unseen),
+        };
+        let cool_down = cool_down.max(dead);
         self.state = State::Open { since: now, until: now + cool_down, reason, good: 0 };
         Change::Opened(cool_down, reason)
     }

@@ -143,12 +143,14 @@ impl Upstream {
         Ok(Answer { status: head.status, headers: head.headers, body, timings })
     }
 
-    /// Asks cheaply for a sign of life within `deadline`, credential included: the status.
+    /// Asks cheaply for a sign of life within `deadline`, credential included: the status. Sooner, if an answer to a
+    /// client's request has to begin sooner.
     ///
     /// # Errors
     /// When no answer's head came.
     pub async fn probe(&self, deadline: Duration) -> Result<StatusCode, SendError> {
-        let deadlines = Deadlines { response_headers: deadline, total: deadline, ..self.provider.deadlines };
+        let own = self.provider.deadlines;
+        let deadlines = Deadlines { response_headers: deadline.min(own.response_headers), total: deadline, ..own };
         // Its head comes at once, as that of a stream.
         let mut timeline = Timeline::start(deadlines, Patience::default(), true);
         let answer = self.send(self.codec.probe_request(), [], &mut timeline).await?;

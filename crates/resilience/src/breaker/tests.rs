@@ -264,6 +264,23 @@ async fn while_probes_fail_no_request_looks_for_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_looks_while_probes_fail_is_the_last_until_they_have_said_more() {
+    let mut script = Script::new();
+    script.open();
+    script.wait(1.0);
+    let looks = script.breaker.admit(script.now).unwrap();
+    // The request is met with silence, and so is a probe meanwhile.
+    script.wait(5.0);
+    script.breaker.stays_dead(script.now + Duration::from_secs(11));
+    script.wait(5.0);
+    assert!(script.breaker.record(looks, Outcome::Failed, script.now, 0.0).is_some());
+    script.wait(5.9);
+    assert!(!script.is_closed());
+    script.wait(0.2);
+    assert!(script.is_closed(), "no probe has said more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn good_probes_end_what_bad_ones_made_longer() {
     let mut script = Script::new();
     script.open();
