@@ -47,4 +47,4 @@ pub use limit::RateLimit;
 pub use naming::{Naming, Served};
 pub use service::{Handle, Options, Service};
 pub use snapshot::{Inputs, Snapshot};
-pub use tcp::MAX_CONNECTIONS;
+pub use tcp::{MAX_CONNECTIONS, MAX_CONNECTIONS_OF_NETWORK};

@@ -5,7 +5,7 @@
 //! answers for the same name and is no attack.
 
 use std::hash::Hasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
 use hickory_proto::op::ResponseCode;
@@ -118,9 +118,9 @@ impl Limiter {
 
     fn tag(&self, source: IpAddr, class: Class<'_>) -> u64 {
         let mut hasher = SipHasher24::new_with_key(&self.key);
-        match source.to_canonical() {
-            IpAddr::V4(address) => hasher.write_u32(address.to_bits() >> (32 - NETWORK_V4)),
-            IpAddr::V6(address) => hasher.write_u64((address.to_bits() >> (128 - NETWORK_V6)) as u64),
+        match network(source) {
+            IpAddr::V4(network) => hasher.write_u32(network.to_bits()),
+            IpAddr::V6(network) => hasher.write_u128(network.to_bits()),
         }
         hasher.write(class.zone.map(|zone| zone.as_str()).unwrap_or_default().as_bytes());
         hasher.write_u16(class.rcode.into());
@@ -128,6 +128,14 @@ impl Limiter {
         let qtype = class.qtype.filter(|_| class.rcode == ResponseCode::NoError);
         hasher.write_u16(qtype.map_or(0, u16::from));
         hasher.finish()
+    }
+}
+
+/// The network that an address is counted in: its first address.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << (32 - NETWORK_V4))).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - NETWORK_V6))).into(),
     }
 }
 

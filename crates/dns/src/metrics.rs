@@ -86,7 +86,11 @@ impl Metrics {
         registry.register("geo_database_built_seconds", help, self.geo_built.clone());
         let help = "Geo databases that were not used: damaged, or of another kind";
         registry.register("geo_databases_refused", help, self.geo_refused.clone());
-        registry.register("tcp_refused", "TCP connections closed at once: too many", self.tcp_refused.clone());
+        registry.register(
+            "tcp_refused",
+            "TCP connections closed at once: too many in all or of one network",
+            self.tcp_refused.clone(),
+        );
     }
 
     pub(crate) fn geo_loaded(&self, database: Option<&GeoDatabase>) {

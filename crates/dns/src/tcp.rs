@@ -1,6 +1,9 @@
 //! The TCP listener (RFC 7766): several queries in one connection, answered in order, each read under a deadline.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use meridian_host::{Connection, Listen};
@@ -10,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::encode::Transport;
+use crate::limit::network;
 use crate::service::Shared;
 
 /// How long a connection may take for its next message, from silence to the last byte; what the keepalive option
@@ -23,19 +27,39 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// the idle timeout, an authority still gives 50 new clients a second a place.
 pub const MAX_CONNECTIONS: usize = 512;
 
+/// Of these, what one network may hold (RFC 7766 section 6.2.2): an eighth, so that whoever holds all of its own leaves
+/// places for others.
+pub const MAX_CONNECTIONS_OF_NETWORK: usize = 64;
+
 /// Accepts until the drain begins, then lets every connection finish the message in hand.
 pub(crate) async fn serve(mut listener: Box<dyn Listen>, shared: &Shared, shutdown: &Shutdown) -> io::Result<()> {
     let mut connections = JoinSet::new();
+    let mut held: BTreeMap<IpAddr, usize> = BTreeMap::new();
     let result = loop {
         tokio::select! {
             biased;
             () = shutdown.draining() => break Ok(()),
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = listener.accept() => match accepted {
-                Ok(_) if connections.len() >= MAX_CONNECTIONS => drop(shared.metrics.tcp_refused.inc()),
-                Ok(connection) => drop(connections.spawn(converse(connection, shared.clone(), shutdown.clone()))),
-                Err(error) => break Err(error),
+            Some(ended) = connections.join_next(), if !connections.is_empty() => if let Ok(network) = ended {
+                leave(&mut held, network);
             },
+            accepted = listener.accept() => {
+                let connection = match accepted {
+                    Ok(connection) => connection,
+                    Err(error) => break Err(error),
+                };
+                let network = network(connection.peer.ip());
+                let of_network = held.get(&network).copied().unwrap_or_default();
+                if connections.len() >= MAX_CONNECTIONS || of_network >= MAX_CONNECTIONS_OF_NETWORK {
+                    shared.metrics.tcp_refused.inc();
+                    continue;
+                }
+                held.insert(network, of_network + 1);
+                let (shared, shutdown) = (shared.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    converse(connection, shared, shutdown).await;
+                    network
+                });
+            }
         }
     };
     tokio::select! {
@@ -43,6 +67,16 @@ pub(crate) async fn serve(mut listener: Box<dyn Listen>, shared: &Shared, shutdo
         () = async { while connections.join_next().await.is_some() {} } => {}
     }
     result
+}
+
+/// One connection less; a network without any is forgotten.
+fn leave(held: &mut BTreeMap<IpAddr, usize>, network: IpAddr) {
+    if let Entry::Occupied(mut entry) = held.entry(network) {
+        match entry.get().saturating_sub(1) {
+            0 => drop(entry.remove()),
+            left => *entry.get_mut() = left,
+        }
+    }
 }
 
 async fn converse(mut connection: Connection, shared: Shared, shutdown: Shutdown) {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
-use meridian_dns::{Handle, MAX_CONNECTIONS, Options, Service};
+use meridian_dns::{Handle, MAX_CONNECTIONS, MAX_CONNECTIONS_OF_NETWORK, Options, Service};
 use meridian_host::Host;
 use meridian_lifecycle::{ShutdownTrigger, shutdown};
 use meridian_types::{CommitId, RegionState};
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -148,29 +148,42 @@ async fn the_drain_closes_idle_connections() {
     timeout(PATIENCE, running.task).await.expect("in time").unwrap().unwrap();
 }
 
+/// A connection from some network of the loopback; whether it is served.
+async fn asks_from(network: u8, running: &Running) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 1, network, 1], 0))).unwrap();
+    let mut stream = timeout(PATIENCE, socket.connect(running.tcp)).await.expect("in time").unwrap();
+    let query = framed(&Query::new("www", RecordType::A).bytes());
+    let asked = async { stream.write_all(&query).await.is_ok() && stream.read_u16().await.is_ok() };
+    timeout(PATIENCE, asked).await.expect("in time").then_some(stream)
+}
+
 #[tokio::test]
 async fn too_many_connections_are_closed_at_once_and_a_place_that_is_left_is_taken() {
     let running = start().await;
-    let query = framed(&Query::new("www", RecordType::A).bytes());
+    let networks = u8::try_from(MAX_CONNECTIONS / MAX_CONNECTIONS_OF_NETWORK).unwrap();
     let mut open = Vec::new();
-    for _ in 0..MAX_CONNECTIONS {
-        let mut stream = TcpStream::connect(running.tcp).await.unwrap();
-        stream.write_all(&query).await.unwrap();
-        read(&mut stream).await;
-        open.push(stream);
-    }
-    let mut surplus = TcpStream::connect(running.tcp).await.unwrap();
-    assert!(timeout(PATIENCE, surplus.read_u8()).await.expect("in time").is_err());
-    drop(open);
-    let served = async {
-        loop {
-            let mut stream = TcpStream::connect(running.tcp).await.unwrap();
-            if stream.write_all(&query).await.is_ok() && stream.read_u16().await.is_ok() {
-                return;
-            }
+    for network in 0..networks {
+        for _ in 0..MAX_CONNECTIONS_OF_NETWORK {
+            open.push(asks_from(network, &running).await.expect("there is a place"));
         }
-    };
-    timeout(PATIENCE, served).await.expect("in time");
+    }
+    assert!(asks_from(networks, &running).await.is_none());
+    drop(open);
+    while asks_from(networks, &running).await.is_none() {}
+}
+
+#[tokio::test]
+async fn one_network_leaves_places_for_others() {
+    let running = start().await;
+    let mut open = Vec::new();
+    for _ in 0..MAX_CONNECTIONS_OF_NETWORK {
+        open.push(asks_from(0, &running).await.expect("there is a place"));
+    }
+    assert!(asks_from(0, &running).await.is_none());
+    assert!(asks_from(1, &running).await.is_some());
+    open.pop();
+    while asks_from(0, &running).await.is_none() {}
 }
 
 /// An in-memory connection keeps the paused clock in charge: nothing happens but time.
