@@ -2,8 +2,6 @@
 without it. Real processes, steady queries. FAILOVER_RUNS=50 repeats each, as `tests/full` does; once each is what CI
 has time for."""
 
-import json
-import math
 import os
 import re
 import signal
@@ -17,9 +15,10 @@ import pytest
 
 from harness import island
 from harness.asker import Asker
-from harness.cli import BIN
+from harness.cli import Operator
+from harness.events import Events
+from harness.figures import spread
 from harness.local import CONTROLS, NAME, REGIONS, Local, deployment, node
-from harness.process import Process
 from harness.wait import always, eventually, steadily
 
 pytestmark = pytest.mark.measures
@@ -50,14 +49,13 @@ class Run:
 class Scene:
     """One fleet with everybody watching."""
 
-    def __init__(self, local: Local, askers: dict[str, Asker], watch: Process) -> None:
-        self.local, self.askers, self.watch = local, askers, watch
+    def __init__(self, local: Local, askers: dict[str, Asker], events: Events) -> None:
+        self.local, self.askers, self.events = local, askers, events
 
     def region_events(self) -> list[float]:
         """When the victim was judged, by what `meridian watch` prints; unix time."""
-        events = [json.loads(line).get("event", {}) for line in self.watch.log.splitlines() if line.startswith("{")]
-        ours = [event for event in events if event.get("kind") == "REGION" and event.get("subject") == VICTIM]
-        return [int(event["at_unix_ms"]) / 1000 for event in ours]
+        ours = lambda event: (event.kind, event.subject) == ("REGION", VICTIM)
+        return [event.at for event in filter(ours, self.events.since(0))]
 
     def agreements(self, region: str) -> list[float]:
         """When a node itself took the victim for gone; unix time."""
@@ -134,10 +132,9 @@ def scene(fleet: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
         address = local.addresses[VICTIM]
         askers = {region: stack.enter_context(Asker(local.dns(region), NAME, address)) for region in SURVIVORS}
         log = tmp_path_factory.mktemp("watch") / "events"
-        both = f"{local.operator.admin},{local.operator_2.admin}"
-        watch = Process("watch", [str(BIN), "watch", "-o", "json"], log, env={"MERIDIAN_ADMIN": both})
-        stack.callback(watch.kill)
-        yield Scene(local, askers, watch)
+        events = Events(Operator(f"{local.operator.admin},{local.operator_2.admin}"), log)
+        stack.callback(events.end)
+        yield Scene(local, askers, events)
         failures = [failure for asker in askers.values() for failure in asker.failures]
         assert not failures, f"a survivor's answers were empty or late: {failures[:5]}"
         assert all(asker.answers > 100 for asker in askers.values())
@@ -212,9 +209,3 @@ def one_run(scene: Scene, kind: Kind) -> Run:
         return left[region] - eventually("there was a verdict", after, 5)[0]
 
     return Run(max(left.values()) - event, max(since_verdict(region) for region in SURVIVORS))
-
-
-def spread(values: list[float]) -> str:
-    ordered = sorted(values)
-    at = lambda part: ordered[max(math.ceil(part * len(ordered)) - 1, 0)]
-    return f"p50 {at(0.5):.2f} s, p99 {at(0.99):.2f} s, max {ordered[-1]:.2f} s"

@@ -7,28 +7,20 @@ import pytest
 from harness.load import Load
 from harness.wait import always, eventually
 
-from twelve import Twelve
+from twelve import NAME, NODES, Twelve, running
 
-NAME = "api.meridian.test"
 # An election takes a lease of 6 s at most, and a little.
 ELECTION_S = 20
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twelve]:
-    twelve = Twelve(tmp_path_factory.mktemp("twelve"))
-    try:
-        twelve.start_all()
+    with running(tmp_path_factory.mktemp("twelve")) as twelve:
         yield twelve
-    except BaseException:
-        print(twelve.logs())
-        raise
-    finally:
-        twelve.kill_all()
 
 
 def load(fleet: Twelve) -> Load:
-    return Load([fleet.dns(name) for name in fleet.nodes], NAME, fleet.http_port, fleet.key)
+    return Load([fleet.dns(name) for name in NODES], NAME, fleet.http_port, fleet.key)
 
 
 def change(fleet: Twelve, *flags: str) -> str:

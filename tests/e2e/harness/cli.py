@@ -64,6 +64,9 @@ class Fleet:
     def state(self, region: str) -> str:
         return self.regions[region].get("state", "").removeprefix("REGION_STATE_")
 
+    def verdict(self, node: str) -> str:
+        return self.nodes[node].get("verdict", "").removeprefix("NODE_VERDICT_")
+
     def reason(self, region: str) -> str:
         return self.regions[region].get("reason", "")
 

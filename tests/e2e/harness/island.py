@@ -13,7 +13,8 @@ from .wait import eventually
 FORWARD = Path(__file__).with_name("forward.py")
 
 
-def _ip(*arguments: str) -> None:
+def ip(*arguments: str) -> None:
+    """Runs `ip`, which must succeed."""
     subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=10)
 
 
@@ -21,8 +22,8 @@ def is_possible() -> bool:
     """Whether this process may make one; leaves nothing behind."""
     name = f"mer-try-{os.getpid()}"
     try:
-        _ip("netns", "add", name)
-        _ip("netns", "del", name)
+        ip("netns", "add", name)
+        ip("netns", "del", name)
     except (OSError, subprocess.SubprocessError):
         return False
     return True
@@ -37,12 +38,12 @@ class Island:
         # RFC 6598 addresses: no test and hardly any machine has others of them.
         self._host, self.address = f"100.127.{number}.1", f"100.127.{number}.2"
         self.remove()
-        _ip("netns", "add", self.name)
-        _ip("link", "add", self._near, "type", "veth", "peer", "name", self._far, "netns", self.name)
-        _ip("addr", "add", f"{self._host}/30", "dev", self._near)
-        _ip("link", "set", self._near, "up")
-        _ip("-n", self.name, "addr", "add", f"{self.address}/30", "dev", self._far)
-        _ip("-n", self.name, "link", "set", "lo", "up")
+        ip("netns", "add", self.name)
+        ip("link", "add", self._near, "type", "veth", "peer", "name", self._far, "netns", self.name)
+        ip("addr", "add", f"{self._host}/30", "dev", self._near)
+        ip("link", "set", self._near, "up")
+        ip("-n", self.name, "addr", "add", f"{self.address}/30", "dev", self._far)
+        ip("-n", self.name, "link", "set", "lo", "up")
         self.mend()
         ports = list(ports)
         out = [f"127.0.0.1:{port}={self._host}:{port}" for port in ports]
@@ -61,10 +62,10 @@ class Island:
         return ["ip", "netns", "exec", self.name]
 
     def cut(self) -> None:
-        _ip("-n", self.name, "link", "set", self._far, "down")
+        ip("-n", self.name, "link", "set", self._far, "down")
 
     def mend(self) -> None:
-        _ip("-n", self.name, "link", "set", self._far, "up")
+        ip("-n", self.name, "link", "set", self._far, "up")
 
     def remove(self) -> None:
         for process in getattr(self, "_forwards", []):

@@ -4,6 +4,7 @@ the answer's first address."""
 import threading
 import time
 from dataclasses import dataclass
+from typing import Self
 
 from .gateway import Gateway
 from .lookup import AMERICA, ASIA, EUROPE, Server
@@ -32,13 +33,13 @@ class Load:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._client, args=(i,), daemon=True) for i in range(clients)]
 
-    def _resolve(self, client: int) -> str:
-        """As a resolver does: the next server if one is silent."""
+    def _resolve(self, client: int) -> list[str]:
+        """As a resolver does: the next server if one is silent. All addresses of the answer."""
         last: Exception | None = None
         for turn in range(len(self.servers)):
             server = self.servers[(client + turn) % len(self.servers)]
             try:
-                return server.addresses(self.name, PLACES[client % len(PLACES)], timeout=0.5)[0]
+                return server.addresses(self.name, PLACES[client % len(PLACES)], timeout=0.5)
             except Exception as error:
                 last = error
         raise AssertionError(f"no server answers: {last!r}")
@@ -47,16 +48,19 @@ class Load:
         while not self._stop.is_set():
             started, address, error = time.monotonic(), "", None
             try:
-                address = self._resolve(number)
-                answer = Gateway(address, self.port, self.key).chat(timeout=self.timeout, max_tokens=3)
-                if answer.status != 200:
-                    error = f"{answer.status}: {answer.body[:200]}"
+                address, *others = self._resolve(number)
+                error = self.ask(address, others)
             except Exception as caught:
                 error = repr(caught)
             self.outcomes.append(Outcome(started, time.monotonic(), address, error))
             self._stop.wait(REST_S)
 
-    def __enter__(self) -> "Load":
+    def ask(self, address: str, others: list[str]) -> str | None:
+        """One request, to the first address alone; what is wrong with its answer."""
+        answer = Gateway(address, self.port, self.key).chat(timeout=self.timeout, max_tokens=3)
+        return None if answer.status == 200 else f"{answer.status}: {answer.body[:200]}"
+
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
