@@ -143,7 +143,7 @@ class Twelve:
         for operator in self.operators.values():
             eventually("the whole fleet serves", lambda op=operator: self.serves(op), within)
         for name in NODES:
-            eventually(f"the key opens {name}", lambda at=name: self.gateway(at).chat().status == 200, within)
+            eventually(f"the key opens {name}", lambda at=name: self.gateway(at).chat(max_tokens=1).status == 200, within)
 
     def serves(self, operator: Operator) -> bool:
         fleet = operator.fleet()
