@@ -142,8 +142,9 @@ class Twelve:
     def wait_until_well(self, within: float = START_S) -> None:
         for operator in self.operators.values():
             eventually("the whole fleet serves", lambda op=operator: self.serves(op), within)
+        opens = lambda name: self.gateway(name).chat(max_tokens=1).status == 200
         for name in NODES:
-            eventually(f"the key opens {name}", lambda at=name: self.gateway(at).chat(max_tokens=1).status == 200, within)
+            eventually(f"the key opens {name}", lambda at=name: opens(at), within)
 
     def serves(self, operator: Operator) -> bool:
         fleet = operator.fleet()
