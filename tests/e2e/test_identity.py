@@ -1,5 +1,6 @@
 """Certificates: who may speak to the control plane, as whom, and what is never served without them."""
 
+import json
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from harness.cli import BIN, Operator
 from harness.gateway import Gateway
 from harness.local import REGIONS
+from harness.pki import Certificate, Pki
 from harness.ports import free_ports
 from harness.process import Process
 from harness.wait import always, eventually
@@ -21,17 +23,11 @@ region: {region}
 listen: {address}:{http}
 control:
   endpoints: ["127.0.0.1:{control}"]
-  tls: {{ca: {pki}/ca.pem, certificate: {cert}, key: {key}}}
+  tls: {tls}
 state_dir: state/{name}
 drain_grace: 2s
 """
 REGION = "kind: Region\nname: us-west\ncoordinates: {latitude: 45.6, longitude: -121.2}\njurisdiction: US\n"
-
-
-def meridian(*arguments: str) -> str:
-    done = subprocess.run([BIN, *arguments], capture_output=True, text=True, timeout=20)
-    assert done.returncode == 0, done
-    return done.stdout
 
 
 @dataclass
@@ -39,25 +35,14 @@ class Secured:
     """A control replica with an embedded store that asks for certificates."""
 
     directory: Path
+    pki: Pki
     control_port: int
     control: Process
 
-    @property
-    def pki(self) -> Path:
-        return self.directory / "pki"
+    def operator(self, certificate: Certificate) -> Operator:
+        return Operator(f"127.0.0.1:{self.control_port}", certificate.flags("admin"))
 
-    def issue(self, role: str, name: str, *more: str) -> tuple[str, str]:
-        """Paths of a new certificate and its key."""
-        certificate, key = meridian(
-            "pki", "issue", "--dir", str(self.pki), "--role", role, "--name", name, *more
-        ).split()
-        return certificate, key
-
-    def operator(self, certificate: str, key: str) -> Operator:
-        flags = ("--admin-ca", str(self.pki / "ca.pem"), "--admin-cert", certificate, "--admin-key", key)
-        return Operator(f"127.0.0.1:{self.control_port}", flags)
-
-    def node(self, name: str, certificate: str, key: str, label: str) -> Process:
+    def node(self, name: str, certificate: Certificate, label: str) -> Process:
         port = free_ports(1)
         file = self.directory / f"{label}.yaml"
         text = NODE.format(
@@ -66,9 +51,7 @@ class Secured:
             address=REGIONS["us-west"],
             http=port,
             control=self.control_port,
-            pki=self.pki,
-            cert=certificate,
-            key=key,
+            tls=json.dumps(certificate.section()),
         )
         file.write_text(text)
         process = Process(label, [str(BIN), "node", "--config", str(file)], self.directory / f"{label}.log")
@@ -79,30 +62,16 @@ class Secured:
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     directory = tmp_path_factory.mktemp("secured")
-    pki = directory / "pki"
-    meridian("pki", "init", "--dir", str(pki), "--cluster", "secured")
-    certificate, key = meridian(
-        "pki",
-        "issue",
-        "--dir",
-        str(pki),
-        "--role",
-        "control",
-        "--name",
-        "control-1",
-        "--host",
-        "127.0.0.1",
-        "--host",
-        "localhost",
-    ).split()
+    pki = Pki(directory / "pki", "secured")
+    certificate = pki.issue("control", "control-1", "--host", "127.0.0.1", "--host", "localhost")
     port = free_ports(1)
     argv = [str(BIN), "control", "--store", "embedded", "--data-dir", str(directory / "data"), "--replica", "control-1"]
     argv += ["--cluster", "secured", "--listen", f"127.0.0.1:{port}"]
-    argv += ["--tls-ca", str(pki / "ca.pem"), "--tls-cert", certificate, "--tls-key", key]
+    argv += certificate.flags("tls")
     control = Process("control", argv, directory / "control.log")
-    secured = Secured(directory, port, control)
+    secured = Secured(directory, pki, port, control)
     try:
-        operator = secured.operator(*secured.issue("operator", "alice"))
+        operator = secured.operator(pki.issue("operator", "alice"))
         secured.alice = operator
         eventually("an operator with a certificate is served", lambda: operator.run("fleet").returncode == 0, 20)
         operator.apply(REGION)
@@ -113,7 +82,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 
 def test_private_keys_are_readable_by_their_owner_alone(secured: Secured) -> None:
-    keys = list(secured.pki.glob("*-key.pem"))
+    keys = list(secured.pki.directory.glob("*-key.pem"))
     assert keys and all(key.stat().st_mode & 0o077 == 0 for key in keys)
 
 
@@ -123,23 +92,20 @@ def test_a_client_without_a_certificate_is_refused(secured: Secured) -> None:
 
 
 def test_a_certificate_of_another_authority_is_refused(secured: Secured, tmp_path: Path) -> None:
-    meridian("pki", "init", "--dir", str(tmp_path), "--cluster", "secured")
-    certificate, key = meridian(
-        "pki", "issue", "--dir", str(tmp_path), "--role", "operator", "--name", "mallory"
-    ).split()
-    assert secured.operator(certificate, key).run("fleet").returncode != 0
+    foreign = Pki(tmp_path, "secured").issue("operator", "mallory")
+    certificate = Certificate(str(secured.pki.directory / "ca.pem"), foreign.certificate, foreign.key)
+    assert secured.operator(certificate).run("fleet").returncode != 0
 
 
 def test_a_node_is_no_operator(secured: Secured) -> None:
-    certificate, key = secured.issue("node", "us-west-8", "--region", "us-west")
-    done = secured.operator(certificate, key).run("fleet")
+    done = secured.operator(secured.pki.issue("node", "us-west-8", "--region", "us-west")).run("fleet")
     assert done.returncode != 0
     assert "us-west-8 is no operator" in done.stderr, done
 
 
 def test_a_node_with_the_right_name_joins_and_one_with_another_name_does_not(secured: Secured) -> None:
-    right = secured.node("us-west-1", *secured.issue("node", "us-west-1", "--region", "us-west"), "right")
-    wrong = secured.node("us-west-2", *secured.issue("node", "us-west-9", "--region", "us-west"), "wrong")
+    right = secured.node("us-west-1", secured.pki.issue("node", "us-west-1", "--region", "us-west"), "right")
+    wrong = secured.node("us-west-2", secured.pki.issue("node", "us-west-9", "--region", "us-west"), "wrong")
     try:
         ready = lambda process: Gateway(REGIONS["us-west"], process.http_port, "").ready()
         eventually("the right one is ready", lambda: ready(right), 20)

@@ -4,41 +4,34 @@
 import json
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from harness.cli import BIN
 from harness.local import REGIONS, Local, deployment
+from harness.pki import Certificate, Pki
 from harness.wait import eventually
 
 EU_TENANT = "apiVersion: meridian/v1\nkind: Tenant\nname: europeans\nallowed_jurisdictions: [EU, US]\n"
 # Where the simulated providers are is `US`, so that these may be served by them; Singapore's node may not see the data.
 
 
-def pki(*arguments: str) -> list[str]:
-    done = subprocess.run([BIN, "pki", *arguments], capture_output=True, text=True, timeout=20)
-    assert done.returncode == 0, done
-    return done.stdout.split()
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return Pki(tmp_path_factory.mktemp("pki"), "local")
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+def local(tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> Iterator[Local]:
     local = Local(tmp_path_factory.mktemp("spilling"))
-    directory = local.directory / "pki"
-    pki("init", "--dir", str(directory), "--cluster", "local")
     for region in REGIONS:
-        certificate, key = pki(
-            "issue", "--dir", str(directory), "--role", "node", "--region", region, "--name", f"{region}-1"
-        )
+        tls = json.dumps(pki.issue("node", f"{region}-1", "--region", region).section())
         file = local.directory / f"node-{region}.yaml"
         listen = f"  listen: {REGIONS[region]}:{local.peer_port}\n"
         text = file.read_text()
         assert listen in text
-        tls = f"  tls: {{ca: {directory}/ca.pem, certificate: {certificate}, key: {key}}}\n"
-        file.write_text(text.replace(listen, listen + tls))
+        file.write_text(text.replace(listen, f"{listen}  tls: {tls}\n"))
     for run in deployment(local):
         run.operator.apply(EU_TENANT)
         for region in REGIONS:
@@ -122,14 +115,14 @@ def test_residency_forbids_a_region_and_the_answer_names_it(local: Local) -> Non
             assert REGIONS["ap-southeast"] not in clients, clients
 
 
-def greeting(local: Local, certificate: tuple[str, str] | None) -> bytes:
+def greeting(local: Local, certificate: Certificate | None) -> bytes:
     """What us-west's listener for nodes says to HTTP/2's preface: the beginning of its settings, or nothing."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Who it is is the other nodes' question; here it is who asks.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
     if certificate:
-        context.load_cert_chain(*certificate)
+        context.load_cert_chain(certificate.certificate, certificate.key)
     with socket.create_connection((REGIONS["us-west"], local.peer_port), timeout=10) as plain:
         try:
             with context.wrap_socket(plain) as secured:
@@ -140,13 +133,10 @@ def greeting(local: Local, certificate: tuple[str, str] | None) -> bytes:
             return b""
 
 
-def test_only_nodes_may_speak_to_a_node(local: Local) -> None:
-    directory = str(local.directory / "pki")
+def test_only_nodes_may_speak_to_a_node(local: Local, pki: Pki) -> None:
     assert greeting(local, None) == b""
-    operator = pki("issue", "--dir", directory, "--role", "operator", "--name", "mallory")
-    assert greeting(local, tuple(operator)) == b""
-    node = pki("issue", "--dir", directory, "--role", "node", "--region", "eu-west", "--name", "eu-west-9")
-    assert greeting(local, tuple(node)) != b""
+    assert greeting(local, pki.issue("operator", "mallory")) == b""
+    assert greeting(local, pki.issue("node", "eu-west-9", "--region", "eu-west")) != b""
 
 
 def test_a_dead_region_is_left_out_within_seconds(local: Local) -> None:
