@@ -1,5 +1,7 @@
 //! A value for every client unit, as a flat table of ranges: a bucket by the highest 16 bits, then a binary search among
 //! the few ranges that begin in it. Some nanoseconds, where the tree of a database takes hundreds.
+//!
+//! What a look-up costs is the memory that it touches: neighbours with one value are one range, also across buckets.
 
 use std::ops::RangeInclusive;
 
@@ -64,13 +66,13 @@ pub(crate) struct Ranges {
     first_bucket: u64,
     /// Where each bucket's ranges begin in `ranges`, and at the end where they all end.
     buckets: Vec<u32>,
-    /// Start and value side by side: what a look-up costs is the memory that it touches.
+    /// Start and value side by side.
     ranges: Vec<Range>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Range {
-    /// The low bits of its first unit; a bucket's first is 0.
+    /// The low bits of its first unit.
     start: u32,
     value: u32,
 }
@@ -93,12 +95,14 @@ impl Ranges {
         let begin = *self.buckets.get(bucket)? as usize;
         let end = *self.buckets.get(bucket.checked_add(1)?)? as usize;
         let low = (unit & ((1 << low_bits) - 1)) as u32;
-        let ranges = self.ranges.get(begin..end)?;
-        let place = ranges.partition_point(|range| range.start <= low).checked_sub(1)?;
-        let Range { start, value } = *ranges.get(place)?;
+        let starts = self.ranges.get(begin..end)?;
+        let begun = starts.partition_point(|range| range.start <= low);
+        // Where none has begun yet, the one that the bucket began with goes on.
+        let place = begin.checked_add(begun)?.checked_sub(1)?;
+        let Range { start, value } = *self.ranges.get(place)?;
         // The units around the range; those of other buckets do not matter, since a block stays in its bucket.
-        let before = start.checked_sub(1);
-        let behind = ranges.get(place.checked_add(1)?).map(|range| range.start);
+        let before = if begun > 0 { start.checked_sub(1) } else { None };
+        let behind = starts.get(begun).map(|range| range.start);
         let free = |neighbour: Option<u32>| match neighbour {
             // The block may grow up to the highest bit in which the neighbour differs.
             Some(neighbour) => (low ^ neighbour).ilog2(),
@@ -110,18 +114,19 @@ impl Ranges {
 
     /// Every range that has a value, in order: units and value.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RangeInclusive<u64>, u32)> {
-        let low_bits = self.family.low_bits();
+        let end = (self.first_bucket + self.buckets.len().saturating_sub(1) as u64) << self.family.low_bits();
+        let ends = self.starts().skip(1).map(|(start, _)| start).chain([end]);
+        let ranges = self.starts().zip(ends).map(|((start, value), end)| (start..=end.saturating_sub(1), value));
+        ranges.filter(|(_, value)| *value != NOTHING)
+    }
+
+    /// The first unit of each range, and its value.
+    fn starts(&self) -> impl Iterator<Item = (u64, u32)> {
         let bounds = self.buckets.iter().zip(self.buckets.iter().skip(1)).zip(self.first_bucket..);
-        bounds.flat_map(move |((begin, end), bucket)| {
-            let (begin, end) = (*begin as usize, *end as usize);
-            let ranges = self.ranges.get(begin..end).unwrap_or_default();
-            let ends = ranges.iter().skip(1).map(|range| u64::from(range.start)).chain([1 << low_bits]);
-            let high = bucket << low_bits;
-            ranges
-                .iter()
-                .zip(ends)
-                .filter(|(range, _)| range.value != NOTHING)
-                .map(move |(range, end)| (high | u64::from(range.start)..=high.saturating_add(end) - 1, range.value))
+        bounds.flat_map(|((begin, end), bucket)| {
+            let ranges = self.ranges.get(*begin as usize..*end as usize).unwrap_or_default();
+            let high = bucket << self.family.low_bits();
+            ranges.iter().map(move |range| (high | u64::from(range.start), range.value))
         })
     }
 
@@ -172,28 +177,18 @@ impl Builder {
         table
     }
 
-    fn emit(&mut self, mut first: u64, last: u64, value: u32) {
+    fn emit(&mut self, first: u64, last: u64, value: u32) {
         let Ranges { family, buckets, ranges, .. } = &mut self.table;
-        let mask = (1u64 << family.low_bits()) - 1;
-        while first <= last {
-            let low = (first & mask) as u32;
-            let whole = last.saturating_add(1).saturating_sub(first) >> family.low_bits();
-            if low == 0 && whole > 0 {
-                // All at once: most of the world is a few wide ranges.
-                let (begin, more) = (count(ranges.len()), count(whole as usize));
-                buckets.extend(begin..begin.saturating_add(more));
-                ranges.resize(ranges.len().saturating_add(more as usize), Range { start: 0, value });
-                first = first.saturating_add(whole << family.low_bits());
-                continue;
-            }
-            if low == 0 {
-                buckets.push(count(ranges.len()));
-            }
-            if low == 0 || ranges.last().is_none_or(|last| last.value != value) {
-                ranges.push(Range { start: low, value });
-            }
-            first = (first | mask).min(last).saturating_add(1);
+        let (low_bits, mask) = (family.low_bits(), (1u64 << family.low_bits()) - 1);
+        if first & mask == 0 {
+            buckets.push(count(ranges.len()));
         }
+        if ranges.last().is_none_or(|last| last.value != value) {
+            ranges.push(Range { start: (first & mask) as u32, value });
+        }
+        // Of the buckets that begin within the range, none has a range of its own yet.
+        let more = (last >> low_bits).saturating_sub(first >> low_bits);
+        buckets.resize(buckets.len().saturating_add(more as usize), count(ranges.len()));
     }
 }
 
