@@ -11,7 +11,7 @@ use crate::rendezvous::score;
 use crate::subnet::Unit;
 
 /// On the stack as long as there are no more than that: a query then allocates nothing.
-type Few<T> = SmallVec<[T; 8]>;
+pub(crate) type Few<T> = SmallVec<[T; 8]>;
 
 /// What a client is answered.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Steering {
             Policy::Failover => self.by_preference(members, unit),
             Policy::Weighted => by_weight(members, unit),
             Policy::Nearest => match self.classes.as_ref().and_then(|classes| classes.of(unit)) {
-                Some((class, block)) => self.by_class(members, unit, class, block),
+                Some(found) => self.by_class(members, unit, found.class, found.block),
                 None => by_weight(members, unit),
             },
         };
@@ -59,29 +59,37 @@ impl Steering {
     /// The candidate that the clients of `unit` are the clients of, whatever its health: what a client is does not
     /// change when a region dies, what the plan says about such clients does. Within the band by declared weight.
     pub(crate) fn origin(&self, class: &Class, unit: Unit) -> usize {
-        let nearest = class.order.first().copied().unwrap_or(0);
+        class.order.get(self.origin_place(class, unit)).copied().unwrap_or(0)
+    }
+
+    /// Its place in the class's order.
+    pub(crate) fn origin_place(&self, class: &Class, unit: Unit) -> usize {
         if class.band < 2 {
-            return nearest;
+            return 0;
         }
-        let wanted = |at: &usize| {
+        let wanted = |(place, at): (usize, &usize)| {
             let candidate = self.candidates.get(*at)?;
-            Some((score(candidate.origin_seed, unit.key(), candidate.weight), *at))
+            Some((score(candidate.origin_seed, unit.key(), candidate.weight), place))
         };
-        let near = class.order.iter().take(class.band).filter_map(wanted);
+        let near = class.order.iter().take(class.band).enumerate().filter_map(wanted);
         // Without any weight the nearest keeps its own.
         let best = near.filter(|(wanted, _)| *wanted > 0.0).max_by(|a, b| a.0.total_cmp(&b.0));
-        best.map_or(nearest, |(_, at)| at)
+        best.map_or(0, |(_, place)| place)
     }
 
     /// In the declared order. Everybody is a client of the first region that can serve, and the plan's placement of its
     /// clients holds: it sends those away whom the region has no room for, and lets one that comes back start slowly.
     fn by_preference<'s>(&self, members: &'s Members, unit: Unit) -> (Few<&'s Member>, Breadth) {
         let regions: Few<&Member> = members.list.iter().collect();
-        let first = regions.first().map(|member| &member.region);
-        let origin = self.candidates.iter().position(|candidate| Some(&candidate.region) == first);
-        let Some(origin) = origin else { return (regions, Breadth::World) };
+        let Some(origin) = self.first_origin(members) else { return (regions, Breadth::World) };
         let (regions, is_one) = placed(regions, origin, unit);
         (regions, if is_one { Breadth::World } else { Breadth::Unit })
+    }
+
+    /// The candidate that is the first member.
+    pub(crate) fn first_origin(&self, members: &Members) -> Option<usize> {
+        let first = members.list.first().map(|member| &member.region);
+        self.candidates.iter().position(|candidate| Some(&candidate.region) == first)
     }
 
     /// First by the plan's placement of the client's origin, the rest by distance.

@@ -23,6 +23,16 @@ pub(crate) struct Class {
     pub(crate) band: usize,
 }
 
+/// The class of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found<'c> {
+    pub(crate) class: &'c Class,
+    /// Its place among the classes.
+    pub(crate) number: usize,
+    /// Prefix length of the block around the unit that has the same class.
+    pub(crate) block: u8,
+}
+
 /// Which class each unit has, for one list of candidates.
 #[derive(Debug)]
 pub(crate) struct Classes {
@@ -79,16 +89,21 @@ impl Classes {
         Self { v4, v6, list: interned.list }
     }
 
-    /// The class of a unit, and the prefix length of the block around it that has the same; `None`: nobody knows
-    /// where it is.
-    pub(crate) fn of(&self, unit: Unit) -> Option<(&Class, u8)> {
+    /// The class of a unit; `None`: nobody knows where it is.
+    pub(crate) fn of(&self, unit: Unit) -> Option<Found<'_>> {
         let (family, number) = unit.number();
         let ranges = match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
         let Hit { value, block } = ranges.get(number)?;
-        Some((self.list.get(value as usize)?, block))
+        let number = value as usize;
+        Some(Found { class: self.list.get(number)?, number, block })
+    }
+
+    /// Every class, by its number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Class> {
+        self.list.iter()
     }
 }
 
@@ -214,7 +229,7 @@ mod tests {
         let criteria = Criteria { candidates: vec![at(0.0), at(4.0)], band_km: 0 };
         let classes = Classes::compile(&criteria, None, &networks());
         let check = |address: &str, expected: Option<(&[usize], u8)>| {
-            let found = classes.of(unit(address)).map(|(class, block)| (&*class.order, block));
+            let found = classes.of(unit(address)).map(|found| (&*found.class.order, found.block));
             assert_eq!(found, expected, "{address}");
         };
         check("203.0.1.1", Some((&[0, 1], 24)));
@@ -256,7 +271,7 @@ mod tests {
             let mut wide = 0;
             for round in 0..ROUNDS {
                 let unit = Unit::of(std::net::Ipv4Addr::from_bits(round.wrapping_mul(0x9E37_79B1)).into());
-                wide += u32::from(classes.of(unit).is_some_and(|(_, block)| block < 24));
+                wide += u32::from(classes.of(unit).is_some_and(|found| found.block < 24));
             }
             let each = begun.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS);
             let (ranges, count) = (classes.v4.len() + classes.v6.len(), classes.list.len());
@@ -270,7 +285,7 @@ mod tests {
             for round in 0..10_000u32 {
                 let address = std::net::Ipv4Addr::from_bits(round.wrapping_mul(0x9E37_79B1)).into();
                 let expected = database.place(address).map(|at| criteria.class(at));
-                assert_eq!(classes.of(Unit::of(address)).map(|(class, _)| class), expected.as_ref(), "{address}");
+                assert_eq!(classes.of(Unit::of(address)).map(|found| found.class), expected.as_ref(), "{address}");
             }
         }
     }

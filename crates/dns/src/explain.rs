@@ -86,7 +86,7 @@ impl Explanation<'_> {
         }
         let location = locate(unit, self.snapshot.inputs.geo.as_deref(), &zone.networks);
         self.located(unit, &location);
-        let class = steering.classes.as_ref().and_then(|classes| classes.of(unit)).map(|(class, _)| class);
+        let class = steering.classes.as_ref().and_then(|classes| classes.of(unit)).map(|found| found.class);
         let origin = class.map(|class| steering.origin(class, unit));
         if let (Policy::Nearest, Some(origin)) = (steering.policy, origin.and_then(|at| steering.candidates.get(at))) {
             let why = match class.map_or(1, |class| class.band) {

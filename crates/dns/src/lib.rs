@@ -18,6 +18,7 @@ mod fleet;
 mod geo;
 mod guard;
 mod limit;
+mod lineup;
 mod locate;
 mod metrics;
 mod name;

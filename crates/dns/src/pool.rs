@@ -10,6 +10,7 @@ use meridian_types::{Configuration, Coordinates, Jurisdiction, Region, RegionNam
 
 use crate::classes::{Classes, Criteria};
 use crate::fleet::{Fleet, home_share};
+use crate::lineup::Lineups;
 use crate::metrics::Series;
 use crate::ready::Template;
 use crate::rendezvous::Seed;
@@ -65,12 +66,19 @@ pub(crate) struct Members {
     places: Vec<Option<usize>>,
     /// Why regions are answered that do not take traffic, if so.
     pub(crate) all_down: Option<&'static str>,
+    /// Whole answers, if some are ready.
+    pub(crate) lineups: Option<Lineups>,
 }
 
 impl Members {
     /// The candidate, if it is answered.
     pub(crate) fn of_candidate(&self, candidate: usize) -> Option<&Member> {
-        self.list.get((*self.places.get(candidate)?)?)
+        self.list.get(self.place(candidate)?)
+    }
+
+    /// Its place in the list.
+    pub(crate) fn place(&self, candidate: usize) -> Option<usize> {
+        *self.places.get(candidate)?
     }
 }
 
@@ -100,7 +108,7 @@ pub(crate) struct Address {
 
 impl Address {
     fn new(ip: &IpAddr) -> Self {
-        Self { seed: Seed::of(ip.to_string().as_bytes()), ip: *ip, record: Template::of_address(*ip) }
+        Self { seed: Seed::of(ip.to_string().as_bytes()), ip: *ip, record: Template::of(&[*ip]) }
     }
 }
 
@@ -125,12 +133,13 @@ enum Shares {
 }
 
 impl Steering {
-    /// `classes` is called for policies that mind where clients are.
+    /// `classes` is called for policies that mind where clients are; `room` is left for ready answers.
     pub(crate) fn compile(
         name: &SteeredName,
         configuration: &Configuration,
         fleet: &Fleet<'_>,
         classes: impl FnOnce(Criteria) -> Arc<Classes>,
+        room: &mut usize,
     ) -> Self {
         // The fence is the first thing: what is outside is no candidate, whatever happens to those inside.
         let fence =
@@ -157,7 +166,17 @@ impl Steering {
         let (policy, ttl, max_addresses) = (name.policy, Ttl::new(seconds(name.ttl), is_moving), name.max_addresses);
         let fence = name.jurisdictions.clone();
         let https = name.https.clone();
-        Self { policy, ttl, max_addresses, fence, https, classes, candidates, v4, v6 }
+        let mut steering = Self { policy, ttl, max_addresses, fence, https, classes, candidates, v4, v6 };
+        let lineups = [&steering.v4, &steering.v6].map(|pool| match pool {
+            Pool::Members(members) if members.all_down.is_none() => steering.line_up(members, room),
+            _ => None,
+        });
+        for (pool, ready) in [&mut steering.v4, &mut steering.v6].into_iter().zip(lineups) {
+            if let Pool::Members(members) = pool {
+                members.lineups = ready;
+            }
+        }
+        steering
     }
 }
 
@@ -203,7 +222,7 @@ impl Builder<'_> {
         }
         let place = |candidate: &Candidate| list.iter().position(|member| member.region == candidate.region);
         let places = self.candidates.iter().map(place).collect();
-        Pool::Members(Members { list, places, all_down })
+        Pool::Members(Members { list, places, all_down, lineups: None })
     }
 
     fn member(&self, candidate: &Candidate, family: Family, shares: Shares) -> Option<Member> {

@@ -1,7 +1,8 @@
 //! Answers that are ready before anybody asks. Names that stand in a zone themselves (no alias, no wildcard, nothing
-//! delegated) have their records encoded when a configuration or a plan arrives; a query for one of them is a hash of
-//! its name, a choice and a copy. Whatever is not so plain is thought about in [`crate::answer`], which would say the
-//! same: the tests compare.
+//! delegated) have their answers encoded when a configuration or a plan arrives; a query for one of them is a hash of
+//! its name, the look-up of its class, a pick and a copy. Where no two units need get the same (by weight alone, or from
+//! several addresses of a region) records are ready, and a choice says which. Whatever is not so plain is thought about
+//! in [`crate::answer`], which would say the same: the tests compare.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -12,6 +13,7 @@ use meridian_types::DomainName;
 use siphasher::sip::SipHasher13;
 
 use crate::answer::{Client, Facts, Standing};
+use crate::choose::Few;
 use crate::cookie::Issued;
 use crate::encode::{encode_ready, put_record};
 use crate::metrics::Series;
@@ -55,9 +57,14 @@ struct Fixed {
     series: Series,
 }
 
-/// A record of the name asked for, ready but for its TTL.
+/// Records of the name asked for, ready but for their TTL.
 #[derive(Debug)]
-pub(crate) struct Template(Box<[u8]>);
+pub(crate) struct Template {
+    bytes: Box<[u8]>,
+    count: usize,
+    /// Bytes of each.
+    record: usize,
+}
 
 impl Ready {
     pub(crate) fn compile(zones: &Zones) -> Self {
@@ -96,19 +103,26 @@ impl Fixed {
 }
 
 impl Template {
-    pub(crate) fn of_address(address: IpAddr) -> Self {
-        let rtype = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
-        let record = Rr { owner: Owner::Question, rtype, ttl: 0, data: Rdata::Address(address) };
+    /// The addresses are of one family.
+    pub(crate) fn of(addresses: &[IpAddr]) -> Self {
         let mut bytes = Vec::new();
-        put_record(&[], &record, &mut bytes);
-        Self(bytes.into())
+        for address in addresses {
+            let rtype = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
+            let record = Rr { owner: Owner::Question, rtype, ttl: 0, data: Rdata::Address(*address) };
+            put_record(&[], &record, &mut bytes);
+        }
+        let (count, record) = (addresses.len(), bytes.len().checked_div(addresses.len()).unwrap_or(0));
+        Self { bytes: bytes.into(), count, record }
     }
 
     fn put(&self, ttl: u32, out: &mut Vec<u8>) {
-        let at = out.len().saturating_add(TTL_AT);
-        out.extend_from_slice(&self.0);
-        if let Some((place, _)) = out.get_mut(at..).and_then(<[u8]>::split_first_chunk_mut) {
-            *place = ttl.to_be_bytes();
+        let mut at = out.len().saturating_add(TTL_AT);
+        out.extend_from_slice(&self.bytes);
+        for _ in 0..self.count {
+            if let Some((place, _)) = out.get_mut(at..).and_then(<[u8]>::split_first_chunk_mut) {
+                *place = ttl.to_be_bytes();
+            }
+            at = at.saturating_add(self.record);
         }
     }
 }
@@ -134,13 +148,22 @@ pub(crate) fn answer<'s>(
         }
         Answers::Steered(place) => {
             let steering = snapshot.steering(name.place, *place)?;
-            let choice = steering.choose(members(steering, question.qtype)?, client.unit);
-            let (first, _) = choice.addresses.first()?;
-            (response.region, series) = (Some(&first.region), &first.series);
-            response.scope = if client.is_subnet { choice.scope } else { 0 };
+            let members = members(steering, question.qtype)?;
             let ttl = steering.ttl.of(client.unit, client.resolver);
-            let put = |out: &mut Vec<u8>| choice.addresses.iter().for_each(|(_, address)| address.record.put(ttl, out));
-            encode_ready(request, &response, &snapshot.nsid, choice.addresses.len(), put, out)
+            let (first, scope, records) = match steering.ready(members, client.unit) {
+                Some((front, first, scope)) => (first, scope, Few::from_slice(&[&front.records])),
+                None => {
+                    let choice = steering.choose(members, client.unit);
+                    let (first, _) = choice.addresses.first()?;
+                    let records = choice.addresses.iter().map(|(_, address)| &address.record).collect();
+                    (*first, choice.scope, records)
+                }
+            };
+            (response.region, series) = (Some(&first.region), &first.series);
+            response.scope = if client.is_subnet { scope } else { 0 };
+            let count = records.iter().map(|records| records.count).sum();
+            let put = |out: &mut Vec<u8>| records.iter().for_each(|records| records.put(ttl, out));
+            encode_ready(request, &response, &snapshot.nsid, count, put, out)
         }
     };
     let Response { zone, rcode, region, .. } = response;

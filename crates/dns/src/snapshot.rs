@@ -8,6 +8,7 @@ use meridian_types::{CommitId, Configuration, DomainName, Plan, PlanId, RegionNa
 use crate::classes::{Classes, Criteria, Networks};
 use crate::fleet::Fleet;
 use crate::geo::GeoDatabase;
+use crate::lineup::MAX_FRONTS;
 use crate::pool::Steering;
 use crate::ready::Ready;
 use crate::zone::{Zone, Zones};
@@ -60,12 +61,13 @@ impl Snapshot {
             previous.filter(|old| old.inputs.geo.as_ref().map(Arc::as_ptr) == inputs.geo.as_ref().map(Arc::as_ptr));
         let mut classes = same_geo.map(|old| old.classes.clone()).unwrap_or_default();
         let fleet = Fleet::new(&inputs.configuration, inputs.plan.as_deref(), &inputs.gone);
+        let mut room = MAX_FRONTS;
         let mut steering = Vec::with_capacity(inputs.configuration.zones.len());
         for (place, declared) in inputs.configuration.zones.values().enumerate() {
             let networks = zones.networks(&declared.name);
             let steer = |name| {
                 let classes = |criteria| known(&mut classes, place, criteria, inputs.geo.as_deref(), networks);
-                Steering::compile(name, &inputs.configuration, &fleet, classes)
+                Steering::compile(name, &inputs.configuration, &fleet, classes, &mut room)
             };
             steering.push(declared.steered.iter().map(steer).collect());
         }

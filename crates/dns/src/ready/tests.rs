@@ -13,8 +13,10 @@ use proptest::sample::{Index, select};
 use crate::answer::{Arrival, Client, Facts, Manner, ponder, respond};
 use crate::cookie::CookieSecrets;
 use crate::encode::Transport;
+use crate::pool::Pool;
 use crate::request::Request;
 use crate::snapshot::{Inputs, Snapshot};
+use crate::subnet::Unit;
 
 #[path = "../../examples/support/fleet.rs"]
 mod fleet;
@@ -52,8 +54,9 @@ impl WallClock for Stopped {
 static SECRETS: LazyLock<CookieSecrets> =
     LazyLock::new(|| CookieSecrets::parse(b"00112233445566778899aabbccddeeff").unwrap());
 
-/// A fleet with every policy, several addresses of both families, and clients that are spread; one in which a region
-/// ramps and one is down, and one that is down as a whole.
+/// A fleet with every policy; with several addresses of both families, and clients that are spread; one in which a region
+/// ramps and one is down, one that is down as a whole, one without a plan, and one whose clients are spread among regions
+/// of one address each.
 static SNAPSHOTS: LazyLock<Vec<Snapshot>> = LazyLock::new(|| {
     let mut configuration = fleet::configuration().unwrap();
     let zone = configuration.zones.values_mut().next().unwrap();
@@ -76,7 +79,12 @@ static SNAPSHOTS: LazyLock<Vec<Snapshot>> = LazyLock::new(|| {
     ramps.regions.get_mut(&region("eu-west")).unwrap().state = RegionState::Down;
     let mut down = up.clone();
     down.regions.values_mut().for_each(|region| region.state = RegionState::Down);
-    let plans = [Some(fleet::plan().unwrap()), Some(up), Some(ramps), Some(down), None];
+    let mut spread = fleet::plan().unwrap();
+    for (origin, other) in [("us-west", "eu-west"), ("eu-west", "ap-southeast")] {
+        let placement = [(region(origin), 600), (region(other), 400)].into();
+        spread.regions.get_mut(&region(origin)).unwrap().placement = placement;
+    }
+    let plans = [Some(fleet::plan().unwrap()), Some(up), Some(ramps), Some(down), None, Some(spread)];
     let inputs = |plan: Option<_>| Inputs {
         configuration: configuration.clone(),
         plan: plan.map(Arc::new),
@@ -147,6 +155,25 @@ fn plain_questions_for_what_stands_in_the_zone_are_ready() {
     {
         assert!(!is_ready(&format!("{name}.gslb.example"), qtype), "{name} {qtype}");
     }
+}
+
+#[test]
+fn answers_that_units_share_are_encoded_whole_while_there_is_room() {
+    let check = |snapshot: usize, name: &str, is_whole: bool| {
+        let wanted = format!("{name}.gslb.example");
+        let (_, steering) = SNAPSHOTS[snapshot].steered().find(|(known, _)| known.as_str() == wanted).unwrap();
+        let Pool::Members(members) = &steering.v4 else { panic!("{name} has no members") };
+        let unit = Unit::of([198, 51, 100, 7].into());
+        assert_eq!(steering.ready(members, unit).is_some(), is_whole, "{snapshot} {name}");
+        assert!(steering.line_up(members, &mut 0).is_none(), "{snapshot} {name}");
+    };
+    for snapshot in [0, 5] {
+        for (name, is_whole) in [("api", true), ("band", true), ("primary", true), ("split", false)] {
+            check(snapshot, name, is_whole);
+        }
+    }
+    // A region has several addresses, whose order differs by unit.
+    check(1, "api", false);
 }
 
 /// A query, well formed or nearly.
