@@ -30,7 +30,7 @@ pub use model::Model;
 pub use name::{
     CellName, DomainName, Jurisdiction, ModelName, NameError, NodeName, ProviderName, RegionName, TenantName,
 };
-pub use plan::{Contingency, Permille, Plan, PlanError, RegionPlan, RegionState, Shares};
+pub use plan::{Contingency, Permille, Plan, PlanError, RegionPlan, RegionState, Settled, Shares};
 pub use provider::Provider;
 pub use region::{Coordinates, Region};
 pub use request_id::RequestId;

@@ -52,6 +52,20 @@ pub struct RegionPlan {
     pub capacity: u32,
     /// Offered requests in flight, smoothed.
     pub demand: f64,
+    /// Where everything ends; `None` in plans of builds that did not say.
+    pub settled: Option<Settled>,
+}
+
+/// Where the clients nearest to a region go once the ramp is over, and what that was settled for: who sends every
+/// region's demand through its placement has the load that is planned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// Where they go then.
+    pub placement: Shares,
+    /// What they offered, in requests in flight.
+    pub demand: f64,
+    /// The region's declared weight, or an operator's.
+    pub weight: u32,
 }
 
 /// Whether a region serves.
@@ -128,6 +142,10 @@ impl Plan {
         self.check_shares("the weights", weights)?;
         for (name, region) in &self.regions {
             self.check_shares(&format!("the placement of {name}"), region.placement.iter().map(|(n, s)| (n, *s)))?;
+            if let Some(settled) = &region.settled {
+                let shares = settled.placement.iter().map(|(n, s)| (n, *s));
+                self.check_shares(&format!("the placement of {name} after the ramp"), shares)?;
+            }
         }
         for (gone, contingency) in &self.contingencies {
             let what = format!("the weights without {gone}");

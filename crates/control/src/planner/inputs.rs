@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use meridian_health::Now;
-use meridian_types::{CommitId, Coordinates, Jurisdiction, RegionName, RegionState};
+use meridian_types::{CommitId, Coordinates, Jurisdiction, RegionName, RegionState, Shares};
 
 /// Everything that the planner may know.
 #[derive(Debug, Clone)]
@@ -19,6 +19,16 @@ pub(crate) struct Inputs {
     pub(crate) now: Now,
     /// Every configured region.
     pub(crate) regions: BTreeMap<RegionName, RegionInput>,
+}
+
+impl Inputs {
+    /// Where a row sends the clients of `origin` although they may not go there.
+    pub(crate) fn crossing<'a>(&self, origin: &RegionName, row: &'a Shares) -> Option<&'a RegionName> {
+        let from = self.regions.get(origin)?;
+        let crosses =
+            |to: &RegionName| to != origin && self.regions.get(to).is_some_and(|region| !from.may_use(region));
+        row.iter().find(|(to, share)| **share > 0 && crosses(to)).map(|(to, _)| to)
+    }
 }
 
 /// One configured region.

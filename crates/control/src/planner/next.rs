@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use meridian_types::{Jurisdiction, Plan, PlanId, RegionName, RegionPlan, RegionState, Shares};
+use meridian_types::{Jurisdiction, Plan, PlanId, RegionName, RegionPlan, RegionState, Settled, Shares};
 
 use super::flaps::Flaps;
 use super::latency::{self, Penalty};
@@ -45,20 +45,30 @@ impl Memory {
     pub(crate) fn resume(previous: Option<&Plan>, inputs: &Inputs) -> Self {
         let mut memory = Self { settled: load::Settled::now(inputs), ..Self::default() };
         let Some(plan) = previous else { return memory };
+        let same_regions = plan.regions.keys().eq(inputs.regions.keys());
         for (name, region) in &plan.regions {
             let Some(input) = inputs.regions.get(name) else { continue };
-            if region.state == RegionState::Serving && shares::of(&region.placement, name) < WHOLE {
+            // A build that did not say where its plans end is taken to have ended there.
+            let settled = region.settled.clone().unwrap_or_else(|| Settled {
+                placement: region.placement.clone(),
+                demand: region.demand,
+                weight: input.weight,
+            });
+            if region.state == RegionState::Serving && shares::of(&settled.placement, name) < WHOLE {
                 memory.spilling.insert(name.clone());
             }
             let spills = memory.spilling.contains(name);
-            let (state, capacity) = (region.state, region.capacity);
+            let (state, capacity, weight) = (region.state, region.capacity, settled.weight);
             let (jurisdiction, overflow) = (input.jurisdiction.clone(), input.overflow.clone());
-            let weight = input.weight;
             let signature = Signature { state, weight, capacity, penalty: 0.0, spills, jurisdiction, overflow };
-            memory.signature.insert(name.clone(), signature);
-            memory.target.rows.insert(name.clone(), region.placement.clone());
+            // What was settled for other regions or other fences, while nobody planned, is settled anew.
+            if same_regions && inputs.crossing(name, &settled.placement).is_none() {
+                memory.signature.insert(name.clone(), signature);
+            }
+            memory.target.rows.insert(name.clone(), settled.placement);
             memory.target.weights.insert(name.clone(), region.target_weight);
-            memory.origins.insert(name.clone(), region.demand);
+            memory.target.origins.insert(name.clone(), settled.demand);
+            memory.origins.insert(name.clone(), settled.demand);
         }
         memory
     }
@@ -147,6 +157,8 @@ impl Moved {
         let row = |name: &RegionName| {
             let to = target.rows.get(name).cloned().unwrap_or_else(|| shares::all_to(name));
             let from = before(name).filter(|_| !whole.contains(name)).map(|region| region.placement.clone());
+            // A fence holds from the next plan on: what crosses it does not ramp.
+            let from = from.filter(|row| inputs.crossing(name, row).is_none());
             (name.clone(), ramped(from, &to))
         };
         Self { weights: ramped(previous.map(weights), &target.weights), rows: inputs.regions.keys().map(row).collect() }
@@ -187,6 +199,11 @@ fn assemble(inputs: &Inputs, previous: Option<&Plan>, memory: &Memory, step: u32
             placement: moved.rows.get(name).cloned().unwrap_or_else(|| shares::all_to(name)),
             capacity: input.capacity,
             demand: input.demand.or_else(|| before(name).map(|region| region.demand)).unwrap_or(0.0),
+            settled: Some(Settled {
+                placement: target.rows.get(name).cloned().unwrap_or_else(|| shares::all_to(name)),
+                demand: target.origins.get(name).copied().unwrap_or(0.0),
+                weight: input.weight,
+            }),
         };
         (name.clone(), plan)
     };

@@ -10,7 +10,7 @@ use super::waterfall::{self, Placed};
 use super::{Inputs, base, shares};
 
 /// Below this part of the demand that fits, chasing room makes things worse: everyone keeps its own.
-const PANIC: f64 = 0.5;
+pub(super) const PANIC: f64 = 0.5;
 
 /// The smallest share that there is, in permille.
 const LEAST: u32 = 1;
@@ -20,6 +20,8 @@ const LEAST: u32 = 1;
 pub(crate) struct Target {
     pub(crate) rows: BTreeMap<RegionName, Shares>,
     pub(crate) weights: Shares,
+    /// What it was settled for.
+    pub(crate) origins: BTreeMap<RegionName, f64>,
     /// Requests in flight that are planned beyond the room of the region they go to.
     pub(crate) shed: f64,
     /// Parts of the reason, by region.
@@ -33,7 +35,7 @@ pub(crate) fn settle(
     penalties: &BTreeMap<RegionName, Penalty>,
     previous: Option<&Plan>,
 ) -> Target {
-    let Some(open) = base::open(&inputs.regions) else { return stay(inputs, previous) };
+    let Some(open) = base::open(&inputs.regions) else { return stay(inputs, origins, previous) };
     let declared = base::declared(&inputs.regions, &open);
     let room: f64 = open.iter().filter_map(|name| inputs.regions.get(name)).map(super::RegionInput::room).sum();
     let demand: f64 = origins.values().sum();
@@ -68,7 +70,7 @@ pub(crate) fn settle(
         let text = format!("{what}: about {:.0} of {demand:.0} requests in flight would be shed", placed.shed);
         open.iter().for_each(|name| append(moves.entry(name.clone()).or_default(), &text));
     }
-    Target { weights, rows, shed: placed.shed, moves }
+    Target { weights, rows, origins: origins.clone(), shed: placed.shed, moves }
 }
 
 /// The plan that holds if `gone` is gone.
@@ -114,14 +116,15 @@ fn at_least_two(mut weights: Shares, declared: &BTreeMap<RegionName, f64>) -> Sh
     weights
 }
 
-/// Nothing can take traffic: the last word stands, as far as it is about the regions of now.
-fn stay(inputs: &Inputs, previous: Option<&Plan>) -> Target {
+/// Nothing can take traffic: the last word stands, as far as it is about the regions of now and within their fences.
+fn stay(inputs: &Inputs, origins: &BTreeMap<RegionName, f64>, previous: Option<&Plan>) -> Target {
     let known = |row: &Shares| -> Option<Shares> {
         let parts = row.iter().filter(|(name, _)| inputs.regions.contains_key(*name));
         shares::proportional(&parts.map(|(name, share)| (name.clone(), f64::from(*share))).collect())
     };
     let row = |name: &RegionName| {
         let before = previous.and_then(|plan| plan.regions.get(name)).and_then(|region| known(&region.placement));
+        let before = before.filter(|row| inputs.crossing(name, row).is_none());
         (name.clone(), before.unwrap_or_else(|| shares::all_to(name)))
     };
     let rows = inputs.regions.keys().map(row).collect();
@@ -130,7 +133,7 @@ fn stay(inputs: &Inputs, previous: Option<&Plan>) -> Target {
     let all = inputs.regions.keys().cloned().collect();
     let weights = weights.and_then(|weights| known(&weights));
     let weights = weights.or_else(|| shares::proportional(&base::declared(&inputs.regions, &all)));
-    Target { rows, weights: weights.unwrap_or_default(), shed: 0.0, moves: BTreeMap::new() }
+    Target { rows, weights: weights.unwrap_or_default(), origins: origins.clone(), ..Target::default() }
 }
 
 fn append(text: &mut String, more: &str) {

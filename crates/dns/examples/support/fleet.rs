@@ -119,6 +119,7 @@ pub(crate) fn plan() -> Result<Plan, Box<dyn Error>> {
             placement: BTreeMap::from([(name.clone(), 1000)]),
             capacity: 100,
             demand: 0.0,
+            settled: None,
         };
         regions.insert(name, region);
     }

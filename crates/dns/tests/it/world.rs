@@ -164,6 +164,7 @@ pub(crate) fn plan() -> Plan {
                 placement: shares(&[(name, 1000)]),
                 capacity: 100,
                 demand: 1.0,
+                settled: None,
             },
         )
     });

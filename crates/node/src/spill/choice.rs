@@ -111,6 +111,7 @@ mod tests {
                 placement: BTreeMap::new(),
                 capacity: 100,
                 demand: *demand,
+                settled: None,
             };
             (name.parse().unwrap(), planned)
         };

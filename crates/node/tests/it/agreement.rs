@@ -86,6 +86,7 @@ fn plan(names: &[&str]) -> Plan {
             placement: shares(&[*name]),
             capacity: 100,
             demand: 0.0,
+            settled: None,
         };
         (region(name), plan)
     };

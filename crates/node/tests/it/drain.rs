@@ -63,6 +63,7 @@ fn plan(number: u64, state: RegionState, weight: u32) -> Arc<Plan> {
         placement: Shares::new(),
         capacity: 100,
         demand: 0.0,
+        settled: None,
     };
     let regions = [("eu-west", region(state, weight)), ("us-west", region(RegionState::Serving, 1000 - weight))];
     Arc::new(Plan {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meridian_types::{CommitId, Contingency, Plan, PlanId, RegionName, RegionPlan, RegionState, Shares};
+use meridian_types::{CommitId, Contingency, Plan, PlanId, RegionName, RegionPlan, RegionState, Settled, Shares};
 
 use crate::fleet::v1 as wire;
 
@@ -45,7 +45,13 @@ fn region_plan(message: &wire::RegionPlan) -> Result<RegionPlan, String> {
         placement: shares(&message.placement)?,
         capacity: message.capacity,
         demand: message.demand,
+        settled: message.settled.as_ref().map(settled).transpose()?,
     })
+}
+
+fn settled(message: &wire::Settled) -> Result<Settled, String> {
+    let placement = shares(&message.placement)?;
+    Ok(Settled { placement, demand: message.demand, weight: message.weight })
 }
 
 /// Reads a region's state.
@@ -104,6 +110,11 @@ fn region_message(name: &RegionName, region: &RegionPlan) -> wire::RegionPlan {
         capacity: region.capacity,
         demand: region.demand,
         target_weight: region.target_weight,
+        settled: region.settled.as_ref().map(|settled| wire::Settled {
+            placement: share_messages(&settled.placement),
+            demand: settled.demand,
+            weight: settled.weight,
+        }),
     }
 }
 

@@ -59,6 +59,18 @@ fn a_fenced_region_sheds_before_its_load_leaves_the_jurisdictions_that_it_names(
 }
 
 #[test]
+fn a_fence_holds_from_the_next_plan_on() {
+    let mut fleet = fleet();
+    fleet.state("pl", RegionState::Down);
+    fleet.set("eu", |eu| eu.demand = Some(150.0));
+    fleet.run(LONG);
+    assert!(fleet.placement("eu").iter().any(|(to, _)| *to == "us"), "{:?}", fleet.placement("eu"));
+    fleet.set("eu", |eu| eu.overflow = vec!["EU".parse().unwrap()]);
+    fleet.run(Duration::from_millis(200));
+    assert_eq!(fleet.placement("eu"), [("eu", 1000)]);
+}
+
+#[test]
 fn in_a_panic_a_closed_region_goes_to_where_it_may_though_nothing_is_declared_there() {
     let mut fleet = fleet();
     fleet.set("us", |us| (us.jurisdiction, us.weight, us.capacity) = ("EU".parse().unwrap(), 0, 1));

@@ -206,6 +206,40 @@ fn a_planner_that_starts_goes_on_from_the_stored_plan() {
 }
 
 #[test]
+fn a_planner_that_starts_sees_what_was_changed_while_nobody_planned() {
+    let after = |change: fn(&mut Fleet)| {
+        let mut fleet = Fleet::new();
+        fleet.set("eu", |eu| eu.demand = Some(100.0));
+        fleet.run(LONG);
+        assert_eq!(fleet.placement("eu"), [("eu", 850), ("us", 150)]);
+        change(&mut fleet);
+        fleet.memory = Memory::resume(fleet.plan.as_ref(), &fleet.inputs);
+        fleet.run(TICK);
+        fleet
+    };
+    let mut heavier = after(|fleet| fleet.set("ap", |ap| ap.weight = 200));
+    heavier.run(LONG);
+    assert_eq!(heavier.weights()[0], 500);
+    // Load was moved to a region that is gone, or behind a fence.
+    let receivers = |fleet: &Fleet| fleet.plan().regions["eu"].placement.keys().cloned().collect::<Vec<_>>();
+    let smaller = after(|fleet| drop(fleet.inputs.regions.remove("us")));
+    assert_eq!(receivers(&smaller), [region("ap"), region("eu")]);
+    let fenced = after(|fleet| fleet.set("eu", |eu| eu.overflow = vec!["AP".parse().unwrap()]));
+    assert_eq!(receivers(&fenced), [region("ap"), region("eu")]);
+}
+
+#[test]
+fn a_planner_that_starts_amid_a_ramp_ends_it() {
+    let mut fleet = Fleet::new();
+    fleet.set("eu", |eu| eu.demand = Some(160.0));
+    fleet.run(TICK);
+    assert_eq!(fleet.placement("eu"), [("eu", 900), ("us", 100)]);
+    fleet.memory = Memory::resume(fleet.plan.as_ref(), &fleet.inputs);
+    fleet.run(LONG);
+    assert_eq!(fleet.placement("eu")[0], ("eu", 531));
+}
+
+#[test]
 fn regions_come_and_go_with_the_configuration() {
     let mut fleet = Fleet::new();
     let eu = fleet.inputs.regions.remove("eu").unwrap();
