@@ -18,6 +18,7 @@ mod next;
 mod ramp;
 mod rehearse;
 mod shares;
+mod shift;
 mod target;
 mod waterfall;
 

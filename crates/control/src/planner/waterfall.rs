@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use meridian_types::RegionName;
 
 use super::RegionInput;
+use super::shift::Shift;
 
 /// Demand below this is taken for this much, so that a region without requests has a row too.
 const LEAST_DEMAND: f64 = 0.01;
@@ -65,6 +66,8 @@ fn place_strictly(
             *placed.rows.entry(origin.clone()).or_default().entry(to.clone()).or_default() += moved;
         }
     }
+    let rows = &mut placed.rows;
+    Shift { regions, open, rest: &mut rest, room: &mut room, rows }.run();
     leave(regions, open, &rest, &room, &mut placed);
     placed
 }

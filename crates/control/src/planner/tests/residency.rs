@@ -71,6 +71,21 @@ fn a_fence_holds_from_the_next_plan_on() {
 }
 
 #[test]
+fn room_that_only_a_fenced_region_may_use_is_not_taken_by_one_that_may_go_elsewhere() {
+    let mut fleet = fleet();
+    // `aa` is as near to `pl` as can be and free to go; `eu` may go to `pl` alone, in another jurisdiction.
+    let mut near = fleet.inputs.regions[&region("pl")].clone();
+    (near.jurisdiction, near.demand) = ("NZ".parse().unwrap(), Some(135.0));
+    fleet.inputs.regions.insert(region("aa"), near);
+    fleet.set("pl", |pl| (pl.jurisdiction, pl.demand) = ("PL".parse().unwrap(), Some(35.0)));
+    fleet.set("eu", |eu| (eu.overflow, eu.demand) = (vec!["PL".parse().unwrap()], Some(135.0)));
+    let mut fleet = start(fleet.inputs.regions);
+    fleet.run(LONG);
+    assert_eq!(fleet.placement("eu"), [("eu", 630), ("pl", 370)]);
+    assert!(!fleet.reason("eu").contains("shed"), "{}", fleet.reason("eu"));
+}
+
+#[test]
 fn in_a_panic_a_closed_region_goes_to_where_it_may_though_nothing_is_declared_there() {
     let mut fleet = fleet();
     fleet.set("us", |us| (us.jurisdiction, us.weight, us.capacity) = ("EU".parse().unwrap(), 0, 1));
