@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) beats: Counter,
     pub(crate) nacks: Counter,
     pub(crate) plans: Counter,
+    pub(crate) refused_plans: Counter,
     pub(crate) fenced: Counter,
     pub(crate) store_interruptions: Counter,
     pub(crate) revision: Gauge,
@@ -46,6 +47,11 @@ impl Metrics {
         registry.register("beats", "Beats received", metrics.beats.clone());
         registry.register("nacks", "Commits refused by nodes", metrics.nacks.clone());
         registry.register("plans", "Plans published by this replica", metrics.plans.clone());
+        registry.register(
+            "refused_plans",
+            "Plans of this replica that would have broken a promise and were not published; above 0 somebody must look",
+            metrics.refused_plans.clone(),
+        );
         registry.register("fenced_writes", "Writes refused because another replica leads", metrics.fenced.clone());
         registry.register(
             "store_interruptions",

@@ -23,6 +23,7 @@ use crate::fleet::{Fleet, Roster};
 use crate::lead;
 use crate::metrics::Metrics;
 use crate::node::Nodes;
+use crate::planner::{self, Planner};
 use crate::shared::Shared;
 use crate::store::Layout;
 use crate::view::Mirror;
@@ -43,6 +44,7 @@ pub struct Service {
     listeners: Vec<(Box<dyn Listen>, ServerTls)>,
     handle: Handle,
     metrics: Metrics,
+    planner: Planner,
 }
 
 /// What others may know of a running replica; cheap to clone.
@@ -83,7 +85,14 @@ impl Service {
     pub fn new(options: Options, registry: &mut Registry) -> io::Result<Self> {
         let address = options.listener.local_addr()?;
         let handle = Handle { readiness: Readiness::waiting("the store was not read yet"), address };
-        Ok(Self { options, listeners: Vec::new(), handle, metrics: Metrics::register(registry) })
+        let (metrics, planner) = (Metrics::register(registry), planner::next);
+        Ok(Self { options, listeners: Vec::new(), handle, metrics, planner })
+    }
+
+    /// With another planner, to see what a broken one can do.
+    #[cfg(test)]
+    pub(crate) fn with_planner(self, planner: Planner) -> Self {
+        Self { planner, ..self }
     }
 
     /// Serves the same on another listener, with mutual TLS: nodes from elsewhere, while operators use the loopback.
@@ -121,6 +130,7 @@ impl Service {
             roster: Roster::default(),
             access: Access { plaintext },
             metrics: self.metrics,
+            planner: self.planner,
             readiness: self.handle.readiness,
             shutdown: shutdown.clone(),
         });

@@ -9,6 +9,7 @@ use meridian_store::Store;
 use crate::access::Access;
 use crate::fleet::{Fleet, Roster};
 use crate::metrics::Metrics;
+use crate::planner::Planner;
 use crate::store::Layout;
 use crate::view::Mirror;
 
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) roster: Roster,
     pub(crate) access: Access,
     pub(crate) metrics: Metrics,
+    pub(crate) planner: Planner,
     pub(crate) readiness: Readiness,
     pub(crate) shutdown: Shutdown,
 }

@@ -10,6 +10,7 @@ mod frozen;
 mod lanes;
 mod leader;
 mod node;
+mod promises;
 mod questions;
 mod rollout;
 mod sandbox;

@@ -14,7 +14,7 @@ use super::summaries::Summaries;
 use super::{evidence, housekeeping, regions, rollouts};
 use crate::faults;
 use crate::fleet::{RegionLoad, Smoothed};
-use crate::planner::{self, Inputs, Memory};
+use crate::planner::{self, Broken, Inputs, Memory};
 use crate::shared::Shared;
 use crate::store::document;
 use crate::view::View;
@@ -55,6 +55,8 @@ struct Reconciler<'a> {
     memory: Option<Memory>,
     /// The last plan with the revision of its key.
     plan: Option<(Arc<Plan>, Revision)>,
+    /// Why the last plan that was made was not published.
+    refused: Option<Broken>,
     summaries: Summaries,
     rollouts: rollouts::Driver,
     housekeeping: housekeeping::Due,
@@ -71,6 +73,7 @@ impl<'a> Reconciler<'a> {
             loads: BTreeMap::new(),
             memory: None,
             plan: view.plan.as_ref().map(|published| (published.plan.clone(), published.revision)),
+            refused: None,
             summaries: Summaries::resume(&view.summaries),
             rollouts: rollouts::Driver::default(),
             housekeeping: housekeeping::Due::default(),
@@ -93,22 +96,34 @@ impl<'a> Reconciler<'a> {
         self.verdicts = judge(&self.verdicts, &evidence, now);
         self.shout();
         let (inputs, due) = self.inputs(&view, &live, now);
-        let memory =
-            self.memory.get_or_insert_with(|| Memory::resume(self.plan.as_ref().map(|(plan, _)| &**plan), &inputs));
-        let previous = self.plan.as_ref().map(|(plan, _)| &**plan);
-        let next = planner::next(&inputs, previous, memory);
-        if let Some(plan) = &next
-            && let Err(error) = plan.check()
-        {
-            tracing::error!(%error, "the planner made a plan that cannot be; it is not published");
-            return Ok(());
-        }
+        let next = self.next_plan(&inputs);
         let gone = view.summaries.keys().filter(|name| !inputs.regions.contains_key(*name)).cloned().collect();
         self.publish(next, due, gone, now).await?;
         faults::sweep(self.shared, self.fence, &view).await;
         self.rollouts.run(self.shared, self.fence, &view, &live, now).await;
         self.housekeeping.run(self.shared, self.fence, &view, now.monotonic).await;
         Ok(())
+    }
+
+    /// The plan to publish, if any. One that would break a promise is not: the one before is told to stay, once.
+    fn next_plan(&mut self, inputs: &Inputs) -> Option<Plan> {
+        let previous = self.plan.as_ref().map(|(plan, _)| &**plan);
+        let memory = self.memory.get_or_insert_with(|| Memory::resume(previous, inputs));
+        let next = (self.shared.planner)(inputs, previous, memory)?;
+        let Some(broken) = planner::objection(inputs, memory.origins(), previous, &next) else {
+            self.refused = None;
+            return Some(next);
+        };
+        // What led there may be the planner's memory: it begins anew with the plan that stays.
+        self.memory = None;
+        if self.refused.as_ref() == Some(&broken) {
+            return None;
+        }
+        self.shared.metrics.refused_plans.inc();
+        tracing::error!(%broken, "the planner's next plan would break a promise; it is not published");
+        let again = previous.map(|previous| planner::again(inputs, previous, &broken));
+        self.refused = Some(broken);
+        again
     }
 
     /// Tells a person that the brake holds, and that it does so no longer.

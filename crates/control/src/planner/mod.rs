@@ -9,6 +9,7 @@
 //! wander within the thresholds change no plan. Forced moves take effect whole in the next plan, voluntary ones ramp.
 
 mod base;
+mod check;
 mod flaps;
 mod inputs;
 mod latency;
@@ -22,10 +23,14 @@ mod shift;
 mod target;
 mod waterfall;
 
+pub(crate) use check::{Broken, again, objection};
 pub(crate) use inputs::{Inputs, RegionInput};
 pub(crate) use load::RETURN;
 pub(crate) use next::{Memory, next};
 pub(crate) use rehearse::{Rehearsed, Supposition, rehearse};
+
+/// Makes the next plan; [`next`], but where a test has another.
+pub(crate) type Planner = fn(&Inputs, Option<&meridian_types::Plan>, &mut Memory) -> Option<meridian_types::Plan>;
 
 /// Share of a region's capacity that is planned to be used: the rest carries bursts and the loss of a neighbour.
 pub(crate) const UTILISATION: f64 = 0.85;

@@ -72,6 +72,11 @@ impl Memory {
         }
         memory
     }
+
+    /// What the clients of each region were last taken to offer.
+    pub(crate) fn origins(&self) -> &BTreeMap<RegionName, f64> {
+        &self.origins
+    }
 }
 
 /// The plan after `previous`, or `None` if that one still says all there is to say.

@@ -1,5 +1,6 @@
 //! Tests of the planner; `scripts` are golden stories, `properties` hold for random fleets.
 
+mod promises;
 mod properties;
 mod residency;
 mod scripts;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use meridian_health::Now;
 use meridian_types::{CommitId, Coordinates, Plan, RegionName, RegionState};
 
-use super::{Inputs, Memory, RegionInput, Rehearsed, Supposition, next, rehearse};
+use super::{Inputs, Memory, RegionInput, Rehearsed, Supposition, check, next, rehearse};
 
 fn region(text: &str) -> RegionName {
     RegionName::new(text).unwrap()
@@ -75,7 +76,7 @@ impl Fleet {
             self.inputs.now.monotonic += tick;
             self.inputs.now.unix_ms += 200;
             if let Some(plan) = next(&self.inputs, self.plan.as_ref(), &mut self.memory) {
-                plan.check().unwrap();
+                assert_eq!(check::broken(&self.inputs, self.memory.origins(), &plan), None, "{plan:#?}");
                 assert!(self.plan.as_ref().is_none_or(|before| before.id < plan.id));
                 self.plan = Some(plan);
                 self.plans += 1;

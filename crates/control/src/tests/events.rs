@@ -16,9 +16,9 @@ fn all_serve(fleet: &admin::Fleet) -> bool {
     weights(fleet) == [334, 333, 333] && fleet.nodes.len() == 3 && fleet.nodes.iter().all(serves)
 }
 
-type Watch = Streaming<admin::WatchEventsResponse>;
+pub(super) type Watch = Streaming<admin::WatchEventsResponse>;
 
-async fn watch(replica: &mut Replica, cursor: &str) -> Watch {
+pub(super) async fn watch(replica: &mut Replica, cursor: &str) -> Watch {
     let request = admin::WatchEventsRequest { cursor: cursor.to_owned() };
     replica.admin.watch_events(request).await.unwrap().into_inner()
 }
@@ -29,7 +29,10 @@ async fn next(watch: &mut Watch) -> (String, Option<Message>) {
 }
 
 /// Reads on until an event is `wanted`; it and every event before it, with cursors.
-async fn until(watch: &mut Watch, wanted: impl Fn(Kind, &admin::Event) -> bool) -> Vec<(String, admin::Event)> {
+pub(super) async fn until(
+    watch: &mut Watch,
+    wanted: impl Fn(Kind, &admin::Event) -> bool,
+) -> Vec<(String, admin::Event)> {
     let mut seen = Vec::new();
     loop {
         if let (cursor, Some(message)) = next(watch).await {

@@ -47,6 +47,11 @@ impl Replica {
 
     /// Starts one and does not wait.
     pub(super) async fn unready(store: Arc<dyn Store>, name: &str) -> Self {
+        Self::built(store, name, |service| service).await
+    }
+
+    /// Starts one whose service is changed first, and does not wait.
+    pub(super) async fn built(store: Arc<dyn Store>, name: &str, change: fn(Service) -> Service) -> Self {
         let host = Host::real();
         let listener = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -61,7 +66,7 @@ impl Replica {
             plaintext: Plaintext::Loopback,
             codecs: vec!["openai_compatible".to_owned(), "anthropic".to_owned()],
         };
-        let service = Service::new(options, &mut Registry::default()).unwrap();
+        let service = change(Service::new(options, &mut Registry::default()).unwrap());
         let handle = service.handle();
         let (trigger, shutdown) = shutdown();
         let running = tokio::spawn(service.run(shutdown));

@@ -64,7 +64,7 @@ proptest! {
         let mut fleet = start(history[0].clone());
         for regions in history {
             fleet.inputs.regions = regions;
-            // `run` checks every plan: sums, and that it is never empty.
+            // `run` holds every plan to every promise.
             fleet.run(Duration::from_secs(15));
             let plan = fleet.plan();
             prop_assert_eq!(plan.regions.len(), fleet.inputs.regions.len());

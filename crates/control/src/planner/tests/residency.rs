@@ -155,3 +155,23 @@ proptest! {
         prop_assert!(named >= meant.min(2), "{} of {}", named, meant);
     }
 }
+
+proptest! {
+    #![proptest_config(config(150))]
+
+    #[test]
+    fn every_plan_of_a_fenced_history_keeps_every_promise(
+        history in proptest::collection::vec((regions(), proptest::collection::vec(0u8..4, 6), 1u32..30), 1..4),
+    ) {
+        let mut fleet = start(history[0].0.clone());
+        for (regions, fences, ticks) in history {
+            fleet.inputs.regions = regions;
+            for (region, fence) in fleet.inputs.regions.values_mut().zip(fences) {
+                let areas = ["US", "EU"].into_iter().enumerate().filter(|(at, _)| fence & (1 << at) != 0);
+                region.overflow = areas.map(|(_, area)| area.parse().unwrap()).collect();
+            }
+            // `run` holds every plan to every promise.
+            fleet.run(Duration::from_millis(200) * ticks);
+        }
+    }
+}
