@@ -9,14 +9,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use meridian_proto::fleet::v1 as wire;
 use meridian_store::{Entry, LeaseId, Listing, Op, Result, Revision, Store, Txn, TxnOutcome, Watch};
 use meridian_testkit::EventLog;
 use meridian_tests::simulation::Play;
+use prost::Message;
 
 /// The writer with the stale plan is late by so many plans.
 const PLANS_BEFORE: u64 = 2;
 /// More than a commit may have, less than etcd takes.
 const BLOATED_BYTES: usize = 1_300_000;
+/// Requests in flight, of a region's 24: all of three regions' fits into two.
+const OFFERED: f64 = 10.0;
 
 /// Which bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,15 @@ enum Bug {
     EmptiesPlan,
     /// A generated file grows beyond what its readers take (Cloudflare, November 2025).
     BloatsCommits,
+    /// All load is moved to one region, however much of it has room elsewhere (Envoy's priorities take the next one to
+    /// have room for everything).
+    PilesUp,
+    /// The plan for a region's loss was made as if it were there.
+    KeepsTheGone,
+    /// Who is not heard is taken for dead (what leases on nodes do when only the control plane is cut off).
+    BuriesTheSilent,
+    /// What is not known any more is tidied up (Kuma issue 9455).
+    TidiesUp,
 }
 
 /// A store with a bug.
@@ -43,24 +56,67 @@ fn is_plan(key: &str) -> bool {
 impl Buggy {
     /// The transaction as the bug writes it.
     fn spoil(&self, txn: Txn) -> Txn {
-        let careless = self.bug != Bug::BloatsCommits;
+        let careless = matches!(self.bug, Bug::ForgetsVersions | Bug::EmptiesPlan);
         let compares = txn.compares().iter().filter(|compare| !(careless && is_plan(compare.key())));
         let spoiled = compares.fold(Txn::new(), |spoiled, compare| spoiled.when(compare.clone()));
+        let tidied = |key: &str| {
+            let tidies = self.bug == Bug::TidiesUp && is_plan(key) && self.is_late();
+            tidies.then(|| format!("{}/tenant/demo", key.trim_end_matches("/plan")))
+        };
         txn.ops().iter().fold(spoiled, |spoiled, op| match op {
-            Op::Put { key, value, lease: None } => spoiled.put(key, self.value(key, value)),
+            Op::Put { key, value, lease: None } => {
+                let spoiled = spoiled.put(key, self.value(key, value));
+                tidied(key).into_iter().fold(spoiled, Txn::delete)
+            }
             Op::Put { key, value, lease: Some(lease) } => spoiled.put_with_lease(key, value.clone(), *lease),
             Op::Delete { key } => spoiled.delete(key),
         })
     }
 
+    /// Whether enough plans were written.
+    fn is_late(&self) -> bool {
+        self.plans.fetch_add(1, Ordering::SeqCst) >= PLANS_BEFORE
+    }
+
     fn value(&self, key: &str, value: &Bytes) -> Bytes {
         match self.bug {
-            Bug::EmptiesPlan if is_plan(key) && self.plans.fetch_add(1, Ordering::SeqCst) >= PLANS_BEFORE => {
-                Bytes::new()
-            }
+            Bug::EmptiesPlan if is_plan(key) && self.is_late() => Bytes::new(),
+            Bug::PilesUp if is_plan(key) => change(value, pile_up),
+            Bug::KeepsTheGone if is_plan(key) => change(value, keep_the_gone),
+            Bug::BuriesTheSilent if is_plan(key) => change(value, bury_the_silent),
             Bug::BloatsCommits if key.contains("/commit/") => Bytes::from(vec![0x5a; BLOATED_BYTES]),
             _ => value.clone(),
         }
+    }
+}
+
+/// The plan as a planner with the bug would have made it.
+fn change(value: &Bytes, bug: fn(&mut wire::Plan)) -> Bytes {
+    let mut plan = wire::Plan::decode(value.clone()).expect("a plan");
+    bug(&mut plan);
+    plan.encode_to_vec().into()
+}
+
+fn all_to(region: &str) -> Vec<wire::Share> {
+    vec![wire::Share { region: region.to_owned(), permille: 1000 }]
+}
+
+/// Each region's clients offer `OFFERED`.
+fn pile_up(plan: &mut wire::Plan) {
+    for region in &mut plan.regions {
+        region.settled = Some(wire::Settled { placement: all_to("us-west"), demand: OFFERED, weight: 100 });
+    }
+}
+
+fn keep_the_gone(plan: &mut wire::Plan) {
+    plan.contingencies.iter_mut().for_each(|contingency| contingency.weights = all_to(&contingency.gone));
+}
+
+fn bury_the_silent(plan: &mut wire::Plan) {
+    let silent = |region: &&mut wire::RegionPlan| region.reason.contains("frozen");
+    let lost: u32 = plan.regions.iter_mut().filter(silent).map(|region| std::mem::take(&mut region.weight)).sum();
+    if let Some(region) = plan.regions.iter_mut().find(|region| region.weight > 0) {
+        region.weight += lost;
     }
 }
 
@@ -101,9 +157,13 @@ impl Store for Buggy {
 
 /// What the simulation says of the bug.
 fn told(bug: Bug) -> String {
+    told_by(Play::restart_of_control(5), bug)
+}
+
+fn told_by(play: Play, bug: Bug) -> String {
     let plans = Arc::new(AtomicU64::new(0));
     let wrap = move |inner: Arc<dyn Store>| Arc::new(Buggy { inner, bug, plans: plans.clone() }) as Arc<dyn Store>;
-    let outcome = Play::restart_of_control(5).over(Arc::new(wrap)).run(&EventLog::default());
+    let outcome = play.over(Arc::new(wrap)).run(&EventLog::default());
     outcome.expect_err("the bug is not detected").to_string()
 }
 
@@ -128,4 +188,29 @@ fn an_empty_plan_of_a_stale_writer_is_detected() {
 fn a_commit_that_no_reader_takes_is_detected() {
     let told = told(Bug::BloatsCommits);
     assert!(told.contains("has 1300000 bytes"), "{told}");
+}
+
+#[test]
+fn load_that_is_piled_up_though_it_would_fit_is_detected() {
+    let told = told(Bug::PilesUp);
+    assert!(told.contains("means us-west to carry 30.0, beyond its 20.4, though 30.0 would fit"), "{told}");
+}
+
+#[test]
+fn a_contingency_that_sends_clients_to_the_lost_region_is_detected() {
+    let told = told(Bug::KeepsTheGone);
+    assert!(told.contains("even when it is gone"), "{told}");
+}
+
+#[test]
+fn a_region_that_only_loses_control_keeps_its_weight_and_a_planner_that_buries_the_silent_is_detected() {
+    Play::lost_control(5).run(&EventLog::default()).unwrap();
+    let told = told_by(Play::lost_control(5), Bug::BuriesTheSilent);
+    assert!(told.contains("lowers eu-west from 333 to 0, which only lost control"), "{told}");
+}
+
+#[test]
+fn a_deletion_that_nobody_asked_for_is_detected() {
+    let told = told(Bug::TidiesUp);
+    assert!(told.contains("tenant/demo was deleted, and nobody had asked for it"), "{told}");
 }

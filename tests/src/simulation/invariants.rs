@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use meridian_proto::{fleet::v1 as fleet, store::v1 as stored};
-use meridian_types::PlanId;
+use meridian_types::{Plan, PlanId};
 use prost::Message;
 
 use super::eyes::{Eyes, Stage};
 use super::fleet::{CLUSTER, MAX_IN_FLIGHT, REGIONS, nodes_of};
+use super::planned;
 use super::schedule::Fault;
 
 /// Keys that end by themselves or are tidied up: a lease, an old request, an old record.
 const MAY_GO: [&str; 4] = ["cp/", "lead/", "req/", "audit/"];
 /// Largest commit that a node may be asked to take.
 const MAX_COMMIT_BYTES: usize = 1 << 20;
+/// What a region has at least when all serve and none is full: other regions' returns may take it down to that.
+const EVEN: u32 = 1000 / REGIONS.len() as u32;
 /// How long the effects of a fault on a region's nodes may last, on the verdict about the region.
 const AFTERMATH: Duration = Duration::from_secs(20);
 
@@ -25,6 +28,10 @@ pub(super) struct Invariants {
     named: BTreeSet<u64>,
     /// The newest plan in the store.
     plan: Option<PlanId>,
+    /// Each region's weight in it.
+    weights: BTreeMap<&'static str, u32>,
+    /// The weight that each region had when its nodes began to lose control replicas, and nothing else.
+    frozen: BTreeMap<&'static str, u32>,
     /// What each node obeyed, by its start.
     obeyed: BTreeMap<String, (u64, PlanId)>,
     /// When a region's own nodes were last in trouble.
@@ -38,6 +45,8 @@ impl Invariants {
             revision: 0,
             named: BTreeSet::new(),
             plan: None,
+            weights: BTreeMap::new(),
+            frozen: BTreeMap::new(),
             obeyed: BTreeMap::new(),
             troubled: BTreeMap::new(),
             told: BTreeSet::new(),
@@ -51,8 +60,15 @@ impl Invariants {
             if active.iter().any(|fault| troubles(fault, region)) {
                 self.troubled.insert(region, now);
             }
+            let alone = self.troubled.get(region).is_none_or(|at| now.saturating_sub(*at) >= AFTERMATH);
+            if alone && active.iter().any(|fault| cuts_from_control(fault, region)) {
+                let weight = self.weights.get(region).copied().unwrap_or(0);
+                self.frozen.entry(region).or_insert(weight);
+            } else {
+                self.frozen.remove(region);
+            }
         }
-        let mut broken = self.look_at_store(eyes, active);
+        let mut broken = self.look_at_store(eyes);
         broken.extend(self.look_at_nodes(eyes));
         for what in broken {
             if self.told.insert(what.clone()) {
@@ -61,7 +77,7 @@ impl Invariants {
         }
     }
 
-    fn look_at_store(&mut self, eyes: &Eyes, active: &[&Fault]) -> Vec<String> {
+    fn look_at_store(&mut self, eyes: &Eyes) -> Vec<String> {
         let mut broken = Vec::new();
         let prefix = format!("/meridian/{CLUSTER}/");
         let written = eyes.cluster.written(&prefix, self.revision);
@@ -69,7 +85,10 @@ impl Invariants {
         for (key, value) in written {
             let key = key.strip_prefix(&prefix).unwrap_or(&key);
             match (key, value) {
-                ("epoch", Some(_)) => self.plan = None,
+                ("epoch", Some(_)) => {
+                    self.plan = None;
+                    self.weights.clear();
+                }
                 ("head", Some(value)) => match stored::Head::decode(value.as_slice()) {
                     Ok(head) => {
                         self.named.insert(head.commit);
@@ -79,7 +98,7 @@ impl Invariants {
                 (key, Some(value)) if key.starts_with("commit/") && value.len() > MAX_COMMIT_BYTES => {
                     broken.push(format!("{key} has {} bytes", value.len()));
                 }
-                ("plan", Some(value)) => broken.extend(self.plan(&value, active, eyes.now())),
+                ("plan", Some(value)) => broken.extend(self.plan(&value)),
                 (key, None) if eyes.stage() != Stage::Restoring && !MAY_GO.iter().any(|kind| key.starts_with(kind)) => {
                     broken.push(format!("{key} was deleted, and nobody had asked for it"));
                 }
@@ -89,7 +108,7 @@ impl Invariants {
         broken
     }
 
-    fn plan(&mut self, value: &[u8], active: &[&Fault], now: Duration) -> Vec<String> {
+    fn plan(&mut self, value: &[u8]) -> Vec<String> {
         let plan = match fleet::Plan::decode(value).map_err(|error| error.to_string()) {
             Ok(message) => meridian_proto::convert::plan(&message),
             Err(error) => Err(error),
@@ -98,18 +117,20 @@ impl Invariants {
             Ok(plan) => plan,
             Err(error) => return vec![format!("the store has a plan that is none: {error}")],
         };
-        let mut broken = Vec::new();
+        let mut broken = planned::broken(&plan);
         if let Some(before) = self.plan.replace(plan.id)
             && plan.id <= before
         {
             broken.push(format!("plan {} was written after plan {before}", plan.id));
         }
-        for region in REGIONS {
-            let alone = self.troubled.get(region).is_none_or(|at| now.saturating_sub(*at) >= AFTERMATH);
-            let lost_control = active.contains(&&Fault::LosesControl(region));
-            let state = plan.regions.iter().find(|(name, _)| name.as_str() == region).map(|(_, plan)| plan.state);
-            if lost_control && alone && state == Some(meridian_types::RegionState::Down) {
-                broken.push(format!("plan {} takes {region} for down, which only lost control", plan.id));
+        self.weights = REGIONS.into_iter().map(|region| (region, weight(&plan, region))).collect();
+        for (region, before) in &self.frozen {
+            let weight = weight(&plan, region);
+            if weight < EVEN.min(*before) {
+                broken.push(format!(
+                    "plan {} lowers {region} from {before} to {weight}, which only lost control: {}",
+                    plan.id, plan.reason
+                ));
             }
         }
         broken
@@ -139,6 +160,20 @@ impl Invariants {
             }
         }
         broken
+    }
+}
+
+fn weight(plan: &Plan, region: &str) -> u32 {
+    plan.regions.iter().find(|(name, _)| name.as_str() == region).map_or(0, |(_, plan)| plan.weight)
+}
+
+/// Whether a fault keeps control replicas from the region's nodes, and these from nothing else.
+fn cuts_from_control(fault: &Fault, region: &str) -> bool {
+    let nodes = nodes_of(region);
+    match fault {
+        Fault::LosesControl(cut) => *cut == region,
+        Fault::Partition(a, b) | Fault::BlackHole(a, b) | Fault::OneWay(a, b) => *a == nodes || *b == nodes,
+        _ => false,
     }
 }
 

@@ -10,6 +10,7 @@ mod eyes;
 mod fleet;
 mod invariants;
 mod operator;
+mod planned;
 mod schedule;
 mod story;
 mod weather;
@@ -57,6 +58,12 @@ impl Play {
     #[must_use]
     pub fn restart_of_control(seed: u64) -> Self {
         Self { schedule: Some(Schedule::restart_of_control()), ..Self::storm(seed) }
+    }
+
+    /// A region's nodes lose every control replica for a while, and nothing else happens.
+    #[must_use]
+    pub fn lost_control(seed: u64) -> Self {
+        Self { schedule: Some(Schedule::lost_control()), ..Self::storm(seed) }
     }
 
     /// The story of a region that vanishes and one that loses control.

@@ -86,6 +86,13 @@ impl Schedule {
         let crash = |n| Episode { at, lasts, fault: Fault::Crash(numbered("control", n)) };
         Self { episodes: (0..REPLICAS).map(crash).collect(), restore: false }
     }
+
+    /// The nodes of one region hear no control replica, soon after the fleet came up.
+    pub(super) fn lost_control() -> Self {
+        let [_, region, _] = REGIONS;
+        let (at, lasts) = (Duration::from_secs(6), Duration::from_secs(10));
+        Self { episodes: vec![Episode { at, lasts, fault: Fault::LosesControl(region) }], restore: false }
+    }
 }
 
 fn episode(random: &mut StdRng) -> Episode {
