@@ -121,6 +121,13 @@ fn a_client_that_starts_from_now_and_not_from_its_list_is_detected_and_the_audit
 }
 
 #[test]
+fn a_client_that_loses_updates_after_a_watch_timeout_is_detected_and_the_audit_repairs_it() {
+    assert!(converges(None, Mistake::TimesOut, None), "a timeout alone loses nothing");
+    assert!(!converges(None, Mistake::SkipsOnTimeout, None), "nothing was lost: the mistake does not show");
+    assert!(converges(None, Mistake::SkipsOnTimeout, AUDIT));
+}
+
+#[test]
 fn servers_that_repeat_go_back_or_ignore_the_start_disturb_no_mirror() {
     for bug in [Bug::RepeatsEvents, Bug::GoesBack, Bug::IgnoresFutureRevision] {
         assert!(converges(Some(bug), Mistake::None, None), "{bug:?}");

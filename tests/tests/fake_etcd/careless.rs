@@ -4,11 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use meridian_store::{Entry, LeaseId, Listing, Result, Revision, Store, Txn, TxnOutcome, Watch};
-use tokio::time::sleep;
+use futures::stream;
+use meridian_store::{Batch, Entry, LeaseId, Listing, Result, Revision, Store, Txn, TxnOutcome, Watch};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Between a list and the watch after it, so that something is written meanwhile.
 const DAWDLES: Duration = Duration::from_millis(700);
+/// A watch that times out does so after this long.
+const TIMES_OUT: Duration = Duration::from_secs(2);
+
 /// Which mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mistake {
@@ -16,6 +20,10 @@ pub(crate) enum Mistake {
     None,
     /// The watch begins at the present and not after the list (APISIX issue 13917).
     StartsFromNow,
+    /// None: a watch times out, and the next one begins after the last change that it delivered.
+    TimesOut,
+    /// As above, but the next one begins where another connection says that the store is by then (APISIX issue 13067).
+    SkipsOnTimeout,
 }
 
 /// A store with a mistake.
@@ -29,6 +37,48 @@ async fn watch_from_now(inner: &Arc<dyn Store>, prefix: &str) -> Result<Watch> {
     inner.watch(prefix, now.next()).await
 }
 
+/// A watch that times out again and again, and of which its reader notices nothing.
+struct TimingOut {
+    inner: Arc<dyn Store>,
+    prefix: String,
+    skips: bool,
+    /// The next change that is wanted.
+    from: Revision,
+    /// The watch of now, and when it times out.
+    open: Option<(Watch, Instant)>,
+}
+
+impl TimingOut {
+    async fn next(&mut self) -> Result<Batch> {
+        loop {
+            let Some((watch, ends)) = &mut self.open else {
+                let watch = self.inner.watch(&self.prefix, self.from).await?;
+                self.open = Some((watch, Instant::now() + TIMES_OUT));
+                continue;
+            };
+            match timeout_at(*ends, watch.recv()).await {
+                Ok(received) => {
+                    let batch = received?;
+                    self.from = batch.revision.next();
+                    return Ok(batch);
+                }
+                Err(_) => self.open = None,
+            }
+            sleep(DAWDLES).await;
+            if self.skips {
+                self.from = self.inner.list(&self.prefix).await?.revision.next();
+            }
+        }
+    }
+
+    fn watch(self) -> Watch {
+        Watch::new(stream::unfold(self, |mut watch| async move {
+            let received = watch.next().await;
+            Some((received, watch))
+        }))
+    }
+}
+
 #[async_trait]
 impl Store for Careless {
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch> {
@@ -36,6 +86,11 @@ impl Store for Careless {
         match self.mistake {
             Mistake::None => self.inner.watch(prefix, from).await,
             Mistake::StartsFromNow => watch_from_now(&self.inner, prefix).await,
+            Mistake::TimesOut | Mistake::SkipsOnTimeout => {
+                let (inner, prefix) = (self.inner.clone(), prefix.to_owned());
+                let skips = self.mistake == Mistake::SkipsOnTimeout;
+                Ok(TimingOut { inner, prefix, skips, from, open: None }.watch())
+            }
         }
     }
     async fn cluster_id(&self) -> Result<u64> {
