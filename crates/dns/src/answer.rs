@@ -245,10 +245,15 @@ impl<'s> Resolution<'s, '_> {
     }
 
     fn steer(mut self, owner: Owner<'s>, steering: &'s Steering) -> Response<'s> {
+        if self.client.is_subnet && steering.is_fenced() {
+            // Also of what is refused or not there: other clients may be told otherwise.
+            self.response.scope = self.client.unit.prefix();
+        }
+        let [v4, v6] = steering.pools_for(self.client.unit);
         let choices = match self.qtype {
-            RecordType::A => [self.pick(steering, &steering.v4), Ok(None)],
-            RecordType::AAAA => [self.pick(steering, &steering.v6), Ok(None)],
-            _ => [self.pick(steering, &steering.v4), self.pick(steering, &steering.v6)],
+            RecordType::A => [self.pick(steering, v4), Ok(None)],
+            RecordType::AAAA => [self.pick(steering, v6), Ok(None)],
+            _ => [self.pick(steering, v4), self.pick(steering, v6)],
         };
         let (first, second) = match choices {
             [Ok(first), Ok(second)] => (first, second),

@@ -39,7 +39,7 @@ impl Steering {
     /// Addresses for the clients of `unit`.
     pub(crate) fn choose<'s>(&'s self, members: &'s Members, unit: Unit) -> Choice<'s> {
         let (regions, breadth) = match self.policy {
-            _ if members.list.len() == 1 => (members.list.iter().collect(), Breadth::World),
+            _ if members.list.len() == 1 && !self.is_fenced() => (members.list.iter().collect(), Breadth::World),
             Policy::Failover => self.by_preference(members, unit),
             Policy::Weighted => by_weight(members, unit),
             Policy::Nearest => match self.classes.as_ref().and_then(|classes| classes.of(unit)) {

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use meridian_types::DomainName;
 use meridian_types::zone::Policy;
+use meridian_types::{DomainName, RegionName};
 
 use crate::locate::{Location, locate};
 use crate::name::WireName;
@@ -94,13 +94,27 @@ impl Explanation<'_> {
                 band => format!("one of the {band} nearest candidates, by weight and whatever their health"),
             };
             self.say(format!("origin: {}, {why}", origin.region));
+            self.fence_of(&origin.region, steering);
         }
         self.candidates(steering, &location);
-        self.chosen("A", &steering.v4, steering, unit, origin);
-        self.chosen("AAAA", &steering.v6, steering, unit, origin);
+        let [v4, v6] = steering.pools_for(unit);
+        self.chosen("A", v4, steering, unit, origin);
+        self.chosen("AAAA", v6, steering, unit, origin);
         if let Some(https) = &steering.https {
             let port = https.port.unwrap_or(443);
             self.say(format!("HTTPS: {} on port {port}; hints are these addresses", https.alpn.join(", ")));
+        }
+    }
+
+    /// Candidates that the origin's clients are never sent to.
+    fn fence_of(&mut self, origin: &RegionName, steering: &Steering) {
+        let regions = &self.snapshot.inputs.configuration.regions;
+        let Some(from) = regions.get(origin) else { return };
+        let outside = |to: &&RegionName| regions.get(*to).is_some_and(|to| !from.may_use(to));
+        let outside: Vec<&str> =
+            steering.candidates.iter().map(|c| &c.region).filter(outside).map(RegionName::as_str).collect();
+        if !outside.is_empty() {
+            self.say(format!("fence of {origin}: its overflow jurisdictions leave out {}", outside.join(", ")));
         }
     }
 

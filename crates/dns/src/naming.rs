@@ -99,7 +99,7 @@ fn named(snapshot: &Snapshot) -> BTreeMap<&RegionName, Named<'_>> {
     let mut regions: BTreeMap<&RegionName, Named<'_>> = BTreeMap::new();
     for (declared, steering) in snapshot.steered() {
         let ttl = Duration::from_secs(steering.ttl.longest().into());
-        for pool in [&steering.v4, &steering.v6] {
+        for pool in steering.all_pools() {
             let Pool::Members(members) = pool else { continue };
             for member in &members.list {
                 let this = Named { name: declared, permille: share(steering, members, member), ttl };

@@ -14,6 +14,7 @@ use crate::lineup::Lineups;
 use crate::metrics::Series;
 use crate::ready::Template;
 use crate::rendezvous::Seed;
+use crate::subnet::Unit;
 use crate::ttl::Ttl;
 use crate::zone::seconds;
 
@@ -33,6 +34,9 @@ pub(crate) struct Steering {
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) v4: Pool,
     pub(crate) v6: Pool,
+    /// By candidate: what its clients are answered with instead, if its load may not go to all the others. The name is to
+    /// these clients as if it named only the regions that they may be sent to.
+    fenced: Vec<Option<[Pool; 2]>>,
 }
 
 /// A region that may be answered if it can serve.
@@ -151,12 +155,24 @@ impl Steering {
             Some(Candidate { region: region.clone(), coordinates, weight, origin_seed })
         };
         let candidates: Vec<Candidate> = name.regions.iter().filter_map(candidate).collect();
-        let builder = Builder { fleet, candidates: &candidates };
         let refuge = match &name.all_down {
             AllDown::FailTo(region) => candidate(region),
             AllDown::FailOpen | AllDown::Refuse => None,
         };
-        let [v4, v6] = [Family::V4, Family::V6].map(|family| builder.pool(&name.all_down, refuge.as_ref(), family));
+        let builder = Builder { fleet, candidates: &candidates, all_down: &name.all_down, refuge: refuge.as_ref() };
+        let pools = |may: &dyn Fn(&Candidate) -> bool| [Family::V4, Family::V6].map(|family| builder.pool(may, family));
+        let [v4, v6] = pools(&|_| true);
+        let declared = |candidate: &Candidate| configuration.regions.get(&candidate.region);
+        let fence_of = |origin: &Candidate| {
+            let origin = declared(origin)?;
+            let may = |to: &Candidate| declared(to).is_some_and(|to| origin.may_use(to));
+            (!candidates.iter().chain(&refuge).all(may)).then(|| pools(&may))
+        };
+        let fenced = match name.policy {
+            Policy::Nearest => candidates.iter().map(fence_of).collect(),
+            // Whose clients these are is not asked, or the name itself says where they go.
+            Policy::Weighted | Policy::Failover => Vec::new(),
+        };
         let classes = (name.policy == Policy::Nearest).then(|| {
             let coordinates = candidates.iter().map(|candidate| candidate.coordinates).collect();
             classes(Criteria { candidates: coordinates, band_km: name.band_km })
@@ -166,9 +182,12 @@ impl Steering {
         let (policy, ttl, max_addresses) = (name.policy, Ttl::new(seconds(name.ttl), is_moving), name.max_addresses);
         let fence = name.jurisdictions.clone();
         let https = name.https.clone();
-        let mut steering = Self { policy, ttl, max_addresses, fence, https, classes, candidates, v4, v6 };
+        let mut steering = Self { policy, ttl, max_addresses, fence, https, classes, candidates, v4, v6, fenced };
         let lineups = [&steering.v4, &steering.v6].map(|pool| match pool {
-            Pool::Members(members) if members.all_down.is_none() => steering.line_up(members, room),
+            // Of what differs by origin none is everybody's.
+            Pool::Members(members) if members.all_down.is_none() && !steering.is_fenced() => {
+                steering.line_up(members, room)
+            }
             _ => None,
         });
         for (pool, ready) in [&mut steering.v4, &mut steering.v6].into_iter().zip(lineups) {
@@ -178,16 +197,42 @@ impl Steering {
         }
         steering
     }
+
+    /// What the clients of `unit` may be answered with, of either family.
+    pub(crate) fn pools_for(&self, unit: Unit) -> [&Pool; 2] {
+        let fenced = || {
+            let found = self.classes.as_ref()?.of(unit)?;
+            self.fenced.get(self.origin(found.class, unit))?.as_ref()
+        };
+        match self.is_fenced().then(fenced).flatten() {
+            Some([v4, v6]) => [v4, v6],
+            None => [&self.v4, &self.v6],
+        }
+    }
+
+    /// Whether some clients may be sent to fewer regions than others: then no answer is everybody's.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced.iter().any(Option::is_some)
+    }
+
+    /// Everything that anybody may be answered with.
+    pub(crate) fn all_pools(&self) -> impl Iterator<Item = &Pool> {
+        [&self.v4, &self.v6].into_iter().chain(self.fenced.iter().flatten().flatten())
+    }
 }
 
 struct Builder<'a> {
     fleet: &'a Fleet<'a>,
     candidates: &'a [Candidate],
+    all_down: &'a AllDown,
+    refuge: Option<&'a Candidate>,
 }
 
 impl Builder<'_> {
-    fn pool(&self, all_down: &AllDown, refuge: Option<&Candidate>, family: Family) -> Pool {
-        let with_addresses = |candidate: &&Candidate| !self.fleet.addresses(&candidate.region).is_empty();
+    /// Of the regions that pass.
+    fn pool(&self, may: &dyn Fn(&Candidate) -> bool, family: Family) -> Pool {
+        let with_addresses =
+            |candidate: &&Candidate| may(candidate) && !self.fleet.addresses(&candidate.region).is_empty();
         let known: Vec<&Candidate> = self.candidates.iter().filter(with_addresses).collect();
         let select = |test: &dyn Fn(&RegionName) -> bool| -> Vec<&Candidate> {
             known.iter().copied().filter(|candidate| test(&candidate.region)).collect()
@@ -196,10 +241,10 @@ impl Builder<'_> {
         if !alive.is_empty() {
             return self.members(&alive, family, Shares::Plan, None);
         }
-        match all_down {
+        match self.all_down {
             AllDown::Refuse => Pool::Refuse(REFUSED),
             AllDown::FailTo(_) => {
-                let refuge: Vec<&Candidate> = refuge.into_iter().filter(with_addresses).collect();
+                let refuge: Vec<&Candidate> = self.refuge.into_iter().filter(with_addresses).collect();
                 self.members(&refuge, family, Shares::Declaration, Some(FAILED_OVER))
             }
             AllDown::FailOpen => {

@@ -22,6 +22,7 @@ use crate::pool::{Members, Pool, Steering};
 use crate::request::Request;
 use crate::response::{Owner, Rdata, Response, Rr, records};
 use crate::snapshot::Snapshot;
+use crate::subnet::Unit;
 use crate::zone::{Found, Node, Rrset, Zones};
 
 /// A record's TTL stands behind the pointer to its name, the type and the class.
@@ -148,7 +149,7 @@ pub(crate) fn answer<'s>(
         }
         Answers::Steered(place) => {
             let steering = snapshot.steering(name.place, *place)?;
-            let members = members(steering, question.qtype)?;
+            let members = members(steering, question.qtype, client.unit)?;
             let ttl = steering.ttl.of(client.unit, client.resolver);
             let (first, scope, records) = match steering.ready(members, client.unit) {
                 Some((front, first, scope)) => (first, scope, Few::from_slice(&[&front.records])),
@@ -171,10 +172,11 @@ pub(crate) fn answer<'s>(
 }
 
 /// Regions that take traffic, if there is nothing else to say.
-fn members(steering: &Steering, qtype: RecordType) -> Option<&Members> {
+fn members(steering: &Steering, qtype: RecordType, unit: Unit) -> Option<&Members> {
+    let [v4, v6] = steering.pools_for(unit);
     let pool = match qtype {
-        RecordType::A => &steering.v4,
-        RecordType::AAAA => &steering.v6,
+        RecordType::A => v4,
+        RecordType::AAAA => v6,
         _ => return None,
     };
     match pool {

@@ -26,6 +26,18 @@ pub struct Region {
     pub overflow_jurisdictions: Vec<Jurisdiction>,
 }
 
+impl Region {
+    /// Whether its load, and so its clients, may go to `other`.
+    pub fn may_use(&self, other: &Self) -> bool {
+        may_overflow(&self.jurisdiction, &self.overflow_jurisdictions, &other.jurisdiction)
+    }
+}
+
+/// Whether load of `from` may go to `to`: to its own legal area and to those in `overflow`; anywhere if there are none.
+pub fn may_overflow(from: &Jurisdiction, overflow: &[Jurisdiction], to: &Jurisdiction) -> bool {
+    overflow.is_empty() || from == to || overflow.contains(to)
+}
+
 /// Degrees, WGS 84; latitude -90 to 90, longitude -180 to 180.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Coordinates {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use meridian_health::Now;
+use meridian_types::region::may_overflow;
 use meridian_types::{CommitId, Coordinates, Jurisdiction, RegionName, RegionState, Shares};
 
 /// Everything that the planner may know.
@@ -61,9 +62,7 @@ pub(crate) struct RegionInput {
 impl RegionInput {
     /// Whether its load may be placed in `other`.
     pub(crate) fn may_use(&self, other: &Self) -> bool {
-        self.overflow.is_empty()
-            || self.jurisdiction == other.jurisdiction
-            || self.overflow.contains(&other.jurisdiction)
+        may_overflow(&self.jurisdiction, &self.overflow, &other.jurisdiction)
     }
 
     /// What may be planned onto it.

@@ -12,7 +12,10 @@ use meridian_types::{Jurisdiction, Plan, RegionState};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::world::{AP, EU, NOWHERE, Query, US, addresses, answered, inputs, plan, raw_option, region, snapshot, zone};
+use crate::world::{
+    AP, CALIFORNIA, EU, NOWHERE, PARIS, Query, SINGAPORE, US, addresses, answered, inputs, plan, raw_option, region,
+    snapshot, zone,
+};
 
 const NAMES: [&str; 12] =
     ["api", "split", "primary", "www", "none", "alias", "x.wild", "ent", "x.child", "many", "@", "elsewhere."];
@@ -183,11 +186,61 @@ proptest! {
     }
 
     #[test]
+    fn no_client_is_sent_where_the_load_of_its_region_may_not_go(
+        plan in any_plan(),
+        areas in vec(prop::sample::select(vec!["EU", "US", "SG"]), 3),
+        overflows in vec(prop::sample::subsequence(vec!["EU", "US", "SG"], 0..=2), 3),
+        all_down in all_down(),
+        gone in vec(prop::sample::select(vec![US, EU, AP]), 0..3),
+    ) {
+        let area = |name: &str| Jurisdiction::new(name).unwrap();
+        let mut zone = zone();
+        for steered in &mut zone.steered {
+            steered.all_down = all_down.clone();
+        }
+        let mut inputs = inputs(zone, Some(plan.clone()));
+        let mut configuration = (*inputs.configuration).clone();
+        for ((name, of), overflow) in [US, EU, AP].into_iter().zip(&areas).zip(&overflows) {
+            let region = configuration.regions.get_mut(name).unwrap();
+            region.jurisdiction = area(of);
+            region.overflow_jurisdictions = overflow.iter().map(|name| area(name)).collect();
+        }
+        inputs.configuration = Arc::new(configuration);
+        inputs.gone = gone.iter().map(|name| region(name)).collect();
+        let regions = inputs.configuration.regions.clone();
+        let snapshot = Snapshot::compile(inputs, None);
+        let lives = |name: &&str| plan.regions[*name].state.takes_traffic() && !gone.contains(name);
+        for (origin, client) in [(US, CALIFORNIA), (EU, PARIS), (AP, SINGAPORE)] {
+            // The planner's own words for it.
+            let may = |to: &&str| {
+                let (from, to) = (&regions[origin], &regions[*to]);
+                let overflow = &from.overflow_jurisdictions;
+                overflow.is_empty() || from.jurisdiction == to.jurisdiction || overflow.contains(&to.jurisdiction)
+            };
+            for qtype in [RecordType::A, RecordType::AAAA] {
+                let message = Query::new("api", qtype).subnet(client).ask(&snapshot);
+                let found = answered(&message);
+                let named: Vec<&str> = [US, EU, AP]
+                    .into_iter()
+                    .filter(|name| addresses(name).iter().any(|address| found.contains(&address.to_string())))
+                    .collect();
+                prop_assert!(named.iter().all(&may), "{} to {:?}", origin, named);
+                let living: Vec<&str> = [US, EU, AP].into_iter().filter(|name| may(name) && lives(name)).collect();
+                if !living.is_empty() {
+                    prop_assert!(named.iter().all(|name| living.contains(name)), "{} to {:?}", origin, named);
+                    prop_assert!(qtype != RecordType::A || !found.is_empty(), "{}", origin);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn everybody_within_a_scope_gets_the_same_answer(
         plan in any_plan(),
         overrides in vec((any_client(), prop::sample::select(vec![US, EU, AP])), 0..4),
         band_km in prop_oneof![Just(0u32), 0u32..=20_000],
         client in any_client(),
+        is_fenced in any::<bool>(),
         hosts in vec(any::<u128>(), 8),
     ) {
         let mut zone = zone();
@@ -195,6 +248,13 @@ proptest! {
         let place = |name: &str| ClientPlace::Region(region(name));
         zone.networks.extend(overrides.iter().map(|(network, name)| (network.parse().unwrap(), place(name))));
         let mut inputs = inputs(zone, Some(plan));
+        let mut configuration = (*inputs.configuration).clone();
+        if is_fenced {
+            let eu = configuration.regions.get_mut(EU).unwrap();
+            eu.overflow_jurisdictions = vec![Jurisdiction::new("EU").unwrap()];
+            eu.jurisdiction = Jurisdiction::new("EU").unwrap();
+        }
+        inputs.configuration = Arc::new(configuration);
         inputs.geo = Some(DATABASE.clone());
         let snapshot = Snapshot::compile(inputs, None);
         for name in ["api", "split", "primary"] {

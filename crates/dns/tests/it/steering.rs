@@ -145,6 +145,34 @@ fn a_fence_holds_also_when_nobody_within_it_can_serve() {
 }
 
 #[test]
+fn the_clients_of_a_region_go_nowhere_where_its_load_may_not() {
+    let fenced = |overflow: &str, plan: Plan| {
+        let mut inputs = inputs(zone(), Some(plan));
+        let mut configuration = (*inputs.configuration).clone();
+        for (name, area) in [(US, "US"), (EU, "EU"), (AP, "SG")] {
+            configuration.regions.get_mut(name).unwrap().jurisdiction = Jurisdiction::new(area).unwrap();
+        }
+        let eu = configuration.regions.get_mut(EU).unwrap();
+        eu.overflow_jurisdictions = vec![Jurisdiction::new(overflow).unwrap()];
+        inputs.configuration = std::sync::Arc::new(configuration);
+        Snapshot::compile(inputs, None)
+    };
+    let down = |names: &[&str]| names.iter().fold(plan(), |plan, name| with_state(plan, name, RegionState::Down));
+    // The next nearest after `eu-west` is `us-west`, but its clients may go to Singapore alone.
+    for (overflow, plan, network, expected) in [
+        ("SG", plan(), PARIS, &[EU_1, AP_1][..]),
+        ("SG", down(&[EU]), PARIS, &[AP_1]),
+        ("SG", down(&[EU]), CALIFORNIA, &[US_1, AP_1]),
+        // Nobody whom they may be sent to lives: the name does what it says of that, though others live.
+        ("SG", down(&[EU, AP]), PARIS, &[EU_1, AP_1]),
+        ("EU", down(&[EU]), PARIS, &[EU_1]),
+        ("EU", down(&[EU]), CALIFORNIA, &[US_1, AP_1]),
+    ] {
+        assert_eq!(addresses(&fenced(overflow, plan), "api", RecordType::A, network), expected, "{overflow} {network}");
+    }
+}
+
+#[test]
 fn weighted_leaves_out_who_has_no_weight() {
     let mut one = plan();
     for (name, weight) in [(US, 0), (EU, 1000), (AP, 0)] {
