@@ -6,6 +6,7 @@
 mod anthropic;
 mod call;
 mod fused;
+mod halves;
 mod openai_compatible;
 mod prefill;
 mod provider;

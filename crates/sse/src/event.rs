@@ -41,6 +41,12 @@ impl Event {
         self.raw
     }
 
+    /// The same event with other data; its raw bytes stay as they were received.
+    #[must_use]
+    pub fn with_data(self, data: Bytes) -> Self {
+        Self { data: Some(data), ..self }
+    }
+
     /// The value of the last `event` field; empty when there is none.
     #[must_use]
     pub fn name(&self) -> &[u8] {

@@ -19,6 +19,7 @@ use meridian_llm::{ClientError, ClientRequest, Failure};
 use meridian_types::model::Prefill;
 
 use crate::fused::Fused;
+use crate::halves::Halves;
 use crate::{AuthError, CallContext, Capabilities, ClientAnswer, Dialect, Provider, StreamTranslator, UpstreamRequest};
 
 /// The `anthropic` provider.
@@ -63,7 +64,7 @@ impl Provider for Anthropic {
     fn stream(&self, context: CallContext) -> Box<dyn StreamTranslator> {
         match context.endpoint.dialect() {
             Dialect::Anthropic => Box::new(Fused::new(pass_through::Forwarder::default())),
-            Dialect::OpenAi => Box::new(Fused::new(stream::Translator::new(context))),
+            Dialect::OpenAi => Box::new(Fused::new(Halves::new(stream::Translator::new(context)))),
         }
     }
 

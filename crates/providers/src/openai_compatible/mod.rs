@@ -18,6 +18,7 @@ use meridian_llm::{ClientError, ClientRequest, Failure};
 use meridian_types::model::Prefill;
 
 use crate::fused::Fused;
+use crate::halves::Halves;
 use crate::{AuthError, CallContext, Capabilities, ClientAnswer, Dialect, Provider, StreamTranslator, UpstreamRequest};
 
 /// The `openai_compatible` provider.
@@ -58,7 +59,7 @@ impl Provider for OpenAiCompatible {
     fn stream(&self, context: CallContext) -> Box<dyn StreamTranslator> {
         match context.endpoint.dialect() {
             Dialect::OpenAi => Box::new(Fused::new(stream::Translator::new(context.include_usage))),
-            Dialect::Anthropic => Box::new(Fused::new(translate::Translator::new(context))),
+            Dialect::Anthropic => Box::new(Fused::new(Halves::new(translate::Translator::new(context)))),
         }
     }
 
