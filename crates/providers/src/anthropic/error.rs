@@ -34,13 +34,13 @@ pub(super) fn in_band(data: &[u8]) -> Option<Failure> {
 
 fn of_error(error: &ErrorInner<'_>, status: Option<StatusCode>, body: &[u8]) -> Failure {
     let detail = error.details.as_ref().and_then(|details| details.error_code.as_ref()).map(|code| &*code.0);
-    // A 5xx is never the client's mistake, whatever its body says.
-    let failed = status.is_some_and(|status| status.is_server_error());
+    // What the status says of the upstream is not the client's mistake, whatever the body says.
+    let may_be_clients = status.is_none_or(|status| status::judge(status).0 == FailureClass::Client);
     let judged = detail
         .and_then(by_detail)
         .or_else(|| status.filter(|status| status::is_credential(*status)).map(status::judge))
         .or_else(|| by_wording(error))
-        .or_else(|| by_type(&error.kind.0).filter(|(class, _)| *class != FailureClass::Client || !failed))
+        .or_else(|| by_type(&error.kind.0).filter(|(class, _)| *class != FailureClass::Client || may_be_clients))
         .or_else(|| status.map(status::judge));
     let mut failure = plain(judged.unwrap_or((FailureClass::Provider, "the upstream sent an unknown error")));
     failure.code = detail.or(Some(&error.kind.0)).and_then(identifier);

@@ -220,6 +220,22 @@ fn anthropic_errors_by_detail_type_then_status() {
 }
 
 #[test]
+fn a_status_that_speaks_of_the_upstream_is_believed_against_the_type() {
+    for (status, class) in [
+        (400, F::Client),
+        (422, F::Client),
+        (404, F::Provider),
+        (408, F::Provider),
+        (429, F::Saturation),
+        (500, F::Provider),
+        (529, F::Saturation),
+    ] {
+        let body = r#"{"type":"error","error":{"type":"invalid_request_error","message":"m"}}"#;
+        check("anthropic", status, body, class, Some("invalid_request_error"));
+    }
+}
+
+#[test]
 fn an_anthropic_spend_limit_is_about_the_account_though_it_comes_as_429() {
     let body = r#"{"type":"error","error":{"type":"rate_limit_error","message":"m","details":{"error_code":"enforced_spend_limit_reached"}}}"#;
     check("anthropic", 429, body, F::Credential, Some("enforced_spend_limit_reached"));
