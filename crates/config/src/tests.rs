@@ -152,6 +152,25 @@ fn a_models_policy_is_written_in_yaml() {
     assert_eq!(model.tiers[0][0].price.map(|price| price.output_micro_usd), Some(10_000_000));
 }
 
+#[test]
+fn the_name_of_a_providers_token_limit_is_one_of_two() {
+    use meridian_types::provider::TokenLimit;
+    let limit = |line: &str| {
+        let loaded = load(&sources(&[("p.yaml", &format!("{PROVIDER}{line}"))])).unwrap();
+        let configuration = loaded.check_references().unwrap();
+        configuration.providers.values().next().unwrap().token_limit
+    };
+    assert_eq!(limit(""), None);
+    assert_eq!(limit("token_limit: MAX_TOKENS\n"), Some(TokenLimit::MaxTokens));
+    assert_eq!(limit("token_limit: MAX_COMPLETION_TOKENS\n"), Some(TokenLimit::MaxCompletionTokens));
+    assert_eq!(
+        mistakes(&format!("{PROVIDER}token_limit: max_tokens\n")),
+        [
+            "f.yaml:6:14: Provider/p: token_limit: \"max_tokens\" is unknown; did you mean MAX_TOKENS? allowed: MAX_COMPLETION_TOKENS, MAX_TOKENS"
+        ]
+    );
+}
+
 /// Everything that is wrong in a set that stands alone.
 fn everything(files: &[(&str, &str)]) -> Vec<String> {
     let found = read(&sources(files)).configuration().unwrap_err();

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::json::{self, Cursor, JsonError, Span};
+use crate::limit;
 
 /// What has been said of an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,9 +29,6 @@ pub struct Marks {
     /// Of the request.
     pub request: &'static [&'static str],
 }
-
-/// The names of the limits to the tokens of an answer, in both dialects.
-const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
 impl Begun<'_> {
     /// `body`, a request to an upstream of either dialect, with what was said as its last message, and with the tokens of
@@ -60,7 +58,7 @@ fn append(body: &Bytes, begun: Begun<'_>, marks: Marks) -> Result<Option<Bytes>,
             end = cursor.offset().checked_sub(1);
             return Ok(());
         }
-        if !LIMITS.iter().any(|name| key.is(name)) {
+        if !limit::NAMES.iter().any(|name| key.is(name)) {
             return cursor.skip().map(drop);
         }
         cursor.peek();

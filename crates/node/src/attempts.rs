@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use meridian_ingress::TraceContext;
 use meridian_llm::{Begun, ClientError, ClientRequest, Failure};
-use meridian_providers::{Provider, UpstreamRequest, continue_request};
+use meridian_providers::{UpstreamRequest, continue_request, name_token_limit};
 use meridian_resilience::{MAX_WAIT, Patience, backoff};
 use meridian_routing::{Availability, Candidate, TargetId};
 use meridian_types::{ErrorCode, ModelName};
+use meridian_upstream::Upstream;
 use tokio::time::Instant;
 
 use crate::account::Account;
@@ -123,7 +124,7 @@ impl Attempts<'_> {
         let id = &leg.candidate.target;
         let account = self.snapshot.providers.get(&id.provider)?;
         let target = self.snapshot.targets.get(id)?;
-        let request = match self.translate(&leg.candidate, account.upstream.codec()) {
+        let request = match self.translate(&leg.candidate, &account.upstream) {
             Ok(request) => request?,
             Err(error) => {
                 if error.code != ErrorCode::UnsupportedParameter {
@@ -165,12 +166,10 @@ impl Attempts<'_> {
     }
 
     /// The request for one target; `None` if it cannot go on with what another has begun.
-    fn translate(
-        &self,
-        candidate: &Candidate,
-        codec: &'static dyn Provider,
-    ) -> Result<Option<UpstreamRequest>, ClientError> {
+    fn translate(&self, candidate: &Candidate, upstream: &Upstream) -> Result<Option<UpstreamRequest>, ClientError> {
+        let codec = upstream.codec();
         let request = codec.chat_request(self.request, candidate.target.model.as_str())?;
+        let request = name_token_limit(codec, upstream.provider().token_limit, request);
         Ok(match self.begun {
             None => Some(request),
             Some(begun) => continue_request(codec, candidate.prefill, request, begun),

@@ -13,9 +13,11 @@ mod provider;
 mod registry;
 mod retry_after;
 mod status;
+mod token_limit;
 
 pub use call::{CallContext, ClientAnswer, Step, UpstreamRequest};
 pub use meridian_llm::Dialect;
 pub use prefill::{can_continue, continue_request};
 pub use provider::{AuthError, Capabilities, Provider, StreamTranslator};
 pub use registry::{find, names, registry};
+pub use token_limit::name_token_limit;

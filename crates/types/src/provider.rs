@@ -27,6 +27,17 @@ pub struct Provider {
     pub deadlines: Deadlines,
     /// How often it is probed; none: only while a target is left alone for failures.
     pub probe_interval: Option<Duration>,
+    /// By which name it is told the limit to an answer's tokens; none: by the client's, or the codec's.
+    pub token_limit: Option<TokenLimit>,
+}
+
+/// The names that chat completions have for the limit to an answer's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenLimit {
+    /// `max_completion_tokens`.
+    MaxCompletionTokens,
+    /// `max_tokens`, the older one.
+    MaxTokens,
 }
 
 /// How often a provider is probed, if nothing else is written.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::JsonError;
+use super::{JsonError, Span};
 
 /// The bytes between the quotes of a JSON string, escapes untouched.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,11 @@ pub struct Text<'a> {
 impl<'a> Text<'a> {
     pub(super) const fn new(written: &'a str, offset: usize) -> Self {
         Self { written, offset }
+    }
+
+    /// Where it lies, with its quotes.
+    pub(crate) const fn span(&self) -> Span {
+        self.offset - 1..self.offset + self.written.len() + 1
     }
 
     /// True for `""`.

@@ -28,6 +28,7 @@ pub(super) fn provider(name: &str) -> Provider {
         max_in_flight: DEFAULT_MAX_IN_FLIGHT,
         deadlines: Deadlines::default(),
         probe_interval: None,
+        token_limit: None,
     }
 }
 

@@ -1,8 +1,11 @@
 //! What clients send arrives, and what providers answer comes back, in both dialects.
 
+use meridian_types::provider::TokenLimit;
 use serde_json::{Value, json};
 
-use crate::support::{Setup, ask, ask_streamed, events, start, text_of};
+use crate::support::{
+    Setup, ask, ask_streamed, configuration, events, publish, start, start_without_configuration, text_of,
+};
 
 #[tokio::test]
 async fn a_whole_answer_says_who_served_it() {
@@ -46,6 +49,23 @@ async fn unknown_fields_tools_and_images_arrive_unharmed_and_secrets_do_not() {
     assert!(seen.header_names.contains(&"authorization".to_owned()));
     let digest = meridian_types::Digest::of(env!("CARGO_PKG_NAME").as_bytes()).to_string();
     assert_eq!(seen.headers["authorization"], format!("sha256:{}", &digest[..12]));
+}
+
+#[tokio::test]
+async fn the_token_limit_arrives_under_the_name_that_the_provider_knows() {
+    let setup = Setup::default();
+    let (sandbox, addresses) =
+        start_without_configuration(setup.max_in_flight, setup.linger, setup.grace, &setup.sim).await;
+    let mut configuration = configuration(&setup, addresses);
+    configuration.providers.values_mut().for_each(|provider| provider.token_limit = Some(TokenLimit::MaxTokens));
+    publish(&sandbox.node, 1, configuration);
+    let mut body = ask("chat");
+    body["max_completion_tokens"] = 5.into();
+    assert_eq!(sandbox.chat(body.clone()).await.status, 200);
+    let fields = body.as_object_mut().unwrap();
+    fields.remove("max_completion_tokens");
+    fields.extend([("model".to_owned(), "up-first".into()), ("max_tokens".to_owned(), 5.into())]);
+    assert_eq!(sandbox.seen(0).remove(0).body, Some(body));
 }
 
 #[tokio::test]

@@ -212,6 +212,7 @@ pub(crate) fn configuration(setup: &Setup, addresses: [SocketAddr; 2]) -> Config
             max_in_flight: 50,
             deadlines: deadlines(),
             probe_interval: None,
+            token_limit: None,
         };
         configuration.providers.insert(provider.name.clone(), provider);
     }

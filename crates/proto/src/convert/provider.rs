@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meridian_types::model::Overrides;
-use meridian_types::provider::{CredentialRef, DEFAULT_MAX_IN_FLIGHT, DEFAULT_PROBE_INTERVAL, Deadlines};
+use meridian_types::provider::{CredentialRef, DEFAULT_MAX_IN_FLIGHT, DEFAULT_PROBE_INTERVAL, Deadlines, TokenLimit};
 use meridian_types::{ErrorCode, Kind, Provider};
 
 use super::reader::{Reader, Reading};
@@ -36,8 +36,17 @@ pub(super) fn read(message: &wire::Provider) -> Reading<Provider> {
         max_in_flight,
         deadlines,
         probe_interval,
+        token_limit: token_limit(message.token_limit()),
     });
     reader.finish(provider)
+}
+
+fn token_limit(name: wire::TokenLimit) -> Option<TokenLimit> {
+    match name {
+        wire::TokenLimit::Unspecified => None,
+        wire::TokenLimit::MaxCompletionTokens => Some(TokenLimit::MaxCompletionTokens),
+        wire::TokenLimit::MaxTokens => Some(TokenLimit::MaxTokens),
+    }
 }
 
 fn base_url(reader: &mut Reader, text: &str) -> Option<String> {

@@ -12,3 +12,4 @@ mod messages_translated;
 mod openai_compatible;
 mod prefill;
 mod support;
+mod token_limit;

@@ -15,6 +15,7 @@ fn provider(name: &str, jurisdiction: &str) -> Provider {
         max_in_flight: DEFAULT_MAX_IN_FLIGHT,
         deadlines: Deadlines::default(),
         probe_interval: None,
+        token_limit: None,
     }
 }
 
