@@ -2,11 +2,16 @@
 plane alone."""
 
 import json
+import re
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
-from harness.local import REGIONS, Local
+import pytest
+
+from harness.local import REGIONS, Local, deployment
 from harness.wait import eventually
 
 VICTIM = "us-west"
@@ -15,6 +20,22 @@ FLOOD_S = 4.0
 FLOODERS = 24
 # Four beats a second; control counts a node as lost after much longer.
 MOST_GAP_S = 2.0
+
+# What the victim may hold of requests and answers, and what uploads of many clients would be.
+HELD_MIB = 128
+UPLOADS, UPLOAD_MIB = 40, 8
+# So many of them take seven eighths.
+FIRST_UPLOADS = 7
+# Beside it: buffers of connections, and what an allocator keeps.
+SLACK_MIB = 96
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    local = Local(tmp_path_factory.mktemp("local"))
+    file = local.directory / f"node-{VICTIM}.yaml"
+    file.write_text(f"{file.read_text()}max_held_mib: {HELD_MIB}\n")
+    yield from deployment(local)
 
 
 def raw(local: Local, data: bytes, timeout: float = 20.0) -> str:
@@ -38,6 +59,39 @@ def test_five_megabytes_pass_and_what_says_it_is_too_large_is_refused_unread(loc
 def test_too_many_and_too_large_headers_are_refused(local: Local) -> None:
     assert " 431 " in raw(local, head(local, *(f"x-{i}: y" for i in range(200))))
     assert " 431 " in raw(local, head(local, f"x-long: {'y' * 100_000}"))
+
+
+def held_mib(local: Local) -> float:
+    text = local.gateway(VICTIM).get("/metrics")[1]
+    return float(re.search(r"^meridian_node_held_bytes (\S+)$", text, re.M)[1]) / 2**20
+
+
+def test_uploads_that_do_not_end_stay_within_the_budget_and_batch_gives_way(local: Local) -> None:
+    gateway, before = local.gateway(VICTIM), local.node(VICTIM).resident_kib()
+    region = lambda kind: gateway.chat(headers={"x-meridian-class": kind}).header("x-meridian-region")
+    with ExitStack() as stack:
+
+        def upload() -> None:
+            connection = stack.enter_context(socket.create_connection((REGIONS[VICTIM], local.http_port), timeout=20))
+            # Whoever is refused is closed on.
+            with suppress(ConnectionError):
+                connection.sendall(head(local, "transfer-encoding: chunked"))
+                for _ in range(UPLOAD_MIB):
+                    connection.sendall(b"100000\r\n" + b" " * 2**20 + b"\r\n")
+
+        for _ in range(FIRST_UPLOADS):
+            upload()
+        counted = 2 * FIRST_UPLOADS * UPLOAD_MIB
+        eventually("requests count twice", lambda: held_mib(local) == counted, 20)
+        assert region("batch") not in (None, VICTIM), "another region has room for what can wait"
+        assert region("default") == VICTIM
+        for _ in range(UPLOADS - FIRST_UPLOADS):
+            upload()
+        grown = (local.node(VICTIM).resident_kib() - before) / 2**10
+        print(f"{UPLOADS} uploads of {UPLOAD_MIB} MiB: {held_mib(local):.0f} MiB held, {grown:.0f} MiB more resident")
+        assert counted <= held_mib(local) <= HELD_MIB and grown < HELD_MIB + SLACK_MIB
+    eventually("it is given back", lambda: held_mib(local) == 0, 20)
+    assert region("batch") == VICTIM
 
 
 def test_streams_reset_as_they_come_end_their_connection_and_nobody_elses(local: Local) -> None:

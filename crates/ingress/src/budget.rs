@@ -1,53 +1,97 @@
-//! A budget of bytes that all requests share.
+//! A budget of bytes that everything of size shares: the bodies of requests, and answers that are sent whole.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// Counting in blocks keeps the count within a semaphore's range; 4 KiB is a page.
-const BLOCK_BYTES: usize = 4096;
+use bytes::Bytes;
+use prometheus_client::metrics::gauge::Gauge;
 
 /// The budget; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    blocks: Arc<Semaphore>,
+    /// Counted where it is shown.
+    held: Gauge,
+    max: i64,
 }
 
 /// Part of the budget; given back when dropped.
 #[derive(Debug)]
 pub struct Share {
-    permit: OwnedSemaphorePermit,
+    held: Gauge,
+    bytes: i64,
 }
 
 impl Budget {
-    /// A budget of about `bytes`.
+    /// A budget of `max` bytes.
     #[must_use]
-    pub fn new(bytes: usize) -> Self {
-        Self { blocks: Arc::new(Semaphore::new((bytes / BLOCK_BYTES).min(Semaphore::MAX_PERMITS))) }
+    pub fn new(max: usize) -> Self {
+        Self { held: Gauge::default(), max: signed(max) }
     }
 
     /// Takes room for `bytes`, or `None` if there is not enough.
     #[must_use]
     pub fn take(&self, bytes: usize) -> Option<Share> {
-        let blocks = u32::try_from(bytes.div_ceil(BLOCK_BYTES)).ok()?;
-        let permit = Arc::clone(&self.blocks).try_acquire_many_owned(blocks).ok()?;
-        Some(Share { permit })
+        let mut share = self.nothing();
+        self.grow(&mut share, bytes).then_some(share)
     }
 
-    /// Grows `share` to hold `bytes`; `false` if there is not enough left.
-    pub fn grow(&self, share: &mut Share, bytes: usize) -> bool {
-        let missing = bytes.div_ceil(BLOCK_BYTES).saturating_sub(share.permit.num_permits());
-        if missing == 0 {
-            return true;
-        }
-        match self.take(missing * BLOCK_BYTES) {
-            Some(more) => {
-                share.permit.merge(more.permit);
-                true
-            }
-            None => false,
-        }
+    /// A share that holds nothing yet.
+    #[must_use]
+    pub fn nothing(&self) -> Share {
+        Share { held: self.held.clone(), bytes: 0 }
     }
+
+    /// Grows `share` to hold `bytes`; `false` if there is not enough left. It does not shrink.
+    pub fn grow(&self, share: &mut Share, bytes: usize) -> bool {
+        let more = signed(bytes).saturating_sub(share.bytes).max(0);
+        let taken = |held: i64| held.checked_add(more).filter(|held| more == 0 || *held <= self.max);
+        let grown = self.held.inner().fetch_update(Ordering::AcqRel, Ordering::Acquire, taken).is_ok();
+        if grown {
+            share.bytes += more;
+        }
+        grown
+    }
+
+    /// The part that is taken, 0 to 100.
+    #[must_use]
+    pub fn percent(&self) -> i64 {
+        self.held.get().saturating_mul(100) / self.max.max(1)
+    }
+
+    /// What is taken, in bytes, for the registry.
+    #[must_use]
+    pub fn held(&self) -> &Gauge {
+        &self.held
+    }
+}
+
+impl Share {
+    /// `bytes`, which give the share back with the last of them, wherever that is: memory counts until it is free, and not
+    /// until it is out of sight.
+    #[must_use]
+    pub fn hold(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Held { bytes, _share: self })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.held.dec_by(self.bytes);
+    }
+}
+
+struct Held {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -56,15 +100,27 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_missing_until_it_is_dropped() {
-        let budget = Budget::new(10 * BLOCK_BYTES);
+        let budget = Budget::new(100);
         let mut share = budget.take(1).unwrap();
-        assert!(budget.grow(&mut share, 9 * BLOCK_BYTES));
-        let last = budget.take(BLOCK_BYTES).unwrap();
-        assert!(budget.take(1).is_none());
-        assert!(!budget.grow(&mut share, 10 * BLOCK_BYTES));
+        assert!(budget.grow(&mut share, 90));
+        let last = budget.take(10).unwrap();
+        assert_eq!((budget.percent(), budget.held().get()), (100, 100));
+        assert!(budget.take(1).is_none() && budget.take(usize::MAX).is_none());
+        assert!(!budget.grow(&mut share, 91) && budget.grow(&mut share, 5));
         drop(last);
-        assert!(budget.grow(&mut share, 10 * BLOCK_BYTES));
+        assert!(budget.grow(&mut share, 100));
         drop(share);
-        assert!(budget.take(10 * BLOCK_BYTES).is_some());
+        assert_eq!(budget.held().get(), 0);
+    }
+
+    #[test]
+    fn bytes_hold_their_share_until_the_last_of_them_is_gone() {
+        let budget = Budget::new(100);
+        let bytes = budget.take(60).unwrap().hold(Bytes::from_static(b"hello"));
+        let piece = bytes.slice(1..2);
+        drop(bytes);
+        assert_eq!((&piece[..], budget.percent()), (&b"e"[..], 60));
+        drop(piece);
+        assert_eq!(budget.percent(), 0);
     }
 }

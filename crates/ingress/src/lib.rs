@@ -25,4 +25,4 @@ pub use server::{Callers, Options, Service};
 pub use status::{Status, open_metrics};
 pub use surface::{Call, ModelCard, Surface};
 pub use trace::TraceContext;
-pub use upload::{Buffered, Upload};
+pub use upload::Upload;

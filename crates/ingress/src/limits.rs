@@ -7,8 +7,9 @@ use std::time::Duration;
 pub struct Limits {
     /// Largest request body: OpenAI takes up to 20 MB of images and Anthropic 32 MB in all.
     pub max_body_bytes: usize,
-    /// All request bodies held at once; beyond it requests are shed before they take memory.
-    pub body_budget_bytes: usize,
+    /// Bytes of requests (each twice: as it came, and as it is sent) and of whole answers that are held at once; beyond it
+    /// requests are shed before they take memory. Room for one of the largest at least.
+    pub budget_bytes: usize,
     /// Headers of one request; SDKs send about 25.
     pub max_headers: usize,
     /// Largest head of a request. Also what one read takes at most.
@@ -33,8 +34,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_body_bytes: 32 * 1024 * 1024,
-            // 16 of the largest, or 10,000 of 50 KiB: a long chat.
-            body_budget_bytes: 512 * 1024 * 1024,
+            // 8 of the largest, or 5,000 of 50 KiB: a long chat.
+            budget_bytes: 512 * 1024 * 1024,
             max_headers: 100,
             max_head_bytes: 64 * 1024,
             max_connections: 10_000,

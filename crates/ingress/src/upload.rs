@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use meridian_types::ErrorCode;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Budget, Limits, Refused, Retry, Share};
+use crate::{Budget, Limits, Refused, Retry};
 
 /// First allocation for a body whose length is known; more comes as bytes come, so that a lie costs nothing.
 const FIRST_ALLOCATION: usize = 64 * 1024;
@@ -27,15 +27,6 @@ pub struct Upload {
     declared: Option<usize>,
     limits: Limits,
     budget: Budget,
-}
-
-/// A whole body, with its share of the budget.
-#[derive(Debug)]
-pub struct Buffered {
-    /// The bytes.
-    pub bytes: Bytes,
-    /// Drop it when the bytes are dropped.
-    pub share: Share,
 }
 
 impl Upload {
@@ -57,14 +48,15 @@ impl Upload {
         Ok(self)
     }
 
-    /// Reads the whole body.
+    /// Reads the whole body, which holds its share of the budget: twice its size, because a provider is sent a copy with
+    /// its own name of the model.
     ///
     /// # Errors
     /// 413 if it is too large, 503 if too many bytes are held already, 408 if it comes too slowly, 400 if it breaks off.
-    pub async fn read(mut self) -> Result<Buffered, Refused> {
+    pub async fn read(mut self) -> Result<Bytes, Refused> {
         let end = Instant::now() + self.limits.body;
         let declared = self.declared.unwrap_or(0);
-        let mut share = self.budget.take(declared).ok_or_else(overloaded)?;
+        let mut share = self.budget.take(with_copy(declared)).ok_or_else(overloaded)?;
         let mut bytes = BytesMut::with_capacity(declared.min(FIRST_ALLOCATION));
         loop {
             let gap = end.min(Instant::now() + self.limits.body_gap);
@@ -76,12 +68,12 @@ impl Upload {
             if bytes.len() + data.len() > self.limits.max_body_bytes {
                 return Err(self.too_large());
             }
-            if !self.budget.grow(&mut share, bytes.len() + data.len()) {
+            if !self.budget.grow(&mut share, with_copy(bytes.len() + data.len())) {
                 return Err(overloaded());
             }
             bytes.extend_from_slice(&data);
         }
-        Ok(Buffered { bytes: bytes.freeze(), share })
+        Ok(share.hold(bytes.freeze()))
     }
 
     fn too_large(&self) -> Refused {
@@ -112,10 +104,15 @@ impl Drop for Upload {
     }
 }
 
+const fn with_copy(bytes: usize) -> usize {
+    bytes.saturating_mul(2)
+}
+
 fn overloaded() -> Refused {
     /// Bodies are held until their answer begins: seconds.
     const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
-    Refused::new(ErrorCode::Overloaded, "too many request bodies are held").retry(Retry::After(PAUSE))
+    Refused::new(ErrorCode::Overloaded, "the node holds as many bytes of requests and answers as it may")
+        .retry(Retry::After(PAUSE))
 }
 
 #[cfg(test)]
@@ -126,7 +123,7 @@ mod tests {
         let parts: Vec<_> = parts.iter().map(|n| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; *n]))).collect();
         let body = axum::body::Body::from_stream(tokio_stream_of(parts));
         let headers = HeaderMap::from_iter(length.map(|n| (CONTENT_LENGTH, http::HeaderValue::from(n))));
-        Upload::new(&headers, body, limits, Budget::new(limits.body_budget_bytes))
+        Upload::new(&headers, body, limits, Budget::new(limits.budget_bytes))
     }
 
     fn tokio_stream_of<T: Send + 'static>(items: Vec<T>) -> impl futures::Stream<Item = T> + Send + 'static {
@@ -134,9 +131,9 @@ mod tests {
     }
 
     async fn status(length: Option<usize>, parts: &[usize]) -> u16 {
-        let limits = Limits { max_body_bytes: 10_000, body_budget_bytes: 8192, ..Limits::default() };
+        let limits = Limits { max_body_bytes: 10_000, budget_bytes: 16_000, ..Limits::default() };
         let read = async { upload(length, parts, limits).check_declared()?.read().await };
-        read.await.map_or_else(|refused| refused.error.status().as_u16(), |body| body.bytes.len() as u16)
+        read.await.map_or_else(|refused| refused.error.status().as_u16(), |body| body.len() as u16)
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
 //! Admits requests up to the node's capacity, and sheds the rest at once, the lowest class first.
 //!
 //! One number is counted: the places taken. Each class has a limit for it, so that the top of the node's capacity stays
-//! free for those above: whatever the lower ones do, it is there. When the node is late for its own timers the limits
-//! sink: work that is not begun costs least.
+//! free for those above: whatever the lower ones do, it is there. When the node is late for its own timers, or holds most of
+//! the bytes that it may, the limits sink: work that is not begun costs least.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use meridian_ingress::{Refused, Retry};
 use meridian_types::{Class, ErrorCode};
 
-use crate::lag::Pressure;
+use crate::pressure::Pressure;
 
 /// What a shed client is asked to wait: long enough for resolvers to hand out another region, short for a person.
 const SHED_PAUSE: Duration = Duration::from_secs(1);
@@ -66,11 +66,11 @@ impl Admission {
         let kept = |tenths: u32| whole / 10 * tenths + whole % 10 * tenths / 10;
         match (class, pressure) {
             (Class::Critical, _) => whole,
-            (Class::Default, Pressure::None | Pressure::Late) => whole - kept(KEPT_FROM_DEFAULT),
+            (Class::Default, Pressure::None | Pressure::High) => whole - kept(KEPT_FROM_DEFAULT),
             // Some, or nobody would find out that it is over.
-            (Class::Default, Pressure::VeryLate) => kept(1).max(1),
+            (Class::Default, Pressure::Extreme) => kept(1).max(1),
             (Class::Batch, Pressure::None) => whole - kept(KEPT_FROM_BATCH),
-            (Class::Batch, Pressure::Late | Pressure::VeryLate) => 0,
+            (Class::Batch, Pressure::High | Pressure::Extreme) => 0,
         }
     }
 
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    const PRESSURES: [Pressure; 3] = [Pressure::None, Pressure::Late, Pressure::VeryLate];
+    const PRESSURES: [Pressure; 3] = [Pressure::None, Pressure::High, Pressure::Extreme];
 
     #[track_caller]
     fn check(whole: u32, batch: u32, default: u32) {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_late_sheds_batch_and_then_all_but_some_of_the_others() {
+    fn a_node_under_pressure_sheds_batch_and_then_all_but_some_of_the_others() {
         let admission = Admission::new(100);
         let limits = |pressure| Class::ALL.map(|class| admission.limit(class, pressure));
         assert_eq!(PRESSURES.map(limits), [[70, 90, 100], [0, 90, 100], [0, 10, 100]]);

@@ -36,7 +36,7 @@ pub(crate) struct Answer {
 
 /// What is there of an answer.
 pub(crate) enum Part {
-    /// All of it.
+    /// All of it, with its share of the node's budget.
     Whole(Bytes),
     /// What was held back, and where more comes from; `None` if that was all.
     Stream(Bytes, Option<Box<Source>>),
@@ -112,10 +112,10 @@ impl Attempt<'_> {
             if injected::cut(fault).is_some() {
                 return Err(source::broken());
             }
-            let body = source::read_whole(answer.body, &timeline).await?;
+            let (body, share) = source::read_whole(answer.body, &timeline, &self.node.budget).await?;
             let answer = codec.chat_response(&context, &body)?;
             let tokens = Tokens::reported(answer.usage);
-            Ok((Answer { body: Part::Whole(answer.body), tokens }, timeline.elapsed()))
+            Ok((Answer { body: Part::Whole(share.hold(answer.body)), tokens }, timeline.elapsed()))
         }
     }
 

@@ -105,7 +105,9 @@ impl Attempts<'_> {
                     Err(failure) => {
                         self.settle(&mut ready.ticket, Err((&failure, ready.leg.repeat.is_some())));
                         let (target, took) = (ready.leg.candidate.target.clone(), ready.began.elapsed());
-                        itinerary.failed(ready.leg, &failure, self.patience.allows(Duration::ZERO, Instant::now()));
+                        let in_time = self.patience.allows(Duration::ZERO, Instant::now());
+                        // The node's own want of room is no other target's matter.
+                        itinerary.failed(ready.leg, &failure, in_time && failure.client_code != ErrorCode::Overloaded);
                         lost.tried.push(Tried { target, failure, took });
                     }
                 }

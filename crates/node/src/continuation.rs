@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use meridian_ingress::{Share, TraceContext};
+use meridian_ingress::TraceContext;
 use meridian_llm::{ClientRequest, Failure, Splice, Transcript};
 use meridian_providers::can_continue;
 use meridian_resilience::Patience;
@@ -25,9 +25,8 @@ pub(crate) struct Kept {
     pub(crate) node: Arc<Node>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) constraints: Constraints,
+    /// Its body goes on counting in the node's budget.
     pub(crate) request: ClientRequest,
-    /// Its body goes on counting in the budget of all bodies.
-    pub(crate) _share: Share,
     pub(crate) trace: TraceContext,
     pub(crate) patience: Patience,
     /// When the client asked.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::pressure::Pressure;
+
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -17,17 +19,6 @@ const LOOKS: usize = 5;
 const LATE_MS: u32 = 200;
 /// Nobody is served well any more.
 const VERY_LATE_MS: u32 = 1000;
-
-/// How late the process is, and keeps being.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Pressure {
-    /// It keeps its time.
-    None,
-    /// By a fifth of a second.
-    Late,
-    /// By a second.
-    VeryLate,
-}
 
 /// Lateness: the worst since it was last asked for, and what stands.
 #[derive(Debug, Default)]
@@ -56,8 +47,8 @@ impl Lag {
     pub(crate) fn pressure(&self) -> Pressure {
         match self.pressure.load(Ordering::Relaxed) {
             0 => Pressure::None,
-            1 => Pressure::Late,
-            _ => Pressure::VeryLate,
+            1 => Pressure::High,
+            _ => Pressure::Extreme,
         }
     }
 
@@ -98,7 +89,7 @@ mod tests {
     fn what_stands_is_pressure_and_passes_with_it() {
         let lag = Lag::default();
         for (standing_ms, pressure) in
-            [(199, Pressure::None), (200, Pressure::Late), (1000, Pressure::VeryLate), (0, Pressure::None)]
+            [(199, Pressure::None), (200, Pressure::High), (1000, Pressure::Extreme), (0, Pressure::None)]
         {
             lag.record(standing_ms, standing_ms);
             assert_eq!(lag.pressure(), pressure, "{standing_ms}");

@@ -138,7 +138,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(registry: &mut Registry, held: &Gauge) -> Self {
         // 5 ms to 164 s, and 10 ms to 655 s: first tokens of small models to the longest deadlines.
         let metrics = Self {
             in_flight: Gauge::default(),
@@ -159,6 +159,12 @@ impl Metrics {
         };
         let registry = registry.sub_registry_with_prefix("meridian_node");
         registry.register("requests_in_flight", "Requests admitted and not ended", metrics.in_flight.clone());
+        registry.register_with_unit(
+            "held",
+            "Memory that requests (twice their size) and whole answers hold, of the node's max_held_mib",
+            Unit::Bytes,
+            held.clone(),
+        );
         registry.register("requests", "Requests by how they ended", metrics.requests.clone());
         registry.register(
             "requests_shed_by_class",

@@ -6,7 +6,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use http::HeaderMap;
 use meridian_host::Host;
-use meridian_ingress::{Audience, Call, ModelCard, Refused, Reply, Retry, Status, Surface, open_metrics};
+use meridian_ingress::{Audience, Budget, Call, ModelCard, Refused, Reply, Retry, Status, Surface, open_metrics};
 use meridian_lifecycle::Shutdown;
 use meridian_proto::accounts::Accounts;
 use meridian_types::{ErrorCode, NodeName, Plan, RegionName, RegionState};
@@ -22,6 +22,7 @@ use crate::journal::Journal;
 use crate::lag::Lag;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
+use crate::pressure::Pressure;
 use crate::recent::Recent;
 use crate::snapshot::Snapshot;
 use crate::spill::Spill;
@@ -57,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) drained: watch::Sender<bool>,
     pub(crate) window: Mutex<Window>,
     pub(crate) lag: Lag,
+    /// Of bytes held, of both listeners.
+    pub(crate) budget: Budget,
     /// Set once everything has registered.
     pub(crate) registry: OnceLock<Registry>,
 }
@@ -72,6 +75,11 @@ impl Node {
         self.snapshot.load_full().ok_or_else(|| {
             Refused::new(ErrorCode::Overloaded, "the node has no configuration yet").retry(Retry::After(STARTING))
         })
+    }
+
+    /// The worse of lateness and memory.
+    pub(crate) fn pressure(&self) -> Pressure {
+        self.lag.pressure().max(Pressure::of_memory(&self.budget))
     }
 
     pub(crate) fn window(&self) -> MutexGuard<'_, Window> {

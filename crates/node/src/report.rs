@@ -18,7 +18,7 @@ pub(crate) fn vitals(node: &Node) -> Vitals {
         v1::ServingState::Draining
     } else if snapshot.is_none() {
         v1::ServingState::Starting
-    } else if node.admission.is_full(node.lag.pressure()) {
+    } else if node.admission.is_full(node.pressure()) {
         v1::ServingState::Overloaded
     } else {
         v1::ServingState::Serving

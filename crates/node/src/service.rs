@@ -81,6 +81,7 @@ impl Service {
         let peer_tls = peers.as_ref().and_then(|peers| peers.tls.as_ref()).map(|(_, tls)| tls.clone());
         let peer_address = peers.as_ref().map(|peers| peers.advertise.clone());
         let spill = Spill::new(options.region.clone(), transport.clone(), peer_tls, options.max_in_flight);
+        let budget = ingress::Budget::new(options.limits.budget_bytes);
         let node = Arc::new(Node {
             name: options.name.clone(),
             region: options.region.clone(),
@@ -89,7 +90,7 @@ impl Service {
             serves_http,
             transport,
             admission: Admission::new(options.max_in_flight),
-            metrics: Metrics::register(&mut registry),
+            metrics: Metrics::register(&mut registry, budget.held()),
             peers: Peers::new(),
             spill,
             dns: dns.as_ref().map(meridian_dns::Service::handle),
@@ -102,6 +103,7 @@ impl Service {
             drained: watch::Sender::new(false),
             window: Mutex::new(Window::new()),
             lag: Lag::default(),
+            budget: budget.clone(),
             registry: OnceLock::new(),
             host: host.clone(),
         });
@@ -126,7 +128,6 @@ impl Service {
         let probe_scheme = if tls.is_some() { "https" } else { "http" };
         let address = http.as_ref().map(|listener| listener.local_addr()).transpose().map_err(BuildError::Listener)?;
         let region = options.region.clone();
-        let budget = ingress::Budget::new(options.limits.body_budget_bytes);
         let surface = |callers, listener, tls| ingress::Options {
             callers,
             listener,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use meridian_ingress::{Budget, Share};
 use meridian_llm::{Failure, FailureClass};
 use meridian_providers::{Step, StreamTranslator};
 use meridian_resilience::{Expired, Meter, Stage, Timeline, within};
@@ -12,8 +13,7 @@ use meridian_sse::Framer;
 use meridian_types::ErrorCode;
 use tokio::time::Instant;
 
-/// Largest whole answer. The longest completions are under 1 MiB; with images or audio inside some reach 20.
-pub(crate) const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+use crate::gather::{Gathered, Overfull};
 
 /// What is read of an error's body: enough for the largest typed error, with the message that goes to the client.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -40,9 +40,20 @@ pub(crate) fn broken() -> Failure {
     failure
 }
 
-/// Reads a whole answer.
-pub(crate) async fn read_whole(mut body: Incoming, timeline: &Timeline) -> Result<Bytes, Failure> {
-    let mut whole = BytesMut::new();
+/// An answer that this node has no room for. It says nothing about the target, and no other's would find room.
+fn no_room() -> Failure {
+    let mut failure = Failure::new(FailureClass::Cancelled, "the node has no room to hold the answer");
+    failure.client_code = ErrorCode::Overloaded;
+    failure
+}
+
+/// Reads a whole answer, which takes its share of the budget.
+pub(crate) async fn read_whole(
+    mut body: Incoming,
+    timeline: &Timeline,
+    budget: &Budget,
+) -> Result<(Bytes, Share), Failure> {
+    let mut whole = Gathered::new(budget);
     let mut meter = timeline.meter();
     loop {
         let since = Instant::now();
@@ -53,12 +64,12 @@ pub(crate) async fn read_whole(mut body: Incoming, timeline: &Timeline) -> Resul
             meter.keep_alive();
         }
         meter.add(data.len(), since.elapsed()).map_err(late)?;
-        if whole.len() + data.len() > MAX_ANSWER_BYTES {
-            return Err(Failure::malformed("the answer is larger than 32 MiB"));
-        }
-        whole.extend_from_slice(&data);
+        whole.add(&data).map_err(|why| match why {
+            Overfull::Itself => Failure::malformed("the answer is larger than 32 MiB"),
+            Overfull::Node => no_room(),
+        })?;
     }
-    Ok(whole.freeze())
+    Ok(whole.finish())
 }
 
 /// Reads what comes of an error's body within its limits; whatever goes wrong, the status remains.

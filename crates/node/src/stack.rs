@@ -52,11 +52,10 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience, origin: O
     let journal = Arc::new(journal);
     let mut ledger = Ledger::open(node, room, started, span, Arc::clone(&journal));
     let outcome = async {
-        // read: within the size limit and the byte budget of all requests; the share is given back when content comes.
-        let upload = body.read().await.map_err(refused)?;
-        let bytes = upload.bytes.clone();
+        // read: within the size limit and the byte budget of the node; the share is given back when content comes.
+        let bytes = body.read().await.map_err(refused)?;
         let session = || session::key(&headers, &bytes);
-        let request = ClientRequest::parse(endpoint, &headers, upload.bytes);
+        let request = ClientRequest::parse(endpoint, &headers, bytes.clone());
         let request = request.map_err(|error| refused(error.into()))?;
         journal.asked(&request.head().model, request.head().stream);
         // plan: one ordered list, made of what is allowed and of what is healthy now.
@@ -105,9 +104,9 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience, origin: O
         let goes_on = here && streamed && snapshot.policy(&request.head().model).continue_streams;
         let continuation = goes_on.then(|| {
             let (node, snapshot, session) = (Arc::clone(node), Arc::clone(&snapshot), session());
-            let (_share, asked, journal) = (upload.share, started, Arc::clone(&journal));
+            let (asked, journal) = (started, Arc::clone(&journal));
             let constraints = caller.constraints.clone();
-            let kept = Kept { node, snapshot, constraints, request, _share, trace, patience, asked, session, journal };
+            let kept = Kept { node, snapshot, constraints, request, trace, patience, asked, session, journal };
             Box::new(Continuation::new(kept))
         });
         Ok((found, streamed, continuation))
@@ -145,7 +144,7 @@ type Unserved = (Refused, End, usize);
 /// A place for the request; or, if there is none and another node may have one, the refusal that holds if that has none
 /// either.
 fn admit(node: &Node, caller: &Caller, origin: Origin, journal: &Journal) -> Result<(Room, Option<Refused>), Refused> {
-    let refused = match node.admission.admit(caller.class, node.lag.pressure()) {
+    let refused = match node.admission.admit(caller.class, node.pressure()) {
         Ok(place) => return Ok((Room::Own { _place: place }, None)),
         Err(refused) => refused,
     };

@@ -79,6 +79,7 @@ mod tests {
         assert_eq!(file.public_addresses, ["127.0.1.1:8080"]);
         assert_eq!(file.state_dir, Path::new("/etc/meridian/state"));
         assert_eq!((file.cell.as_str(), file.max_in_flight, file.drain_grace.as_secs()), ("main", 1000, 30));
+        assert_eq!(file.max_held_mib, 512);
         assert_eq!((file.control.tls, file.peers), (None, None));
     }
 
@@ -128,7 +129,7 @@ mod tests {
         let text = format!(
             "{GOOD}cell: canary\npublic_addresses: [\"gw.test:443\"]\ntls: {{certificate: c.pem, key: /k.pem}}\n\
              dns: {{listen: [\"[::]:53\"], geo_database: geo.mmdb, cookie_secrets: dns.cookies, query_log_one_in: 1000}}\nmax_in_flight: 5\n\
-             egress_address: 127.0.1.1\ndrain_grace: 5s\nwitness: https://example.com/\n"
+             max_held_mib: 128\negress_address: 127.0.1.1\ndrain_grace: 5s\nwitness: https://example.com/\n"
         );
         let file = from_text(&"n.yaml".into(), &text, Path::new("/etc"), node::parse).unwrap();
         assert_eq!(file.tls, Some(PublicTls { certificate: "/etc/c.pem".into(), key: "/k.pem".into() }));
@@ -136,9 +137,11 @@ mod tests {
         assert_eq!(dns.listen.to_string(), "[::]:53");
         assert_eq!(dns.cookie_secrets, Some("/etc/dns.cookies".into()));
         assert_eq!(dns.query_log_one_in.map(std::num::NonZero::get), Some(1000));
-        assert_eq!((file.max_in_flight, file.drain_grace.as_secs()), (5, 5));
+        assert_eq!((file.max_in_flight, file.max_held_mib, file.drain_grace.as_secs()), (5, 128, 5));
         assert_eq!(file.egress_address, Some("127.0.1.1".parse().unwrap()));
         assert_eq!(file.witness, Some("https://example.com/".parse().unwrap()));
+        let found = mistakes(&format!("{GOOD}max_held_mib: 64\n"), node::parse);
+        assert_eq!(found, ["n.yaml:6:15: max_held_mib: \"64\" is not allowed; write 128 to 1048576"]);
         for wrong in ["example.com", "ftp://example.com", "https://"] {
             let found = mistakes(&format!("{GOOD}witness: \"{wrong}\"\n"), node::parse);
             assert!(found.len() == 1 && found[0].contains("witness"), "{wrong}: {found:?}");
@@ -156,7 +159,7 @@ mod tests {
                 "n.yaml:1:1: state_dir: this key is required: a path",
                 "n.yaml:1:7: name: \"US\" is not allowed; write a node name: a-z, 0-9 and '-'",
                 "n.yaml:2:1: regin: unknown key; did you mean region? allowed: cell, control, dns, drain_grace, \
-                 drain_linger, egress_address, extra_ca, listen, max_in_flight, name, peers, public_addresses, region, state_dir, tls, witness",
+                 drain_linger, egress_address, extra_ca, listen, max_held_mib, max_in_flight, name, peers, public_addresses, region, state_dir, tls, witness",
                 "n.yaml:3:1: listen: list the public_addresses: clients cannot connect to a wildcard address or port 0",
                 "n.yaml:4:16: max_in_flight: \"0\" is not allowed; write 1 to 1000000",
                 "n.yaml:5:14: drain_grace: \"5m\" is not allowed; write whole seconds such as 30s, at most 3600s",

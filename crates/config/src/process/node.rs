@@ -1,6 +1,7 @@
 //! `node.yaml`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ use super::{ProcessFileError, read};
 
 /// A node with 1,000 streams needs well under 1 GiB; more than that is a decision about the machine.
 const DEFAULT_MAX_IN_FLIGHT: u32 = 1000;
+/// 5,000 requests of 50 KiB, a long chat.
+const DEFAULT_MAX_HELD_MIB: u32 = 512;
+/// The largest request, its copy and the largest answer have room; 1 TiB is more than machines have.
+const HELD_MIB: RangeInclusive<u32> = 128..=1_048_576;
 /// An answer of a large model takes about this long; who is cut off after it has waited in vain anyway.
 const DEFAULT_DRAIN_GRACE: Duration = Duration::from_secs(30);
 /// DNS forgets a node about a second after it began to drain; who has resolved just before comes within the next.
@@ -47,6 +52,9 @@ pub struct NodeFile {
     pub state_dir: PathBuf,
     /// Requests that it admits at once: 1 to 1,000,000, default 1000.
     pub max_in_flight: u32,
+    /// MiB of requests and of whole answers that it holds at once: 128 to 1,048,576, default 512. A request counts twice its
+    /// size. From 70 % on batch requests are shed, from 90 % nearly all.
+    pub max_held_mib: u32,
     /// Local address of connections to providers; `None`: the system chooses.
     pub egress_address: Option<IpAddr>,
     /// PEM file of authorities that are trusted for providers and peers, beside the public ones.
@@ -81,6 +89,8 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<NodeFile> {
     let state_dir = section.required_path("state_dir");
     let in_range = |text: &str| text.parse().ok().filter(|count| (1..=1_000_000).contains(count));
     let max_in_flight = section.optional("max_in_flight", "1 to 1000000", in_range);
+    let in_range = |text: &str| text.parse().ok().filter(|mib| HELD_MIB.contains(mib));
+    let max_held_mib = section.optional("max_held_mib", "128 to 1048576", in_range);
     let egress_address = section.optional("egress_address", "an IP address of this machine", |text| text.parse().ok());
     let extra_ca = section.path("extra_ca");
     let witness = section.optional("witness", "an http:// or https:// URL outside of the fleet", url);
@@ -98,6 +108,7 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<NodeFile> {
         dns,
         state_dir: state_dir?,
         max_in_flight: max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT),
+        max_held_mib: max_held_mib.unwrap_or(DEFAULT_MAX_HELD_MIB),
         egress_address,
         extra_ca,
         witness,

@@ -106,7 +106,7 @@ impl Listener {
             listener,
             tls: None,
             limits,
-            budget: Budget::new(limits.body_budget_bytes),
+            budget: Budget::new(limits.budget_bytes),
             region: "eu-west".parse().unwrap(),
             node: "n1".parse().unwrap(),
             entropy: Arc::new(OsEntropy),

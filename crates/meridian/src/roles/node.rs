@@ -14,6 +14,8 @@ use super::{Process, parts};
 /// Beyond what the file allows: for the events that end streams, and the last beat.
 const AFTER_GRACE: Duration = Duration::from_secs(2);
 
+const MIB: usize = 1024 * 1024;
+
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
     /// What the node is: see deploy/local for examples.
@@ -38,7 +40,7 @@ pub(crate) async fn run(args: NodeArgs, process: Process) -> anyhow::Result<()> 
         build: env!("CARGO_PKG_VERSION").to_owned(),
         http: Some(http),
         tls: parts::public_tls(file.tls, &host).await?,
-        limits: Limits::default(),
+        limits: Limits { budget_bytes: file.max_held_mib as usize * MIB, ..Limits::default() },
         peers: parts::peers(file.peers, &host).await?,
         dns,
         control: Some(parts::control(file.control, &host).await?),

@@ -6,24 +6,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use meridian_ingress::{RequestId, TraceContext};
+use meridian_ingress::{Budget, RequestId, TraceContext};
 use meridian_llm::ClientRequest;
 use meridian_resilience::Patience;
 use meridian_types::{ModelName, RegionName};
 use meridian_upstream::LinkError;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{Instrument, Span};
 
 use super::links::{Asked, Link, Verdict};
 use super::told::{Told, Vain};
 use super::verdict::{Judged, SILENT, UNJUDGED, UNREACHABLE, judge};
 use crate::caller::{CLASS, Caller, TENANT};
+use crate::gather::{Gathered, Overfull};
 use crate::journal::Journal;
 use crate::node::Node;
 use crate::patience::{READ_TIMEOUTS, TIMEOUT};
-use crate::source::MAX_ANSWER_BYTES;
 use crate::stack::ATTEMPTS;
 
 /// Nodes that one request is handed to: each asks several targets itself.
@@ -138,10 +138,10 @@ impl Handover<'_> {
             }
         };
         let is_stream = head.status.is_success() && is_stream(&head.headers);
-        let content = if is_stream { Ok(Content::Stream(body)) } else { whole(body).await };
+        let content = if is_stream { Ok(Content::Stream(body)) } else { whole(body, &self.node.budget).await };
         let content = match content {
             Ok(content) => content,
-            Err(why) => return vain(question, UNREACHABLE, "unreachable", why.to_owned(), attempts),
+            Err((verdict, why)) => return vain(question, verdict, "unreachable", why.to_owned(), attempts),
         };
         count("ok");
         let (peer, model) = (&link.peer.node, &self.request.head().model);
@@ -217,10 +217,21 @@ fn is_stream(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
-async fn whole(body: Incoming) -> Result<Content, &'static str> {
-    let reading = Limited::new(body, MAX_ANSWER_BYTES).collect();
-    let read = timeout(REST, reading).await.map_err(|_| "stopped inside its answer")?;
-    read.map(|body| Content::Whole(body.to_bytes())).map_err(|_| "broke off inside its answer")
+async fn whole(mut body: Incoming, budget: &Budget) -> Result<Content, (Verdict, &'static str)> {
+    let end = Instant::now() + REST;
+    let mut whole = Gathered::new(budget);
+    while let Some(frame) =
+        timeout_at(end, body.frame()).await.map_err(|_| (UNREACHABLE, "stopped inside its answer"))?
+    {
+        let frame = frame.map_err(|_| (UNREACHABLE, "broke off inside its answer"))?;
+        let data = frame.into_data().unwrap_or_default();
+        whole.add(&data).map_err(|why| match why {
+            Overfull::Itself => (UNREACHABLE, "sent a larger answer than there are"),
+            Overfull::Node => (UNJUDGED, "sent an answer for which this node has no room"),
+        })?;
+    }
+    let (bytes, share) = whole.finish();
+    Ok(Content::Whole(share.hold(bytes)))
 }
 
 /// Headers that speak of one connection end with it.

@@ -13,6 +13,7 @@ mod fleet;
 mod hedge;
 mod lifecycle;
 mod limits;
+mod memory;
 mod messages;
 mod pace;
 mod pass_through;

@@ -104,15 +104,26 @@ pub(crate) async fn start_without_configuration(
     grace: Duration,
     sim: &meridian_sim::Options,
 ) -> (Sandbox, [SocketAddr; 2]) {
+    let adjust = |options: &mut Options| {
+        options.max_in_flight = max_in_flight;
+        options.drain_linger = linger;
+        options.drain_grace = grace;
+    };
+    start_adjusted(adjust, sim).await
+}
+
+/// Without configuration too.
+pub(crate) async fn start_adjusted(
+    adjust: impl FnOnce(&mut Options),
+    sim: &meridian_sim::Options,
+) -> (Sandbox, [SocketAddr; 2]) {
     let host = Host::real();
     let (trigger, seen) = shutdown();
     let (first, a) = simulator(&host, sim, &seen).await;
     let (second, b) = simulator(&host, sim, &seen).await;
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(&host, "n1", dir.path()).await;
-    options.max_in_flight = max_in_flight;
-    options.drain_linger = linger;
-    options.drain_grace = grace;
+    adjust(&mut options);
     let service = Service::new(options).await.unwrap();
     let node = service.handle();
     node.serving().accounts(Arc::new(accounts()));
