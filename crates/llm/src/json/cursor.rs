@@ -132,19 +132,21 @@ impl<'a> Cursor<'a> {
     pub fn string(&mut self) -> Result<Text<'a>, JsonError> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
+        let mut escaped = false;
         loop {
             let rest = self.rest();
             let stop = memchr2(b'"', b'\\', rest).ok_or_else(|| self.error("unterminated string"))?;
-            if rest.get(..stop).unwrap_or_default().iter().any(|b| *b < 0x20) {
+            if has_control(rest.get(..stop).unwrap_or_default()) {
                 return Err(self.error("control character in a string"));
             }
             self.at += stop;
             if self.byte() == Some(b'"') {
                 let written = self.text.get(start..self.at).unwrap_or_default();
                 self.at += 1;
-                return Ok(Text::new(written, start));
+                return Ok(Text::new(written, start, escaped));
             }
             self.escape()?;
+            escaped = true;
         }
     }
 
@@ -362,6 +364,11 @@ impl Nesting {
     fn innermost(&self) -> Option<bool> {
         (self.depth > 0).then_some(self.kinds & 1 == 1)
     }
+}
+
+/// Looks at every byte, so that the compiler looks at many at once: prompts are long, and hold none.
+fn has_control(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |found, byte| found | (*byte < 0x20))
 }
 
 #[cfg(test)]

@@ -9,11 +9,13 @@ use super::{JsonError, Span};
 pub struct Text<'a> {
     written: &'a str,
     offset: usize,
+    /// Noted while it was read, so that nobody has to look again.
+    escaped: bool,
 }
 
 impl<'a> Text<'a> {
-    pub(super) const fn new(written: &'a str, offset: usize) -> Self {
-        Self { written, offset }
+    pub(super) const fn new(written: &'a str, offset: usize, escaped: bool) -> Self {
+        Self { written, offset, escaped }
     }
 
     /// Where it lies, with its quotes.
@@ -31,7 +33,7 @@ impl<'a> Text<'a> {
     /// upstream that will read it.
     #[must_use]
     pub fn is(&self, expected: &str) -> bool {
-        if !self.written.contains('\\') {
+        if !self.escaped {
             return self.written == expected;
         }
         // An escape is at least as long as what it stands for, and at most six bytes a byte.
@@ -43,7 +45,7 @@ impl<'a> Text<'a> {
     /// # Errors
     /// When it has a lone surrogate, which no Rust string (and no UTF-8) can hold.
     pub fn decode(&self) -> Result<Cow<'a, str>, JsonError> {
-        if !self.written.contains('\\') {
+        if !self.escaped {
             return Ok(Cow::Borrowed(self.written));
         }
         let quoted = format!("\"{}\"", self.written);
