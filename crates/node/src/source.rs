@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use meridian_ingress::{Budget, Share};
 use meridian_llm::{Failure, FailureClass};
 use meridian_providers::{Step, StreamTranslator};
-use meridian_resilience::{Expired, Meter, Stage, Timeline, within};
+use meridian_resilience::{Alarm, Expired, Meter, Stage, Timeline, within};
 use meridian_sse::Framer;
 use meridian_types::ErrorCode;
 use tokio::time::Instant;
@@ -54,10 +54,10 @@ pub(crate) async fn read_whole(
     budget: &Budget,
 ) -> Result<(Bytes, Share), Failure> {
     let mut whole = Gathered::new(budget);
-    let mut meter = timeline.meter();
+    let (mut meter, mut alarm) = (timeline.meter(), Alarm::default());
     loop {
         let since = Instant::now();
-        let Some(frame) = within(timeline.idle(since), body.frame()).await.map_err(late)? else { break };
+        let Some(frame) = alarm.within(timeline.idle(since), body.frame()).await.map_err(late)? else { break };
         let Ok(data) = frame.map_err(|_| broken())?.into_data() else { continue };
         // Some providers (DeepSeek) send empty lines while they think.
         if data.iter().all(u8::is_ascii_whitespace) {
@@ -93,6 +93,7 @@ pub(crate) struct Source {
     framer: Framer,
     translator: Box<dyn StreamTranslator>,
     timeline: Timeline,
+    alarm: Alarm,
     /// Runs once content has come: before, the first content's own deadline does.
     meter: Option<Meter>,
     /// Generation is over: only usage and the end mark are missing.
@@ -109,6 +110,7 @@ impl Source {
             framer: Framer::default(),
             translator,
             timeline,
+            alarm: Alarm::default(),
             meter: None,
             finished: false,
             ended: false,
@@ -170,7 +172,9 @@ impl Source {
     /// Reads on; whether there was more.
     async fn read(&mut self, deadline: (Instant, Stage)) -> Result<bool, Failure> {
         let since = Instant::now();
-        let Some(frame) = within(deadline, self.body.frame()).await.map_err(late)? else { return Ok(false) };
+        let Some(frame) = self.alarm.within(deadline, self.body.frame()).await.map_err(late)? else {
+            return Ok(false);
+        };
         if let Ok(data) = frame.map_err(|_| broken())?.into_data() {
             if let Some(meter) = &mut self.meter {
                 meter.add(data.len(), since.elapsed()).map_err(late)?;

@@ -2,6 +2,7 @@
 //!
 //! Everything here is a value that is told the time: no IO, no tasks, no randomness of its own.
 
+mod alarm;
 mod backoff;
 mod breaker;
 mod budget;
@@ -13,6 +14,7 @@ mod meter;
 mod patience;
 mod sketch;
 
+pub use alarm::Alarm;
 pub use backoff::backoff;
 pub use breaker::{Breaker, Change, Outcome, Pass, Policy, Reason, Status};
 pub use budget::{BudgetPolicy, RetryBudget};
