@@ -1,6 +1,7 @@
 //! Streams an answer out: every event as it comes, and at the end the truth.
 
 use std::io;
+use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
@@ -9,6 +10,7 @@ use hyper::body::Frame;
 use meridian_ingress::{Audience, Body};
 use meridian_llm::{ClientError, Failure, Splice};
 use meridian_types::ErrorCode;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::attempt::{Answer, Part};
 use crate::attempts::Served;
@@ -58,16 +60,18 @@ impl Relay {
 
     /// As a body. What is there goes out at once: no event waits for company.
     pub(crate) fn into_body(self) -> Body {
-        let events = stream::unfold(Box::new(self), |mut relay| async move {
-            let bytes = relay.next().await?;
-            Some((bytes, relay))
+        // Asked for once, and not anew with each event.
+        let leaving = Box::pin(self.ledger.node().leaving.clone().cancelled_owned());
+        let events = stream::unfold((Box::new(self), leaving), |(mut relay, mut leaving)| async move {
+            let bytes = relay.next(leaving.as_mut()).await?;
+            Some((bytes, (relay, leaving)))
         });
         let frames = events.ready_chunks(MAX_TOGETHER).map(|events| Ok::<_, io::Error>(Frame::data(joined(events))));
         StreamBody::new(frames).boxed_unsync()
     }
 
-    /// The next events for the client; `None` after the last.
-    async fn next(&mut self) -> Option<Bytes> {
+    /// The next events for the client; `None` after the last. `leaving`: the node's grace is over.
+    async fn next(&mut self, mut leaving: Pin<&mut WaitForCancellationFutureOwned>) -> Option<Bytes> {
         if !self.held.is_empty() {
             let held = std::mem::take(&mut self.held);
             if self.source.is_none() {
@@ -75,11 +79,10 @@ impl Relay {
             }
             return Some(held);
         }
-        let leaving = self.ledger.node().leaving.clone();
         while self.source.is_some() {
             let bytes = tokio::select! {
                 biased;
-                () = leaving.cancelled() => return Some(self.leave()),
+                () = leaving.as_mut() => return Some(self.leave()),
                 bytes = self.advance() => bytes,
             };
             if !bytes.is_empty() {
