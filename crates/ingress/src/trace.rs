@@ -57,6 +57,9 @@ impl TraceContext {
 
     /// Makes `span` a child of this context, if spans are exported.
     pub(crate) fn adopt(&self, span: &Span) {
+        if span.is_disabled() {
+            return;
+        }
         let parent = SpanContext::new(
             TraceId::from_bytes(self.trace.to_be_bytes()),
             SpanId::from_bytes(self.span.to_be_bytes()),

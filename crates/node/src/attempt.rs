@@ -62,7 +62,7 @@ pub(crate) struct Attempt<'a> {
 impl Attempt<'_> {
     /// The beginning of an answer, and how long it took.
     pub(crate) async fn run(&self, translated: UpstreamRequest) -> Result<(Answer, Duration), Failure> {
-        let span = tracing::info_span!(
+        let span = tracing::debug_span!(
             "attempt",
             otel.name = "chat upstream",
             otel.kind = "client",

@@ -10,8 +10,10 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider};
-use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata, Subscriber};
 use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::Options;
@@ -49,6 +51,13 @@ pub(crate) struct Export {
 pub(crate) fn from_environment(options: &Options) -> Result<Option<Export>, ExportError> {
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if ENDPOINT_VARIABLES.iter().any(is_set) { build(options, None).map(Some) } else { Ok(None) }
+}
+
+/// Lets our own spans through, also those that logs do not show.
+pub(crate) fn own_spans() -> FilterFn {
+    let own: fn(&Metadata<'_>) -> bool =
+        |metadata| metadata.is_span() && metadata.target().starts_with("meridian") && *metadata.level() <= Level::DEBUG;
+    FilterFn::new(own).with_max_level_hint(LevelFilter::DEBUG)
 }
 
 /// `endpoint` overrides the environment's.
@@ -155,9 +164,10 @@ mod tests {
             address
         });
         let export = build(&options(), Some(&format!("http://{address}"))).unwrap();
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(export.layer()), || {
+        let layers = crate::layers(&options(), Some(&export)).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layers), || {
             let _outer = tracing::info_span!("outer").entered();
-            tracing::info_span!("inner").in_scope(|| {});
+            tracing::debug_span!("inner").in_scope(|| tracing::debug!("this is not logged"));
         });
         export.shutdown();
         let mut names = Vec::new();
@@ -167,6 +177,7 @@ mod tests {
                 let attributes = spans.resource.unwrap().attributes;
                 assert!(attributes.iter().any(|attribute| attribute.key == "service.name"), "{attributes:?}");
                 for span in spans.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                    assert!(span.events.is_empty(), "{span:?}");
                     names.push(span.name);
                     traces.insert(span.trace_id);
                 }

@@ -12,9 +12,10 @@ pub use export::ExportError;
 pub use logs::{Format, FormatError};
 pub use metrics::registry;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 /// What is logged if nothing else is said: our own news, and of others only what is odd.
 const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,tower=warn,opentelemetry=warn,\
@@ -83,14 +84,40 @@ impl Telemetry {
 /// # Errors
 /// The filter or an OTLP variable is not understood, or something else has set up telemetry before.
 pub fn init(options: &Options) -> Result<Telemetry, Error> {
-    let filter = options.filter.as_deref().unwrap_or(DEFAULT_FILTER);
-    let filter = EnvFilter::try_new(filter).map_err(|source| Error::Filter { filter: filter.to_owned(), source })?;
     let export = export::from_environment(options)?;
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(logs::layer(options.format, options.colour))
-        .with(export.as_ref().map(export::Export::layer))
-        .try_init()
-        .map_err(Error::Twice)?;
+    let layers = layers(options, export.as_ref())?;
+    tracing_subscriber::registry().with(layers).try_init().map_err(Error::Twice)?;
     Ok(Telemetry { export })
+}
+
+type Layers = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
+
+/// A list, and each with its own filter: beside a layer that may be missing, filters would be asked each time, and not
+/// once for each place in the code.
+fn layers(options: &Options, export: Option<&export::Export>) -> Result<Layers, Error> {
+    let text = options.filter.as_deref().unwrap_or(DEFAULT_FILTER);
+    let filter = || EnvFilter::try_new(text).map_err(|source| Error::Filter { filter: text.to_owned(), source });
+    let mut layers = vec![logs::layer(options.format, options.colour).with_filter(filter()?).boxed()];
+    if let Some(export) = export {
+        layers.push(export.layer().with_filter(filter()?.or(export::own_spans())).boxed());
+    }
+    Ok(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Subscriber;
+    use tracing::level_filters::LevelFilter;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_logged_is_off_at_its_place_in_the_code() {
+        let subscriber = tracing_subscriber::registry().with(layers(&Options::default(), None).unwrap());
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(tracing::debug_span!("request").is_disabled());
+            assert!(!tracing::info_span!("start").is_disabled());
+        });
+    }
 }

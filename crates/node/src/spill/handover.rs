@@ -92,7 +92,7 @@ impl Handover<'_> {
             };
             asked += 1;
             let started = Instant::now();
-            let span = tracing::info_span!("hand over", otel.kind = "client", peer = %link.peer.node, %region, reason);
+            let span = tracing::debug_span!("hand over", otel.kind = "client", peer = %link.peer.node, %region, reason);
             // Large, and seldom needed: off the stack of the request.
             let outcome = Box::pin(self.one(&link, question, &region, reason).instrument(span)).await;
             match outcome {
