@@ -10,8 +10,11 @@ const REPORT_LIFE: Duration = Duration::from_secs(3);
 const RISE: Duration = Duration::from_millis(500);
 /// ... and slowly when it falls: load comes in waves.
 const FALL: Duration = Duration::from_secs(10);
-/// Latencies of two reports weigh about the same: one alone may hold a single request.
+/// Latency is an average over this time, or longer ...
 const LATENCY: Duration = Duration::from_secs(1);
+/// ... until it is one of so many requests: prompts differ by far more than regions do, and the median of a few requests
+/// may be twice that of the next few.
+const LATENCY_REQUESTS: f64 = 20.0;
 /// Without requests the last latency is remembered for this long.
 const LATENCY_LIFE: Duration = Duration::from_secs(30);
 
@@ -25,6 +28,8 @@ pub(crate) struct RegionLoad {
     pub(crate) offered: Option<f64>,
     /// Median time to the first token, weighted by requests. `None`: no node had one.
     pub(crate) first_token_ms: Option<f64>,
+    /// Requests a second that this is the median of.
+    pub(crate) first_tokens_per_s: f64,
 }
 
 impl RegionLoad {
@@ -42,6 +47,7 @@ impl RegionLoad {
                     let requests = report.requests_finished.max(1) as f64;
                     weighted += report.first_token_p50_ms * requests;
                     weight += requests;
+                    load.first_tokens_per_s += requests / window_ms * 1000.0;
                 }
             }
             load.offered = Some(load.offered.unwrap_or(0.0) + offered);
@@ -55,12 +61,21 @@ impl RegionLoad {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Smoothed {
     pub(crate) demand: Option<f64>,
-    pub(crate) first_token_ms: Option<f64>,
+    latency_ms: f64,
+    /// Requests that the latency is an average of.
+    latency_of: f64,
     latency_at: Duration,
     at: Duration,
 }
 
 impl Smoothed {
+    /// As if this had been reported for long.
+    pub(crate) fn of(load: RegionLoad) -> Self {
+        let latency_of = if load.first_token_ms.is_some() { LATENCY_REQUESTS } else { 0.0 };
+        let latency_ms = load.first_token_ms.unwrap_or_default();
+        Self { demand: load.offered, latency_ms, latency_of, ..Self::default() }
+    }
+
     /// Takes what is reported at `now` (monotonic).
     pub(crate) fn update(&mut self, load: RegionLoad, now: Duration) {
         let past = now.saturating_sub(self.at);
@@ -72,13 +87,20 @@ impl Smoothed {
         }
         match load.first_token_ms {
             Some(seen) => {
-                let held = self.first_token_ms.unwrap_or(seen);
-                self.first_token_ms = Some(held + (seen - held) * part(past, LATENCY));
+                let new = load.first_tokens_per_s * past.min(REPORT_LIFE).as_secs_f64();
+                let most = (load.first_tokens_per_s * LATENCY.as_secs_f64()).max(LATENCY_REQUESTS);
+                self.latency_of = (self.latency_of + new).min(most);
+                self.latency_ms += (seen - self.latency_ms) * (new / self.latency_of.max(f64::MIN_POSITIVE)).min(1.0);
                 self.latency_at = now;
             }
-            None if now.saturating_sub(self.latency_at) > LATENCY_LIFE => self.first_token_ms = None,
+            None if now.saturating_sub(self.latency_at) > LATENCY_LIFE => self.latency_of = 0.0,
             None => {}
         }
+    }
+
+    /// Time to the first token; `None`: too few requests have had one.
+    pub(crate) fn first_token_ms(&self) -> Option<f64> {
+        (self.latency_of >= LATENCY_REQUESTS).then_some(self.latency_ms)
     }
 }
 
@@ -92,22 +114,58 @@ mod tests {
     use super::*;
 
     #[test]
-    fn demand_rises_fast_and_falls_slowly_and_latency_is_forgotten() {
+    fn demand_rises_fast_and_falls_slowly() {
         let at = Duration::from_millis;
-        let load = |offered, first_token_ms| RegionLoad { in_flight: 0, offered: Some(offered), first_token_ms };
+        let load = |offered| RegionLoad { offered: Some(offered), ..RegionLoad::default() };
         let mut smoothed = Smoothed::default();
-        smoothed.update(load(10.0, Some(100.0)), at(0));
-        assert_eq!((smoothed.demand, smoothed.first_token_ms), (Some(10.0), Some(100.0)));
-        smoothed.update(load(100.0, None), at(1000));
+        smoothed.update(load(10.0), at(0));
+        assert_eq!(smoothed.demand, Some(10.0));
+        smoothed.update(load(100.0), at(1000));
         assert!(smoothed.demand.unwrap() > 80.0);
-        smoothed.update(load(0.0, None), at(2000));
+        smoothed.update(load(0.0), at(2000));
         assert!(smoothed.demand.unwrap() > 70.0);
-        smoothed.update(load(0.0, None), at(29_000));
+        smoothed.update(load(0.0), at(29_000));
         assert!(smoothed.demand.unwrap() < 10.0);
-        assert_eq!(smoothed.first_token_ms, Some(100.0));
         smoothed.update(RegionLoad::default(), at(31_000));
-        assert_eq!(smoothed.first_token_ms, None);
         // Nobody reporting is not the same as no demand.
         assert!(smoothed.demand.is_some());
+    }
+
+    /// The latency after `seconds` of reports about so many requests a second, every quarter of a second another one.
+    fn latency(smoothed: &mut Smoothed, seconds: f64, per_s: f64, medians_ms: &[f64]) -> Option<f64> {
+        let quarter = Duration::from_millis(250);
+        let reports = (seconds * 4.0) as usize;
+        for median in medians_ms.iter().cycle().take(reports) {
+            let load = RegionLoad { first_token_ms: Some(*median), first_tokens_per_s: per_s, ..RegionLoad::default() };
+            smoothed.update(load, smoothed.at + quarter);
+        }
+        smoothed.first_token_ms()
+    }
+
+    #[test]
+    fn latency_of_many_requests_follows_within_a_second_or_two() {
+        let mut smoothed = Smoothed::default();
+        assert!(latency(&mut smoothed, 1.0, 100.0, &[100.0]).is_some_and(|ms| (ms - 100.0).abs() < 1e-6));
+        assert!(latency(&mut smoothed, 2.0, 100.0, &[500.0]) > Some(400.0));
+    }
+
+    #[test]
+    fn latency_of_few_requests_is_no_news_until_enough_of_them_say_the_same() {
+        let mut smoothed = Smoothed::default();
+        assert_eq!(latency(&mut smoothed, 3.0, 5.0, &[900.0]), None, "fifteen are too few");
+        // Four that are quick for each that is slow: no single report moves it far.
+        let settled = latency(&mut smoothed, 30.0, 5.0, &[100.0, 100.0, 100.0, 100.0, 900.0]).unwrap();
+        assert!((200.0..320.0).contains(&settled), "{settled}");
+        assert!(latency(&mut smoothed, 6.0, 5.0, &[900.0]) > Some(600.0), "all of them slow is news");
+    }
+
+    #[test]
+    fn latency_is_forgotten_without_requests() {
+        let mut smoothed = Smoothed::default();
+        latency(&mut smoothed, 5.0, 100.0, &[100.0]);
+        smoothed.update(RegionLoad::default(), smoothed.at + LATENCY_LIFE);
+        assert_eq!(smoothed.first_token_ms(), Some(100.0));
+        smoothed.update(RegionLoad::default(), smoothed.at + Duration::from_secs(1));
+        assert_eq!(smoothed.first_token_ms(), None);
     }
 }

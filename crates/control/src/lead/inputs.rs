@@ -24,8 +24,7 @@ pub(crate) fn inputs(shared: &Shared, view: &View) -> Inputs {
         regions: BTreeMap::new(),
     };
     for (name, region) in view.head.iter().flat_map(|head| &head.configuration.regions) {
-        let mut load = Smoothed::default();
-        load.update(RegionLoad::of(live.values().filter(|node| node.region == *name)), now.monotonic);
+        let mut load = Smoothed::of(RegionLoad::of(live.values().filter(|node| node.region == *name)));
         load.demand = load.demand.or_else(|| view.summaries.get(name).map(|summary| summary.demand));
         let members = regions::members(view, &live, &verdicts, name);
         let overridden = view.overridden(name, now.unix_ms);

@@ -93,7 +93,7 @@ pub(super) fn input(region: &Region, members: &[Member<'_>], overridden: InForce
         addresses: addresses(region, members),
         capacity: members.iter().filter(counts).fold(0, |sum: u32, member| sum.saturating_add(member.max_in_flight)),
         demand: load.demand,
-        first_token_ms: load.first_token_ms,
+        first_token_ms: load.first_token_ms(),
     }
 }
 

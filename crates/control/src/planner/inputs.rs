@@ -55,7 +55,7 @@ pub(crate) struct RegionInput {
     pub(crate) capacity: u32,
     /// Offered requests in flight; `None`: nothing reported yet.
     pub(crate) demand: Option<f64>,
-    /// Median time to the first token; `None`: no recent request.
+    /// Median time to the first token; `None`: too few recent requests.
     pub(crate) first_token_ms: Option<f64>,
 }
 
