@@ -1,4 +1,5 @@
-"""Ports that nobody else takes: below the range that Linux gives to outgoing connections, a part for each worker."""
+"""Ports that nobody else takes: below the range that Linux gives to outgoing connections, a part for each worker. Runs of
+pytest side by side say with PORTS_PART which part is theirs."""
 
 import os
 import socket
@@ -10,8 +11,8 @@ ADDRESSES = ("127.0.0.1", "127.0.1.1", "127.0.1.2", "127.0.1.3")
 _next = 0
 
 
-def _worker() -> int:
-    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+def _part() -> int:
+    return int(os.environ.get("PORTS_PART") or os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def _free(port: int) -> bool:
@@ -31,7 +32,7 @@ def _free(port: int) -> bool:
 def free_ports(count: int) -> int:
     """The first of `count` consecutive ports that are free on every address that tests use."""
     global _next
-    base = FIRST + _worker() * PORTS_PER_WORKER
+    base = FIRST + _part() * PORTS_PER_WORKER
     for _ in range(PORTS_PER_WORKER):
         first = base + _next % (PORTS_PER_WORKER - count)
         _next += count
