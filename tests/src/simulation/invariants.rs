@@ -28,6 +28,8 @@ pub(super) struct Invariants {
     named: BTreeSet<u64>,
     /// The newest plan in the store.
     plan: Option<PlanId>,
+    /// A backup was being put back at the last look: what it took away may be seen only now.
+    restored: bool,
     /// Each region's weight in it.
     weights: BTreeMap<&'static str, u32>,
     /// The weight that each region had when its nodes began to lose control replicas, and nothing else.
@@ -45,6 +47,7 @@ impl Invariants {
             revision: 0,
             named: BTreeSet::new(),
             plan: None,
+            restored: false,
             weights: BTreeMap::new(),
             frozen: BTreeMap::new(),
             obeyed: BTreeMap::new(),
@@ -79,6 +82,8 @@ impl Invariants {
 
     fn look_at_store(&mut self, eyes: &Eyes) -> Vec<String> {
         let mut broken = Vec::new();
+        let is_restoring = eyes.stage() == Stage::Restoring;
+        let may_all_go = std::mem::replace(&mut self.restored, is_restoring) || is_restoring;
         let prefix = format!("/meridian/{CLUSTER}/");
         let written = eyes.cluster.written(&prefix, self.revision);
         self.revision = eyes.cluster.revision();
@@ -99,7 +104,7 @@ impl Invariants {
                     broken.push(format!("{key} has {} bytes", value.len()));
                 }
                 ("plan", Some(value)) => broken.extend(self.plan(&value)),
-                (key, None) if eyes.stage() != Stage::Restoring && !MAY_GO.iter().any(|kind| key.starts_with(kind)) => {
+                (key, None) if !may_all_go && !MAY_GO.iter().any(|kind| key.starts_with(kind)) => {
                     broken.push(format!("{key} was deleted, and nobody had asked for it"));
                 }
                 _ => {}

@@ -173,6 +173,8 @@ impl Operator {
 
     /// After the storm a good commit gets through.
     async fn heal(&mut self) -> anyhow::Result<()> {
+        // A storm that let no commit through leaves no poison for those that come after it.
+        self.eyes.take_poison();
         let start = Instant::now();
         let upserts = resources(&extra("openai_compatible", u64::MAX))?;
         loop {
