@@ -23,7 +23,7 @@ BEFORE_S, OUTAGE_S = 2, full(10, 60)
 FLAP_S = 2
 # Between two looks at a story.
 LOOK_S = 0.2
-# The longest that a node lets a request wait for a target that is to be asked again soon, and what asking it then takes.
+# The longest that a node lets a request wait for a target that is to be asked again soon, and what asking it takes.
 WAIT_S = 5 + 1
 # From a primary's recovery until it has all of its traffic again.
 RETURN_S = 30

@@ -1,5 +1,5 @@
-"""Ports that nobody else takes: below the range that Linux gives to outgoing connections, a part for each worker. Runs of
-pytest side by side say with PORTS_PART which part is theirs."""
+"""Ports that nobody else takes: below the range that Linux gives to outgoing connections, a part for each worker. Runs
+of pytest side by side say with PORTS_PART which part is theirs."""
 
 import os
 import socket
