@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from harness import island
 from harness.events import Event, Events
 from harness.net import Links, between, one_way
 from harness.wait import Stopwatch, always, eventually
@@ -47,19 +46,10 @@ tiers: [{{targets: [{{provider: near}}]}}]
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twelve]:
-    if not island.is_possible():
-        pytest.skip("network namespaces need root")
     with running(tmp_path_factory.mktemp("cuts"), has_net=True) as twelve:
         resources = RESOURCES.format(host=twelve.host("sim"), port=twelve.sim_port)
         twelve.operator("apply", "-f", "-", "--immediate", stdin=resources)
         yield twelve
-
-
-@pytest.fixture(scope="module")
-def events(fleet: Twelve) -> Iterator[Events]:
-    events = fleet.watch()
-    yield events
-    events.end()
 
 
 @pytest.fixture

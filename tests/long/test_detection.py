@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 
 import pytest
-from harness import island
 from harness.events import Event, Events
 from harness.figures import percentile, spread
 from harness.net import between
@@ -33,17 +32,8 @@ WHOLE = [nodes_of(region) for region in REGIONS]
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twelve]:
-    if not island.is_possible():
-        pytest.skip("network namespaces need root")
     with running(tmp_path_factory.mktemp("detection"), has_net=True) as twelve:
         yield twelve
-
-
-@pytest.fixture(scope="module")
-def events(fleet: Twelve) -> Iterator[Events]:
-    events = fleet.watch()
-    yield events
-    events.end()
 
 
 def kill(fleet: Twelve, victims: list[str]) -> None:

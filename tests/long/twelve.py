@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+from harness import island
 from harness.cli import BIN, REPOSITORY, Operator
 from harness.events import Events
 from harness.gateway import Gateway
@@ -190,6 +192,8 @@ class Twelve:
 @contextmanager
 def running(directory: Path, has_net: bool = False) -> Iterator[Twelve]:
     """For the length of the block, and well at its beginning."""
+    if has_net and not island.is_possible():
+        pytest.skip("network namespaces need root")
     twelve = Twelve(directory, has_net)
     try:
         twelve.start_all()
