@@ -1,11 +1,13 @@
-//! Watches over one connection's socket: a client must begin to speak, and must take what is written to it.
+//! Watches over one connection's socket: a client must begin to speak, which tells its version, and must take what is
+//! written to it.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Bytes, BytesMut};
 use meridian_host::ByteStream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::Limits;
@@ -14,10 +16,23 @@ use crate::Limits;
 /// and no other time limit runs.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What is read to tell the version. Mostly it holds a whole request, which the HTTP layer then takes in one piece; when
+/// fed the preface's 24 bytes and then the rest, it doubles its buffer for as long as the connection lives.
+const FIRST_READ: usize = 8 * 1024;
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    Http1,
+    Http2,
+}
+
 /// A socket under watch.
 pub(crate) struct Guarded {
     io: Box<dyn ByteStream>,
     limits: Limits,
+    /// Read to tell the version, and not yet taken.
+    ahead: Bytes,
     /// Bytes seen that are a beginning of the preface; `None` once the version is known.
     undecided: Option<(usize, Pin<Box<Sleep>>)>,
     /// Runs while a write is stuck.
@@ -27,7 +42,21 @@ pub(crate) struct Guarded {
 impl Guarded {
     pub(crate) fn new(io: Box<dyn ByteStream>, limits: Limits) -> Self {
         let patience = Box::pin(sleep_until(Instant::now() + limits.first_byte));
-        Self { io, limits, undecided: Some((0, patience)), stuck: None }
+        Self { io, limits, ahead: Bytes::new(), undecided: Some((0, patience)), stuck: None }
+    }
+
+    /// Waits for the first bytes, and tells by them what the client speaks: HTTP/2 begins with its preface, whether it was
+    /// agreed on by TLS or is known beforehand (RFC 9113, section 3.3). To be called once, before anything is read.
+    pub(crate) async fn version(&mut self) -> io::Result<Version> {
+        let mut first = BytesMut::with_capacity(FIRST_READ);
+        while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
+            if self.read_buf(&mut first).await? == 0 {
+                break;
+            }
+        }
+        let version = if first.starts_with(PREFACE) { Version::Http2 } else { Version::Http1 };
+        self.ahead = first.freeze();
+        Ok(version)
     }
 
     fn track(&mut self, bytes: &[u8]) {
@@ -51,6 +80,11 @@ impl Guarded {
 
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let some = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead.split_to(some));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut self.io).poll_read(cx, buffer) {
             Poll::Ready(Ok(())) => {
@@ -134,6 +168,42 @@ mod tests {
         assert_eq!(patience(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r").await, limit);
         assert_eq!(patience(PREFACE).await, None);
         assert_eq!(patience(b"POST /").await, None);
+    }
+
+    /// What is told of a client that sends `parts` and leaves, and what of it is read afterwards.
+    async fn told(parts: &[&[u8]]) -> (Version, Vec<u8>) {
+        let (mut client, server) = duplex(1024);
+        let mut guarded = Guarded::new(Box::new(server), Limits::default());
+        let sends = async {
+            for part in parts {
+                client.write_all(part).await.unwrap();
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            drop(client);
+        };
+        let reads = async {
+            let (version, mut rest) = (guarded.version().await.unwrap(), Vec::new());
+            guarded.read_to_end(&mut rest).await.unwrap();
+            (version, rest)
+        };
+        tokio::join!(sends, reads).1
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_version_is_told_however_the_first_bytes_come_and_none_is_lost() {
+        let settings = b"\0\0\0\x04\0\0\0\0\0";
+        let cases: [(&[&[u8]], Version); 7] = [
+            (&[PREFACE, settings], Version::Http2),
+            (&[b"PRI * HTTP/2.0\r\n\r\n", b"SM\r\n\r\n\0\0\0\x04\0\0\0\0\0"], Version::Http2),
+            (&[b"P", b"R", b"I *"], Version::Http1),
+            (&[b"P", b"OST / HTTP/1.1\r\n\r\n"], Version::Http1),
+            (&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r!"], Version::Http1),
+            (&[b"GET / HTTP/1.1\r\n", b"\r\n"], Version::Http1),
+            (&[], Version::Http1),
+        ];
+        for (parts, version) in cases {
+            assert_eq!(told(parts).await, (version, parts.concat()), "{parts:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

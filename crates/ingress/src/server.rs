@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::farewell::{Asked, Leave, Noted, Stop};
-use crate::guard::Guarded;
+use crate::guard::{Guarded, Version};
 use crate::metrics::Metrics;
 use crate::routes::{Shared, router};
 use crate::{Budget, Limits, Status, Surface, status};
@@ -210,8 +210,22 @@ impl Service {
 }
 
 impl Server {
-    async fn serve(self, io: Guarded, asked: Asked, leave: impl Future<Output = ()>) {
+    async fn serve(self, mut io: Guarded, asked: Asked, leave: impl Future<Output = ()>) {
         let Self { builder, handler } = self;
+        tokio::pin!(leave);
+        let version = tokio::select! {
+            version = io.version() => version,
+            // It has asked for nothing.
+            () = &mut leave => return,
+        };
+        let builder = match version {
+            Ok(Version::Http1) => builder.http1_only(),
+            Ok(Version::Http2) => builder.http2_only(),
+            Err(error) => {
+                tracing::debug!(%error, "connection ended before a request");
+                return;
+            }
+        };
         let connection = builder.serve_connection(TokioIo::new(io), Noted { handler, asked });
         tokio::pin!(connection);
         let outcome = tokio::select! {
