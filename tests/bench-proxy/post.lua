@@ -10,7 +10,7 @@ end
 function done(summary, latency)
   local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
   io.write(string.format(
-    '\n{"answers": %d, "failed": %d, "refused": %d, "seconds": %.6f, "p50_us": %d, "p99_us": %d}\n',
-    summary.requests, failed, summary.errors.status, summary.duration / 1e6,
+    '\n{"answers": %d, "failed": %d, "refused": %d, "bytes": %d, "seconds": %.6f, "p50_us": %d, "p99_us": %d}\n',
+    summary.requests, failed, summary.errors.status, summary.bytes, summary.duration / 1e6,
     latency:percentile(50), latency:percentile(99)))
 end
