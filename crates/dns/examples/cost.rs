@@ -14,7 +14,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use meridian_dns::{GeoDatabase, Inputs, Snapshot, Transport, answer};
-use meridian_types::CommitId;
+use meridian_types::zone::{Policy, SteeredName};
+use meridian_types::{CommitId, Configuration, Coordinates, Plan, Region, RegionName, RegionPlan};
 use tokio::time::Instant;
 
 const ROUNDS: u32 = 1_000_000;
@@ -40,8 +41,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let first = Snapshot::compile(inputs.clone(), None);
     println!("configuration compiled in {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
     let begun = Instant::now();
-    let snapshot = Snapshot::compile(inputs, Some(&first));
+    let snapshot = Snapshot::compile(inputs.clone(), Some(&first));
     println!("plan compiled in {:.3} ms", begun.elapsed().as_secs_f64() * 1e3);
+    for (what, are_alike) in [("100 names alike", true), ("100 names that differ", false)] {
+        let (configuration, plan) = large(are_alike)?;
+        let inputs = Inputs { configuration: Arc::new(configuration), plan: Some(Arc::new(plan)), ..inputs.clone() };
+        let begun = Instant::now();
+        let first = Snapshot::compile(inputs.clone(), None);
+        let configured = begun.elapsed().as_secs_f64();
+        let begun = Instant::now();
+        let second = Snapshot::compile(inputs, Some(&first));
+        let planned = begun.elapsed().as_secs_f64() * 1e3;
+        println!("20 regions, 10 addresses each, {what}: configuration in {configured:.2} s, plan in {planned:.1} ms");
+        println!("  {} kB of answers ready, {} names without", second.ready_bytes() / 1000, second.unready_names());
+    }
     let source = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
     for (what, labels, with_subnet) in [
         ("steered, random subnets", "api.gslb.example", true),
@@ -67,6 +80,38 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{each:6.3} us  {what} ({} bytes on average)", bytes / ROUNDS as usize);
     }
     Ok(())
+}
+
+/// A fleet as large as any, and a plan that sends a part of each region's clients to another one. A third of the names
+/// each is answered by distance, by weight and by order, from all regions or, if they differ, from ten each.
+fn large(are_alike: bool) -> Result<(Configuration, Plan), Box<dyn Error>> {
+    let (mut configuration, mut plan) = (fleet::configuration()?, fleet::plan()?);
+    let (declared, planned) = (configuration.regions.pop_first(), plan.regions.pop_first());
+    let (Some((_, declared)), Some((_, planned))) = (declared, planned) else { return Err("no region".into()) };
+    configuration.regions.clear();
+    plan.regions.clear();
+    let name = |i: u8| RegionName::new(&format!("region-{i}"));
+    for i in 0..20u8 {
+        let (latitude, longitude) = (f64::from(i % 5) * 25.0 - 45.0, f64::from(i) * 18.0 - 171.0);
+        let coordinates = Coordinates::new(latitude, longitude).ok_or("coordinates")?;
+        configuration.regions.insert(name(i)?, Region { name: name(i)?, coordinates, ..declared.clone() });
+        let addresses = (1..=10).map(|last| [192, 0, i, last].into()).collect();
+        let placement = [(name(i)?, 800), (name((i + 1) % 20)?, 200)].into();
+        plan.regions
+            .insert(name(i)?, RegionPlan { addresses, placement, weight: 50, target_weight: 50, ..planned.clone() });
+    }
+    let regions: Vec<RegionName> = configuration.regions.keys().cloned().collect();
+    let zone = configuration.zones.values_mut().next().ok_or("no zone")?;
+    let first = zone.steered.pop().ok_or("no name")?;
+    for i in 0..100usize {
+        let mut steered = SteeredName { name: zone.name.child(&format!("api{i}"))?, ..first.clone() };
+        steered.policy =
+            [Policy::Nearest, Policy::Weighted, Policy::Failover].into_iter().cycle().nth(i).ok_or("policy")?;
+        let some = regions.iter().cycle().skip(i * 7).step_by(1 + 2 * (i % 2)).take(10);
+        steered.regions = if are_alike { regions.clone() } else { some.cloned().collect() };
+        zone.steered.push(steered);
+    }
+    Ok((configuration, plan))
 }
 
 fn query(name: &str, with_subnet: bool) -> Vec<u8> {

@@ -13,7 +13,7 @@ use crate::cookie::{CookieSecrets, Issued};
 use crate::encode::{Transport, encode};
 use crate::metrics::Series;
 use crate::name::is_within;
-use crate::pool::{Pool, Steering};
+use crate::pool::{Pool, Steered, Steering};
 use crate::rdata::service_binding;
 use crate::ready;
 use crate::request::{Question, Request};
@@ -222,14 +222,14 @@ impl<'s> Resolution<'s, '_> {
             self.response.answers.push(Rr { owner, rtype: RecordType::HINFO, ttl: ANY_TTL, data });
             return self.response;
         }
-        if let Some(steering) = node.steered.and_then(|place| self.snapshot.steering(self.zone.place, place)) {
+        if let Some(steered) = node.steered.and_then(|place| self.snapshot.steered(self.zone.place, place)) {
             let is_steered = match self.qtype {
                 RecordType::A | RecordType::AAAA => true,
-                RecordType::HTTPS | RecordType::SVCB => steering.https.is_some(),
+                RecordType::HTTPS | RecordType::SVCB => steered.https.is_some(),
                 _ => false,
             };
             if is_steered {
-                return self.steer(owner, steering);
+                return self.steer(owner, steered);
             }
         }
         if self.qtype == RecordType::SOA && self.is_apex(node) {
@@ -244,7 +244,8 @@ impl<'s> Resolution<'s, '_> {
         self.response
     }
 
-    fn steer(mut self, owner: Owner<'s>, steering: &'s Steering) -> Response<'s> {
+    fn steer(mut self, owner: Owner<'s>, steered: &'s Steered) -> Response<'s> {
+        let Steered { ttl, https, steering } = steered;
         if self.client.is_subnet && steering.is_fenced() {
             // Also of what is refused or not there: other clients may be told otherwise.
             self.response.scope = self.client.unit.prefix();
@@ -273,8 +274,8 @@ impl<'s> Resolution<'s, '_> {
         if self.client.is_subnet {
             self.response.scope = [&first, &second].into_iter().flatten().map(|choice| choice.scope).max().unwrap_or(0);
         }
-        let (rtype, ttl) = (self.qtype, steering.ttl.of(self.client.unit, self.client.resolver));
-        if let (Some(parameters), RecordType::HTTPS | RecordType::SVCB) = (&steering.https, rtype) {
+        let (rtype, ttl) = (self.qtype, ttl.of(self.client.unit, self.client.resolver));
+        if let (Some(parameters), RecordType::HTTPS | RecordType::SVCB) = (https, rtype) {
             let data = Rdata::Made(binding(parameters, [&first, &second]));
             self.response.answers.push(Rr { owner, rtype, ttl, data });
             return self.response;
@@ -288,7 +289,7 @@ impl<'s> Resolution<'s, '_> {
     /// The client's choice from one pool: none if there is no address of its family, an error if nothing is answered.
     fn pick(&self, steering: &'s Steering, pool: &'s Pool) -> Result<Option<Choice<'s>>, &'static str> {
         match pool {
-            Pool::Members(members) => Ok(Some(steering.choose(members, self.client.unit))),
+            Pool::Members(members) => Ok(steering.choose(members, self.client.unit)),
             Pool::NoAddress => Ok(None),
             Pool::Refuse(text) => Err(text),
         }

@@ -1,13 +1,12 @@
 //! The choice for one client: pure, and the same on every authority that holds the same plan.
 
-use std::cmp::Ordering;
-
 use meridian_types::zone::Policy;
 use smallvec::SmallVec;
 
-use crate::classes::Class;
+use crate::arrange::{Behind, Row, first, turn};
+use crate::classes::{Class, Found};
 use crate::pool::{Address, Member, Members, Steering};
-use crate::rendezvous::score;
+use crate::rendezvous::{Seed, score};
 use crate::subnet::Unit;
 
 /// On the stack as long as there are no more than that: a query then allocates nothing.
@@ -24,36 +23,57 @@ pub(crate) struct Choice<'s> {
     pub(crate) all_down: Option<&'static str>,
 }
 
-/// For whom an order of regions holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Breadth {
+/// Clients for whom the regions are in one order, with the same parts of them for each to be first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Crowd<'c> {
     /// Everybody.
     World,
-    /// Every client of the same block.
-    Block(u8),
-    /// The clients that are hashed as one.
-    Unit,
+    /// Those of a class and of one of the origins in its band.
+    Class { found: Found<'c>, origin_place: usize },
+    /// Those of whom nobody knows where they are.
+    Strangers,
+}
+
+/// Regions that a crowd may be answered with.
+#[derive(Debug)]
+pub(crate) struct Ranks<'s> {
+    /// Never empty.
+    regions: Few<&'s Member>,
+    /// By region: its part of the crowd.
+    shares: Few<u32>,
+    behind: Behind,
+    max: usize,
 }
 
 impl Steering {
     /// Addresses for the clients of `unit`.
-    pub(crate) fn choose<'s>(&'s self, members: &'s Members, unit: Unit) -> Choice<'s> {
-        let (regions, breadth) = match self.policy {
-            _ if members.list.len() == 1 && !self.is_fenced() => (members.list.iter().collect(), Breadth::World),
-            Policy::Failover => self.by_preference(members, unit),
-            Policy::Weighted => by_weight(members, unit),
-            Policy::Nearest => match self.classes.as_ref().and_then(|classes| classes.of(unit)) {
-                Some(found) => self.by_class(members, unit, found.class, found.block),
-                None => by_weight(members, unit),
-            },
+    pub(crate) fn choose<'s>(&'s self, members: &'s Members, unit: Unit) -> Option<Choice<'s>> {
+        let crowd = self.crowd(members, unit);
+        let ranks = match crowd {
+            Crowd::Class { found, origin_place } => self.ranks_of_class(members, found.class, origin_place),
+            Crowd::World | Crowd::Strangers => self.ranks_of_all(members),
         };
-        let (addresses, is_one_each) = spread(&regions, unit, self.max_addresses);
-        let scope = match breadth {
-            Breadth::World if is_one_each => 0,
-            Breadth::Block(block) if is_one_each => block,
-            _ => unit.prefix(),
-        };
-        Choice { addresses, scope, all_down: members.all_down }
+        let fronts: Few<_> = ranks.fronts().collect();
+        let front = in_front(fronts.iter().copied(), unit, |(seed, share, _)| (*seed, *share))?;
+        let row = ranks.row(front.2)?;
+        let first = first(row.front.addresses.iter().map(|address| address.seed), unit);
+        let addresses = row.arrange(first, turn(unit));
+        let scope = if fronts.len() == 1 && row.is_everybodys() { crowd.scope(unit) } else { unit.prefix() };
+        Some(Choice { addresses, scope, all_down: members.all_down })
+    }
+
+    /// Whom the clients of `unit` are among.
+    pub(crate) fn crowd(&self, members: &Members, unit: Unit) -> Crowd<'_> {
+        match self.classes.as_ref().filter(|_| self.minds_place(members)).map(|classes| classes.of(unit)) {
+            Some(Some(found)) => Crowd::Class { found, origin_place: self.origin_place(found.class, unit) },
+            Some(None) => Crowd::Strangers,
+            None => Crowd::World,
+        }
+    }
+
+    /// Whether it matters where clients are: of one region everybody gets the same, unless some get none of it.
+    pub(crate) fn minds_place(&self, members: &Members) -> bool {
+        self.classes.is_some() && (members.list.len() > 1 || self.is_fenced())
     }
 
     /// The candidate that the clients of `unit` are the clients of, whatever its health: what a client is does not
@@ -77,85 +97,87 @@ impl Steering {
         best.map_or(0, |(_, place)| place)
     }
 
+    /// By the policy alone, or by weight, for want of anything better, if it minds where clients are.
+    pub(crate) fn ranks_of_all<'s>(&self, members: &'s Members) -> Ranks<'s> {
+        match self.policy {
+            Policy::Failover => self.by_preference(members),
+            Policy::Weighted | Policy::Nearest => self.by_weight(members),
+        }
+    }
+
+    /// First by the plan's placement of the clients' origin, the rest by distance.
+    pub(crate) fn ranks_of_class<'s>(&self, members: &'s Members, class: &Class, origin_place: usize) -> Ranks<'s> {
+        let mut regions: Few<&Member> = class.order.iter().filter_map(|at| members.of_candidate(*at)).collect();
+        if regions.is_empty() {
+            // The region to fail to need be nobody's candidate.
+            regions.extend(&members.list);
+        }
+        self.placed(regions, class.order.get(origin_place).copied())
+    }
+
     /// In the declared order. Everybody is a client of the first region that can serve, and the plan's placement of its
     /// clients holds: it sends those away whom the region has no room for, and lets one that comes back start slowly.
-    fn by_preference<'s>(&self, members: &'s Members, unit: Unit) -> (Few<&'s Member>, Breadth) {
-        let regions: Few<&Member> = members.list.iter().collect();
-        let Some(origin) = self.first_origin(members) else { return (regions, Breadth::World) };
-        let (regions, is_one) = placed(regions, origin, unit);
-        (regions, if is_one { Breadth::World } else { Breadth::Unit })
-    }
-
-    /// The candidate that is the first member.
-    pub(crate) fn first_origin(&self, members: &Members) -> Option<usize> {
+    fn by_preference<'s>(&self, members: &'s Members) -> Ranks<'s> {
         let first = members.list.first().map(|member| &member.region);
-        self.candidates.iter().position(|candidate| Some(&candidate.region) == first)
+        let origin = self.candidates.iter().position(|candidate| Some(&candidate.region) == first);
+        self.placed(members.list.iter().collect(), origin)
     }
 
-    /// First by the plan's placement of the client's origin, the rest by distance.
-    fn by_class<'s>(&self, members: &'s Members, unit: Unit, class: &Class, block: u8) -> (Few<&'s Member>, Breadth) {
-        let regions = class.order.iter().filter_map(|at| members.of_candidate(*at)).collect();
-        let (regions, is_one) = placed(regions, self.origin(class, unit), unit);
-        (regions, if is_one && class.band < 2 { Breadth::Block(block) } else { Breadth::Unit })
+    fn placed<'s>(&self, regions: Few<&'s Member>, origin: Option<usize>) -> Ranks<'s> {
+        let share = |member: &&Member| origin.and_then(|origin| member.shares.get(origin).copied()).unwrap_or(0);
+        let shares = regions.iter().map(share).collect();
+        Ranks { regions, shares, behind: Behind::Listed, max: self.max_addresses }
+    }
+
+    /// A region without weight is answered only if all are without.
+    fn by_weight<'s>(&self, members: &'s Members) -> Ranks<'s> {
+        let is_weightless = members.list.iter().all(|member| member.weight == 0);
+        let regions: Few<_> = members.list.iter().filter(|member| is_weightless || member.weight > 0).collect();
+        let shares = regions.iter().map(|member| member.weight.max(1)).collect();
+        Ranks { regions, shares, behind: Behind::Weighted, max: self.max_addresses }
     }
 }
 
-/// The regions with the one in front where the plan places this unit of the origin's clients, and whether it places all
-/// of them there.
-fn placed(mut regions: Few<&Member>, origin: usize, unit: Unit) -> (Few<&Member>, bool) {
-    let share = |member: &Member| member.shares.get(origin).copied().unwrap_or(0);
-    let sharing = regions.iter().filter(|member| share(member) > 0).count();
-    let wanted = |member: &&Member| score(member.seed, unit.key(), share(member));
-    // With no share at all (every region that the plan places these clients in is gone) the first stays first.
-    let best = regions.iter().enumerate().filter(|(_, member)| share(member) > 0);
-    if let Some((best, _)) = best.max_by(|a, b| wanted(a.1).total_cmp(&wanted(b.1)))
-        && let Some(front) = regions.get_mut(..=best)
-    {
-        front.rotate_right(1);
+impl<'s> Ranks<'s> {
+    /// Who may be first: seed, part of the crowd, and place among the regions. Without any part (every region that the
+    /// plan places these clients in is gone) it is the first.
+    pub(crate) fn fronts(&self) -> impl Iterator<Item = (Seed, u32, usize)> {
+        let has_shares = self.shares.iter().any(|share| *share > 0);
+        let all = self.regions.iter().zip(&self.shares).enumerate();
+        let fronts = all.filter(move |(place, (_, share))| if has_shares { **share > 0 } else { *place == 0 });
+        fronts.map(|(place, (member, share))| (member.seed, *share, place))
     }
-    (regions, sharing < 2)
+
+    /// The answers with the region at `front` in front.
+    pub(crate) fn row(&self, front: usize) -> Option<Row<'s>> {
+        let mut others = self.regions.clone();
+        let front = (front < others.len()).then(|| others.remove(front))?;
+        Some(Row { front, others, behind: self.behind, max: self.max })
+    }
 }
 
-/// By weight alone. A region without weight is answered only if all are without.
-fn by_weight(members: &Members, unit: Unit) -> (Few<&Member>, Breadth) {
-    let weightless = members.list.iter().all(|member| member.weight == 0);
-    let weight = |member: &Member| if weightless { 1 } else { member.weight };
-    let mut regions: Few<(f64, &Member)> = members
-        .list
-        .iter()
-        .filter(|member| weight(member) > 0)
-        .map(|member| (score(member.seed, unit.key(), weight(member)), member))
-        .collect();
-    regions.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let breadth = if regions.len() > 1 { Breadth::Unit } else { Breadth::World };
-    (regions.into_iter().map(|(_, member)| member).collect(), breadth)
-}
-
-/// One address of each region, then what is left of the best region, of the second, and so on. Which address of a
-/// region comes first differs by unit, so that its nodes share the load. And whether there was nothing to spread.
-fn spread<'s>(regions: &[&'s Member], unit: Unit, max: usize) -> (Few<(&'s Member, &'s Address)>, bool) {
-    let mut firsts = Few::new();
-    let mut rest: Few<(&Member, &Address)> = Few::new();
-    let mut is_one_each = true;
-    for member in regions.iter().take(max) {
-        if let [only] = member.addresses.as_slice() {
-            // Most regions have one virtual address: nothing to rank.
-            firsts.push((*member, only));
-            continue;
+impl Crowd<'_> {
+    /// Prefix length of the network around the unit that is in the crowd.
+    pub(crate) fn scope(self, unit: Unit) -> u8 {
+        match self {
+            Self::World => 0,
+            Self::Class { found, .. } if found.class.band < 2 => found.block,
+            Self::Class { .. } | Self::Strangers => unit.prefix(),
         }
-        is_one_each = false;
-        let mut ranked: Few<&Address> = member.addresses.iter().collect();
-        ranked.sort_by(|a, b| rank(a.seed.with(unit.key()), b.seed.with(unit.key())));
-        let mut ranked = ranked.into_iter().map(|address| (*member, address));
-        firsts.extend(ranked.next());
-        rest.extend(ranked);
     }
-    firsts.extend(rest);
-    firsts.truncate(max);
-    (firsts, is_one_each)
 }
 
-/// Highest first.
-fn rank(a: u64, b: u64) -> Ordering {
-    b.cmp(&a)
+/// Who of them the unit gets first.
+pub(crate) fn in_front<T>(
+    fronts: impl ExactSizeIterator<Item = T>,
+    unit: Unit,
+    of: impl Fn(&T) -> (Seed, u32),
+) -> Option<T> {
+    let mut fronts = fronts;
+    if fronts.len() == 1 {
+        // Most crowds have one front: nothing to rank.
+        return fronts.next();
+    }
+    let wanted = |(seed, share): (Seed, u32)| score(seed, unit.key(), share);
+    fronts.max_by(|a, b| wanted(of(a)).total_cmp(&wanted(of(b))))
 }

@@ -8,7 +8,7 @@ use meridian_types::{DomainName, RegionName};
 
 use crate::locate::{Location, locate};
 use crate::name::WireName;
-use crate::pool::{Members, Pool, Steering};
+use crate::pool::{Members, Pool, Steered, Steering};
 use crate::snapshot::Snapshot;
 use crate::subnet::Unit;
 use crate::zone::{Found, Node, Zone};
@@ -54,8 +54,8 @@ impl Explanation<'_> {
         match zone.find(wire.as_bytes()) {
             Found::Nothing => self.say(format!("name: {name} does not exist: NXDOMAIN for {} s", zone.soa.minimum)),
             Found::Delegation { .. } => self.say(format!("name: {name} is delegated: referral to its name servers")),
-            Found::Node(node) => match node.steered.and_then(|place| self.snapshot.steering(zone.place, place)) {
-                Some(steering) => self.steered(name, zone, steering, Unit::of(address)),
+            Found::Node(node) => match node.steered.and_then(|place| self.snapshot.steered(zone.place, place)) {
+                Some(steered) => self.steered(name, zone, steered, Unit::of(address)),
                 None => self.fixed(name, node),
             },
         }
@@ -67,19 +67,20 @@ impl Explanation<'_> {
         self.say(format!("name: {name} is not steered; everybody gets the same, scope /0; it has {types}"));
     }
 
-    fn steered(&mut self, name: &DomainName, zone: &Zone, steering: &Steering, unit: Unit) {
+    fn steered(&mut self, name: &DomainName, zone: &Zone, steered: &Steered, unit: Unit) {
+        let Steered { ttl, https, steering } = steered;
         let policy = match steering.policy {
             Policy::Nearest => "nearest",
             Policy::Weighted => "weighted",
             Policy::Failover => "failover",
         };
         let max = steering.max_addresses;
-        let ttl = match (steering.ttl.shortest(), steering.ttl.longest()) {
+        let seconds = match (ttl.shortest(), ttl.longest()) {
             (shortest, longest) if shortest == longest => format!("{longest} s"),
             (shortest, longest) => format!("{shortest} to {longest} s"),
         };
-        let why = if steering.ttl.is_moving { ", because the answer may soon change" } else { "" };
-        self.say(format!("name: {name} is steered: {policy}, at most {max} addresses, TTL {ttl}{why}"));
+        let why = if ttl.is_moving { ", because the answer may soon change" } else { "" };
+        self.say(format!("name: {name} is steered: {policy}, at most {max} addresses, TTL {seconds}{why}"));
         if !steering.fence.is_empty() {
             let fence: Vec<&str> = steering.fence.iter().map(|jurisdiction| jurisdiction.as_str()).collect();
             self.say(format!("fence: only regions in {}", fence.join(", ")));
@@ -100,7 +101,7 @@ impl Explanation<'_> {
         let [v4, v6] = steering.pools_for(unit);
         self.chosen("A", v4, steering, unit, origin);
         self.chosen("AAAA", v6, steering, unit, origin);
-        if let Some(https) = &steering.https {
+        if let Some(https) = https {
             let port = https.port.unwrap_or(443);
             self.say(format!("HTTPS: {} on port {port}; hints are these addresses", https.alpn.join(", ")));
         }
@@ -157,7 +158,7 @@ impl Explanation<'_> {
         if let (Policy::Nearest, Some(origin)) = (steering.policy, origin) {
             self.say(format!("{family}: placement of the origin's clients: {}", placement(members, origin)));
         }
-        let choice = steering.choose(members, unit);
+        let Some(choice) = steering.choose(members, unit) else { return };
         let addresses: Vec<String> =
             choice.addresses.iter().map(|(member, address)| format!("{} ({})", address.ip, member.region)).collect();
         let for_whom = match choice.scope {

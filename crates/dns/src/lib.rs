@@ -9,6 +9,7 @@
 
 mod answer;
 mod apart;
+mod arrange;
 mod choose;
 mod classes;
 mod cookie;

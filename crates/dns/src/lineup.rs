@@ -1,106 +1,218 @@
-//! Answers of a steered name that are encoded when a plan comes: one for each geo class and each region that the plan
-//! sends the class's clients to. A query finds its class, picks a region and copies.
+//! Answers of steered names that are encoded when a plan comes: one for each crowd of clients, each region that the plan
+//! sends some of the crowd to, each address of it and each turn. A query finds its crowd, picks one and copies.
 //!
 //! [`Steering::choose`] says the same for any client, and the tests compare.
 
-use meridian_types::zone::Policy;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::classes::Class;
+use hickory_proto::rr::RecordType;
+
+use crate::arrange::{Behind, Row, first, turn};
+use crate::choose::{Crowd, Few, Ranks, in_front};
+use crate::encode::put_record;
 use crate::pool::{Member, Members, Steering};
-use crate::ready::Template;
-use crate::rendezvous::{Seed, score};
+use crate::rendezvous::Seed;
+use crate::response::{Owner, Rdata, Rr};
 use crate::subnet::Unit;
 
-/// Answers of one snapshot. They take at most some 5 MB and a few milliseconds of the task that brings a plan; names
-/// that find no room are answered from their addresses' records.
-pub(crate) const MAX_FRONTS: usize = 16_384;
+/// Bytes of the answers that one snapshot keeps. A fleet of twenty regions with ten addresses each takes a quarter of it,
+/// however many names are answered with them; to fill it takes some ten milliseconds of the task that brings a plan.
+const MAX_BYTES: usize = 8 << 20;
 
-/// The answers for one name and type under one plan: by class, and within it by the origin's place in the class's band.
-/// Where it does not matter where clients are, there is one class.
-#[derive(Debug)]
-pub(crate) struct Lineups(Vec<Vec<Lineup>>);
+/// Places from which they are found, of some 32 bytes each. Names that find no room are thought about.
+const MAX_FRONTS: usize = 65_536;
 
-/// The answers for the clients of one origin: by the region in front. Never empty.
+/// A record's TTL stands behind the pointer to its name, the type and the class.
+const TTL_AT: usize = 6;
+
+/// The answers of one snapshot. Names that may be answered alike share them: the name is not in them, nor is the TTL.
 #[derive(Debug)]
+pub(crate) struct Shelf {
+    sheets: BTreeMap<Title, Arc<Sheet>>,
+    bytes_left: usize,
+    fronts_left: usize,
+}
+
+/// What is on a sheet.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Title {
+    rtype: u16,
+    max: usize,
+    behind: Behind,
+    /// The regions and, where these matter, their weights; the front first.
+    regions: Few<(usize, u32)>,
+}
+
+/// Every answer with one region in front: by its address in front, and by turn.
+#[derive(Debug)]
+struct Sheet {
+    seeds: Vec<Seed>,
+    turns: usize,
+    /// Records of each answer, and bytes of each record; all are of one family.
+    count: usize,
+    record: usize,
+    bytes: Vec<u8>,
+}
+
+/// The answers for one name and type.
+#[derive(Debug)]
+pub(crate) struct Lineups {
+    /// For the world, or for strangers.
+    plain: Lineup,
+    /// By class, and within it by the origin's place in its band.
+    classes: Vec<Vec<Lineup>>,
+}
+
+/// The answers for one crowd: by the region in front. None where the crowd is answered from another pool.
+#[derive(Debug, Default)]
 struct Lineup(Vec<Front>);
 
-/// A region in front of the others, which are behind it in the order of preference.
 #[derive(Debug)]
-pub(crate) struct Front {
+struct Front {
     seed: Seed,
     share: u32,
     /// Its place among the members.
     member: usize,
-    pub(crate) records: Template,
+    sheet: Arc<Sheet>,
+}
+
+/// The answer to one client.
+#[derive(Debug)]
+pub(crate) struct Ready<'s> {
+    /// The region in front.
+    pub(crate) front: &'s Member,
+    pub(crate) scope: u8,
+    pub(crate) count: usize,
+    bytes: &'s [u8],
+    record: usize,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Self::of(MAX_BYTES)
+    }
 }
 
 impl Steering {
-    /// The answer for the clients of `unit`, the region in front, and the scope; `None`: it is not ready.
-    pub(crate) fn ready<'s>(&self, members: &'s Members, unit: Unit) -> Option<(&'s Front, &'s Member, u8)> {
-        let lineups = &members.lineups.as_ref()?.0;
-        let (lineup, block) = match &self.classes {
-            Some(classes) if members.list.len() > 1 => {
-                let found = classes.of(unit)?;
-                let lineup = lineups.get(found.number)?.get(self.origin_place(found.class, unit))?;
-                (lineup, if found.class.band < 2 { found.block } else { unit.prefix() })
-            }
-            _ => (lineups.first()?.first()?, 0),
+    /// The answer for the clients of `unit`; `None`: it is not ready.
+    pub(crate) fn ready<'s>(&self, members: &'s Members, unit: Unit) -> Option<Ready<'s>> {
+        let lineups = members.lineups.as_ref()?;
+        let crowd = self.crowd(members, unit);
+        let lineup = match crowd {
+            Crowd::Class { found, origin_place } => lineups.classes.get(found.number)?.get(origin_place)?,
+            Crowd::World | Crowd::Strangers => &lineups.plain,
         };
-        let wanted = |front: &&Front| score(front.seed, unit.key(), front.share);
-        let front = lineup.0.iter().max_by(|a, b| wanted(a).total_cmp(&wanted(b)))?;
-        let scope = if lineup.0.len() < 2 { block } else { unit.prefix() };
-        Some((front, members.list.get(front.member)?, scope))
+        let front = in_front(lineup.0.iter(), unit, |front| (front.seed, front.share))?;
+        let scope = match &*front.sheet {
+            Sheet { seeds, turns: 1, .. } if lineup.0.len() == 1 && seeds.len() == 1 => crowd.scope(unit),
+            _ => unit.prefix(),
+        };
+        let Sheet { count, record, .. } = *front.sheet;
+        Some(Ready { front: members.list.get(front.member)?, scope, count, bytes: front.sheet.answer(unit)?, record })
     }
 
-    /// Encodes the answers of `members`, for which `room` is left; `None`: there are none that many clients share.
-    pub(crate) fn line_up(&self, members: &Members, room: &mut usize) -> Option<Lineups> {
-        let mut builder = Builder { members, max_addresses: self.max_addresses, room };
-        let everybody: Vec<usize> = (0..members.list.len()).collect();
-        let lineups = match (self.policy, &self.classes) {
-            _ if members.list.len() == 1 => vec![vec![builder.lineup(&everybody, None)?]],
-            (Policy::Failover, _) => vec![vec![builder.lineup(&everybody, self.first_origin(members))?]],
-            (Policy::Nearest, Some(classes)) => {
-                let of_class = |class: &Class| {
-                    let order: Vec<usize> = class.order.iter().filter_map(|at| members.place(*at)).collect();
-                    let origins = class.order.iter().take(class.band);
-                    origins.map(|origin| builder.lineup(&order, Some(*origin))).collect()
-                };
-                classes.iter().map(of_class).collect::<Option<_>>()?
-            }
-            // Every unit has an order of its own.
-            (Policy::Weighted | Policy::Nearest, _) => return None,
+    /// Encodes what `members` are answered as: to the clients of the one origin that they are there for, or to all for
+    /// whom there are no others. `None`: there is no room.
+    pub(crate) fn line_up(&self, members: &Members, only: Option<usize>, shelf: &mut Shelf) -> Option<Lineups> {
+        let mut lineup = |ranks: Ranks<'_>| -> Option<Lineup> {
+            let front = |(seed, share, place)| {
+                let row = ranks.row(place)?;
+                let member = members.place_of(row.front)?;
+                Some(Front { seed, share, member, sheet: shelf.sheet(&row)? })
+            };
+            ranks.fronts().map(front).collect::<Option<_>>().map(Lineup)
         };
-        Some(Lineups(lineups))
+        let plain = if only.is_none() { lineup(self.ranks_of_all(members))? } else { Lineup::default() };
+        let classes = self.classes.iter().filter(|_| self.minds_place(members)).flat_map(|classes| classes.iter());
+        let of_class = |class| {
+            let is_here = |origin: usize| only.map_or_else(|| !self.has_own_pools(origin), |only| only == origin);
+            let of_origin = |origin: (usize, &usize)| match is_here(*origin.1) {
+                true => lineup(self.ranks_of_class(members, class, origin.0)),
+                false => Some(Lineup::default()),
+            };
+            class.order.iter().take(class.band).enumerate().map(of_origin).collect()
+        };
+        Some(Lineups { plain, classes: classes.map(of_class).collect::<Option<_>>()? })
     }
 }
 
-struct Builder<'b> {
-    members: &'b Members,
-    max_addresses: usize,
-    room: &'b mut usize,
-}
+impl Shelf {
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self { sheets: BTreeMap::new(), bytes_left: bytes, fronts_left: MAX_FRONTS }
+    }
 
-impl Builder<'_> {
-    /// `order`: places among the members.
-    fn lineup(&mut self, order: &[usize], origin: Option<usize>) -> Option<Lineup> {
-        let share = |place: &usize| Some(*self.members.list.get(*place)?.shares.get(origin?)?);
-        let mut fronts: Vec<usize> = order.iter().copied().filter(|place| share(place) > Some(0)).collect();
-        if fronts.is_empty() {
-            fronts.extend(order.first());
+    /// Bytes of the answers on it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.sheets.values().map(|sheet| sheet.bytes.len()).sum()
+    }
+
+    /// The sheet of the row, which is made if it is not there; `None`: there is no room.
+    fn sheet(&mut self, row: &Row<'_>) -> Option<Arc<Sheet>> {
+        self.fronts_left = self.fronts_left.checked_sub(1)?;
+        let weight = |member: &Member| if row.behind == Behind::Weighted { member.weight } else { 0 };
+        let regions = std::iter::once(&row.front).chain(&row.others).map(|member| (member.number, weight(member)));
+        let title = Title {
+            rtype: Sheet::rtype(row).into(),
+            max: row.max,
+            behind: row.behind,
+            // Of those that are listed, nobody behind the last that is shown matters.
+            regions: if row.behind == Behind::Listed { regions.take(row.max).collect() } else { regions.collect() },
+        };
+        if let Some(sheet) = self.sheets.get(&title) {
+            return Some(Arc::clone(sheet));
         }
-        *self.room = self.room.checked_sub(fronts.len())?;
-        let front = |place: usize| {
-            let others = order.iter().copied().filter(|other| *other != place);
-            let places = std::iter::once(place).chain(others).take(self.max_addresses);
-            let addresses = places.map(|place| match self.members.list.get(place)?.addresses.as_slice() {
-                [only] => Some(only.ip),
-                // Which of several is first differs by unit.
-                _ => None,
-            });
-            let (seed, share) = (self.members.list.get(place)?.seed, share(&place).unwrap_or(0));
-            let records = Template::of(&addresses.collect::<Option<Vec<_>>>()?);
-            Some(Front { seed, share, member: place, records })
+        let sheet = Arc::new(Sheet::of(row, &mut self.bytes_left)?);
+        self.sheets.insert(title, Arc::clone(&sheet));
+        Some(sheet)
+    }
+}
+
+impl Sheet {
+    fn of(row: &Row<'_>, room: &mut usize) -> Option<Self> {
+        let (turns, rtype) = (row.turns(), Self::rtype(row));
+        let seeds: Vec<Seed> = row.front.addresses.iter().map(|address| address.seed).collect();
+        let put = |ip: IpAddr, bytes: &mut Vec<u8>| {
+            let record = Rr { owner: Owner::Question, rtype, ttl: 0, data: Rdata::Address(ip) };
+            put_record(&[], &record, bytes);
         };
-        fronts.into_iter().map(front).collect::<Option<_>>().map(Lineup)
+        let answer = row.arrange(0, 0);
+        let mut bytes = Vec::new();
+        answer.first().into_iter().for_each(|(_, address)| put(address.ip, &mut bytes));
+        let (count, record) = (answer.len(), bytes.len());
+        let size = seeds.len().checked_mul(turns)?.checked_mul(count * record)?;
+        *room = room.checked_sub(size)?;
+        bytes = Vec::with_capacity(size);
+        for (first, turn) in (0..seeds.len()).flat_map(|first| (0..turns).map(move |turn| (first, turn))) {
+            row.arrange(first, turn).iter().for_each(|(_, address)| put(address.ip, &mut bytes));
+        }
+        Some(Self { seeds, turns, count, record, bytes })
+    }
+
+    fn rtype(row: &Row<'_>) -> RecordType {
+        let is_v4 = row.front.addresses.first().is_some_and(|address| address.ip.is_ipv4());
+        if is_v4 { RecordType::A } else { RecordType::AAAA }
+    }
+
+    fn answer(&self, unit: Unit) -> Option<&[u8]> {
+        let first = if self.seeds.len() == 1 { 0 } else { first(self.seeds.iter().copied(), unit) };
+        let turn = if self.turns == 1 { 0 } else { turn(unit) % self.turns };
+        let size = self.count * self.record;
+        self.bytes.get((first * self.turns + turn) * size..)?.get(..size)
+    }
+}
+
+impl Ready<'_> {
+    /// Writes the records.
+    pub(crate) fn put(&self, ttl: u32, out: &mut Vec<u8>) {
+        let mut at = out.len().saturating_add(TTL_AT);
+        out.extend_from_slice(self.bytes);
+        for _ in 0..self.count {
+            if let Some((place, _)) = out.get_mut(at..).and_then(<[u8]>::split_first_chunk_mut) {
+                *place = ttl.to_be_bytes();
+            }
+            at = at.saturating_add(self.record);
+        }
     }
 }

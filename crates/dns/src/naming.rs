@@ -8,7 +8,7 @@ use meridian_types::zone::{AllDown, Policy, SteeredName};
 use meridian_types::{DomainName, Permille, PlanId, RegionName};
 use tokio::time::Instant;
 
-use crate::pool::{Member, Members, Pool, Steering};
+use crate::pool::{Member, Members, Pool, Steered, Steering};
 use crate::snapshot::Snapshot;
 
 /// The whole, in parts per 1,000.
@@ -97,8 +97,8 @@ impl History {
 /// The regions that answers from this snapshot may name.
 fn named(snapshot: &Snapshot) -> BTreeMap<&RegionName, Named<'_>> {
     let mut regions: BTreeMap<&RegionName, Named<'_>> = BTreeMap::new();
-    for (declared, steering) in snapshot.steered() {
-        let ttl = Duration::from_secs(steering.ttl.longest().into());
+    for (declared, Steered { ttl, steering, .. }) in snapshot.all_steered() {
+        let ttl = Duration::from_secs(ttl.longest().into());
         for pool in steering.all_pools() {
             let Pool::Members(members) = pool else { continue };
             for member in &members.list {

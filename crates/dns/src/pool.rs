@@ -10,9 +10,8 @@ use meridian_types::{Configuration, Coordinates, Jurisdiction, Region, RegionNam
 
 use crate::classes::{Classes, Criteria};
 use crate::fleet::{Fleet, home_share};
-use crate::lineup::Lineups;
+use crate::lineup::{Lineups, Shelf};
 use crate::metrics::Series;
-use crate::ready::Template;
 use crate::rendezvous::Seed;
 use crate::subnet::Unit;
 use crate::ttl::Ttl;
@@ -20,20 +19,29 @@ use crate::zone::seconds;
 
 /// A steered name, ready to be asked.
 #[derive(Debug)]
+pub(crate) struct Steered {
+    pub(crate) ttl: Ttl,
+    /// What its HTTPS and SVCB records say beside the addresses.
+    pub(crate) https: Option<ServiceParameters>,
+    /// The same one for all names of the zone that are steered alike.
+    pub(crate) steering: Arc<Steering>,
+}
+
+/// What decides who is answered what.
+#[derive(Debug)]
 pub(crate) struct Steering {
     pub(crate) policy: Policy,
-    pub(crate) ttl: Ttl,
     pub(crate) max_addresses: usize,
     /// Candidates are in one of these; empty: anywhere.
     pub(crate) fence: Vec<Jurisdiction>,
-    /// What its HTTPS and SVCB records say beside the addresses.
-    pub(crate) https: Option<ServiceParameters>,
     /// Where clients are, for `nearest`.
     pub(crate) classes: Option<Arc<Classes>>,
     /// Every candidate, whatever its health: the nearest of them is a client's origin.
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) v4: Pool,
     pub(crate) v6: Pool,
+    /// Whether its answers are about to change.
+    is_moving: bool,
     /// By candidate: what its clients are answered with instead, if its load may not go to all the others. The name is to
     /// these clients as if it named only the regions that they may be sent to.
     fenced: Vec<Option<[Pool; 2]>>,
@@ -43,6 +51,8 @@ pub(crate) struct Steering {
 #[derive(Debug)]
 pub(crate) struct Candidate {
     pub(crate) region: RegionName,
+    /// The region's place among the configuration's.
+    number: usize,
     pub(crate) coordinates: Coordinates,
     /// As declared: its part of the clients that several candidates are near to.
     pub(crate) weight: u32,
@@ -77,12 +87,12 @@ pub(crate) struct Members {
 impl Members {
     /// The candidate, if it is answered.
     pub(crate) fn of_candidate(&self, candidate: usize) -> Option<&Member> {
-        self.list.get(self.place(candidate)?)
+        self.list.get((*self.places.get(candidate)?)?)
     }
 
-    /// Its place in the list.
-    pub(crate) fn place(&self, candidate: usize) -> Option<usize> {
-        *self.places.get(candidate)?
+    /// The place of one of them.
+    pub(crate) fn place_of(&self, member: &Member) -> Option<usize> {
+        self.list.iter().position(|known| std::ptr::eq(known, member))
     }
 }
 
@@ -90,6 +100,8 @@ impl Members {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) region: RegionName,
+    /// The region's place among the configuration's.
+    pub(crate) number: usize,
     pub(crate) seed: Seed,
     /// Share of all clients.
     pub(crate) weight: u32,
@@ -106,13 +118,11 @@ pub(crate) struct Member {
 pub(crate) struct Address {
     pub(crate) seed: Seed,
     pub(crate) ip: IpAddr,
-    /// As the name asked for has it.
-    pub(crate) record: Template,
 }
 
 impl Address {
-    fn new(ip: &IpAddr) -> Self {
-        Self { seed: Seed::of(ip.to_string().as_bytes()), ip: *ip, record: Template::of(&[*ip]) }
+    pub(crate) fn new(ip: &IpAddr) -> Self {
+        Self { seed: Seed::of(ip.to_string().as_bytes()), ip: *ip }
     }
 }
 
@@ -136,14 +146,20 @@ enum Shares {
     Declaration,
 }
 
+impl Steered {
+    pub(crate) fn new(name: &SteeredName, steering: Arc<Steering>) -> Self {
+        Self { ttl: Ttl::new(seconds(name.ttl), steering.is_moving), https: name.https.clone(), steering }
+    }
+}
+
 impl Steering {
-    /// `classes` is called for policies that mind where clients are; `room` is left for ready answers.
+    /// `classes` is called for policies that mind where clients are; `shelf` is where answers are put that are ready.
     pub(crate) fn compile(
         name: &SteeredName,
         configuration: &Configuration,
         fleet: &Fleet<'_>,
         classes: impl FnOnce(Criteria) -> Arc<Classes>,
-        room: &mut usize,
+        shelf: &mut Shelf,
     ) -> Self {
         // The fence is the first thing: what is outside is no candidate, whatever happens to those inside.
         let fence =
@@ -152,7 +168,8 @@ impl Steering {
             let declared = configuration.regions.get(region).filter(|declared| fence(declared))?;
             let origin_seed = Seed::of(format!("origin {region}").as_bytes());
             let (coordinates, weight) = (declared.coordinates, declared.weight);
-            Some(Candidate { region: region.clone(), coordinates, weight, origin_seed })
+            let number = configuration.regions.keys().take_while(|known| *known != region).count();
+            Some(Candidate { region: region.clone(), number, coordinates, weight, origin_seed })
         };
         let candidates: Vec<Candidate> = name.regions.iter().filter_map(candidate).collect();
         let refuge = match &name.all_down {
@@ -179,18 +196,16 @@ impl Steering {
         });
         let is_open = [&v4, &v6].iter().any(|pool| matches!(pool, Pool::Members(Members { all_down: Some(_), .. })));
         let is_moving = is_open || candidates.iter().any(|candidate| fleet.is_moving(&candidate.region));
-        let (policy, ttl, max_addresses) = (name.policy, Ttl::new(seconds(name.ttl), is_moving), name.max_addresses);
-        let fence = name.jurisdictions.clone();
-        let https = name.https.clone();
-        let mut steering = Self { policy, ttl, max_addresses, fence, https, classes, candidates, v4, v6, fenced };
-        let lineups = [&steering.v4, &steering.v6].map(|pool| match pool {
-            // Of what differs by origin none is everybody's.
-            Pool::Members(members) if members.all_down.is_none() && !steering.is_fenced() => {
-                steering.line_up(members, room)
-            }
-            _ => None,
-        });
-        for (pool, ready) in [&mut steering.v4, &mut steering.v6].into_iter().zip(lineups) {
+        let (policy, max_addresses, fence) = (name.policy, name.max_addresses, name.jurisdictions.clone());
+        let mut steering = Self { policy, max_addresses, fence, classes, candidates, v4, v6, is_moving, fenced };
+        let lineups: Vec<Option<Lineups>> = steering
+            .origins()
+            .map(|(pool, origin)| match pool {
+                Pool::Members(members) => steering.line_up(members, origin, shelf),
+                Pool::NoAddress | Pool::Refuse(_) => None,
+            })
+            .collect();
+        for (pool, ready) in steering.all_pools_mut().zip(lineups) {
             if let Pool::Members(members) = pool {
                 members.lineups = ready;
             }
@@ -213,6 +228,27 @@ impl Steering {
     /// Whether some clients may be sent to fewer regions than others: then no answer is everybody's.
     pub(crate) fn is_fenced(&self) -> bool {
         self.fenced.iter().any(Option::is_some)
+    }
+
+    /// Whether the clients of an origin may be sent to fewer regions than others.
+    pub(crate) fn has_own_pools(&self, origin: usize) -> bool {
+        self.fenced.get(origin).is_some_and(Option::is_some)
+    }
+
+    /// Whether all answers are encoded already.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.all_pools().all(|pool| !matches!(pool, Pool::Members(Members { lineups: None, .. })))
+    }
+
+    /// Every pool, with the one origin whose clients it is for.
+    fn origins(&self) -> impl Iterator<Item = (&Pool, Option<usize>)> {
+        let fenced = self.fenced.iter().enumerate();
+        let fenced = fenced.flat_map(|(at, pools)| pools.iter().flatten().map(move |pool| (pool, Some(at))));
+        [(&self.v4, None), (&self.v6, None)].into_iter().chain(fenced)
+    }
+
+    fn all_pools_mut(&mut self) -> impl Iterator<Item = &mut Pool> {
+        [&mut self.v4, &mut self.v6].into_iter().chain(self.fenced.iter_mut().flatten().flatten())
     }
 
     /// Everything that anybody may be answered with.
@@ -283,6 +319,7 @@ impl Builder<'_> {
         };
         Some(Member {
             region: region.clone(),
+            number: candidate.number,
             seed: Seed::of(region.as_str().as_bytes()),
             weight: match shares {
                 Shares::Plan => self.fleet.weight(region),

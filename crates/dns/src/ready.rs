@@ -1,32 +1,26 @@
 //! Answers that are ready before anybody asks. Names that stand in a zone themselves (no alias, no wildcard, nothing
 //! delegated) have their answers encoded when a configuration or a plan arrives; a query for one of them is a hash of
-//! its name, the look-up of its class, a pick and a copy. Where no two units need get the same (by weight alone, or from
-//! several addresses of a region) records are ready, and a choice says which. Whatever is not so plain is thought about
-//! in [`crate::answer`], which would say the same: the tests compare.
+//! its name, the look-up of its class, a pick and a copy. Whatever is not so plain is thought about in [`crate::answer`],
+//! which would say the same: the tests compare.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::net::IpAddr;
 
 use hickory_proto::rr::{DNSClass, RecordType};
 use meridian_types::DomainName;
 use siphasher::sip::SipHasher13;
 
 use crate::answer::{Client, Facts, Standing};
-use crate::choose::Few;
 use crate::cookie::Issued;
 use crate::encode::{encode_ready, put_record};
 use crate::metrics::Series;
 use crate::name::WireName;
-use crate::pool::{Members, Pool, Steering};
+use crate::pool::{Members, Pool, Steered, Steering};
 use crate::request::Request;
-use crate::response::{Owner, Rdata, Response, Rr, records};
+use crate::response::{ExtendedError, Owner, Response, records};
 use crate::snapshot::Snapshot;
 use crate::subnet::Unit;
 use crate::zone::{Found, Node, Rrset, Zones};
-
-/// A record's TTL stands behind the pointer to its name, the type and the class.
-const TTL_AT: usize = 6;
 
 /// The names of one configuration that are answered at once.
 #[derive(Debug, Default)]
@@ -56,15 +50,6 @@ struct Fixed {
     count: usize,
     bytes: Box<[u8]>,
     series: Series,
-}
-
-/// Records of the name asked for, ready but for their TTL.
-#[derive(Debug)]
-pub(crate) struct Template {
-    bytes: Box<[u8]>,
-    count: usize,
-    /// Bytes of each.
-    record: usize,
 }
 
 impl Ready {
@@ -103,31 +88,6 @@ impl Fixed {
     }
 }
 
-impl Template {
-    /// The addresses are of one family.
-    pub(crate) fn of(addresses: &[IpAddr]) -> Self {
-        let mut bytes = Vec::new();
-        for address in addresses {
-            let rtype = if address.is_ipv4() { RecordType::A } else { RecordType::AAAA };
-            let record = Rr { owner: Owner::Question, rtype, ttl: 0, data: Rdata::Address(*address) };
-            put_record(&[], &record, &mut bytes);
-        }
-        let (count, record) = (addresses.len(), bytes.len().checked_div(addresses.len()).unwrap_or(0));
-        Self { bytes: bytes.into(), count, record }
-    }
-
-    fn put(&self, ttl: u32, out: &mut Vec<u8>) {
-        let mut at = out.len().saturating_add(TTL_AT);
-        out.extend_from_slice(&self.bytes);
-        for _ in 0..self.count {
-            if let Some((place, _)) = out.get_mut(at..).and_then(<[u8]>::split_first_chunk_mut) {
-                *place = ttl.to_be_bytes();
-            }
-            at = at.saturating_add(self.record);
-        }
-    }
-}
-
 /// The answer over UDP, if it is ready; what is in `out` is worthless otherwise.
 pub(crate) fn answer<'s>(
     snapshot: &'s Snapshot,
@@ -148,30 +108,21 @@ pub(crate) fn answer<'s>(
             encode_ready(request, &response, &snapshot.nsid, set.count, put, out)
         }
         Answers::Steered(place) => {
-            let steering = snapshot.steering(name.place, *place)?;
+            let Steered { ttl, steering, .. } = snapshot.steered(name.place, *place)?;
             let members = members(steering, question.qtype, client.unit)?;
-            let ttl = steering.ttl.of(client.unit, client.resolver);
-            let (first, scope, records) = match steering.ready(members, client.unit) {
-                Some((front, first, scope)) => (first, scope, Few::from_slice(&[&front.records])),
-                None => {
-                    let choice = steering.choose(members, client.unit);
-                    let (first, _) = choice.addresses.first()?;
-                    let records = choice.addresses.iter().map(|(_, address)| &address.record).collect();
-                    (*first, choice.scope, records)
-                }
-            };
-            (response.region, series) = (Some(&first.region), &first.series);
-            response.scope = if client.is_subnet { scope } else { 0 };
-            let count = records.iter().map(|records| records.count).sum();
-            let put = |out: &mut Vec<u8>| records.iter().for_each(|records| records.put(ttl, out));
-            encode_ready(request, &response, &snapshot.nsid, count, put, out)
+            let ready = steering.ready(members, client.unit)?;
+            (response.region, series) = (Some(&ready.front.region), &ready.front.series);
+            response.scope = if client.is_subnet { ready.scope } else { 0 };
+            response.extended_error = members.all_down.map(|text| ExtendedError { code: ExtendedError::OTHER, text });
+            let ttl = ttl.of(client.unit, client.resolver);
+            encode_ready(request, &response, &snapshot.nsid, ready.count, |out| ready.put(ttl, out), out)
         }
     };
     let Response { zone, rcode, region, .. } = response;
     is_short.then_some(Facts { standing, zone, qtype: Some(question.qtype), rcode, region, series: Some(series) })
 }
 
-/// Regions that take traffic, if there is nothing else to say.
+/// Regions that are answered, if any are.
 fn members(steering: &Steering, qtype: RecordType, unit: Unit) -> Option<&Members> {
     let [v4, v6] = steering.pools_for(unit);
     let pool = match qtype {
@@ -180,8 +131,8 @@ fn members(steering: &Steering, qtype: RecordType, unit: Unit) -> Option<&Member
         _ => return None,
     };
     match pool {
-        Pool::Members(members) if members.all_down.is_none() => Some(members),
-        _ => None,
+        Pool::Members(members) => Some(members),
+        Pool::NoAddress | Pool::Refuse(_) => None,
     }
 }
 

@@ -61,7 +61,7 @@ pub struct SteeredName {
 }
 
 /// How a region is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Policy {
     /// Nearest to the client, and where the plan places that region's clients.
     Nearest,
@@ -72,7 +72,7 @@ pub enum Policy {
 }
 
 /// What is answered when no region can serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AllDown {
     /// As if every region were healthy.
     FailOpen,

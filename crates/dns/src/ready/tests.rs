@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use meridian_host::WallClock;
-use meridian_types::zone::Policy;
-use meridian_types::{RegionName, RegionState};
+use meridian_types::zone::{AllDown, Policy};
+use meridian_types::{Jurisdiction, RegionName, RegionState};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -13,7 +13,8 @@ use proptest::sample::{Index, select};
 use crate::answer::{Arrival, Client, Facts, Manner, ponder, respond};
 use crate::cookie::CookieSecrets;
 use crate::encode::Transport;
-use crate::pool::Pool;
+use crate::lineup::Shelf;
+use crate::pool::{Pool, Steered};
 use crate::request::Request;
 use crate::snapshot::{Inputs, Snapshot};
 use crate::subnet::Unit;
@@ -21,9 +22,13 @@ use crate::subnet::Unit;
 #[path = "../../examples/support/fleet.rs"]
 mod fleet;
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 22] = [
     "api.gslb.example",
     "split.gslb.example",
+    "pair.gslb.example",
+    "three.gslb.example",
+    "one.gslb.example",
+    "refuge.gslb.example",
     "primary.gslb.example",
     "band.gslb.example",
     "www.gslb.example",
@@ -54,26 +59,50 @@ impl WallClock for Stopped {
 static SECRETS: LazyLock<CookieSecrets> =
     LazyLock::new(|| CookieSecrets::parse(b"00112233445566778899aabbccddeeff").unwrap());
 
+/// What each of the first snapshots is for.
+const SEVERAL: usize = 1;
+const FENCED: usize = 6;
+
 /// A fleet with every policy; with several addresses of both families, and clients that are spread; one in which a region
-/// ramps and one is down, one that is down as a whole, one without a plan, and one whose clients are spread among regions
-/// of one address each.
+/// ramps and one is down, one that is down as a whole, one without a plan, one whose clients are spread among regions
+/// of one address each, and those again with fences.
 static SNAPSHOTS: LazyLock<Vec<Snapshot>> = LazyLock::new(|| {
     let mut configuration = fleet::configuration().unwrap();
     let zone = configuration.zones.values_mut().next().unwrap();
-    for (name, policy, band_km) in
-        [("split", Policy::Weighted, 0), ("primary", Policy::Failover, 0), ("band", Policy::Nearest, 20_000)]
-    {
+    for (name, policy, band_km, max_addresses) in [
+        ("split", Policy::Weighted, 0, 8),
+        ("pair", Policy::Weighted, 0, 2),
+        ("primary", Policy::Failover, 0, 8),
+        ("band", Policy::Nearest, 20_000, 8),
+        ("three", Policy::Nearest, 0, 3),
+        ("one", Policy::Nearest, 0, 1),
+        ("refuge", Policy::Nearest, 0, 8),
+    ] {
         let mut steered = zone.steered[0].clone();
         (steered.name, steered.policy, steered.band_km) = (zone.name.child(name).unwrap(), policy, band_km);
-        steered.max_addresses = 8;
+        steered.max_addresses = max_addresses;
+        if name == "refuge" {
+            // Nobody's candidate.
+            steered.all_down = AllDown::FailTo(steered.regions.pop().unwrap());
+        }
         zone.steered.push(steered);
     }
-    let configuration = Arc::new(configuration);
     let region = |name: &str| RegionName::new(name).unwrap();
+    let mut fenced = configuration.clone();
+    for (name, jurisdiction, overflow) in
+        [("eu-west", "EU", "EU"), ("us-west", "US", "US"), ("ap-southeast", "US", "EU")]
+    {
+        let region = fenced.regions.get_mut(&region(name)).unwrap();
+        region.jurisdiction = Jurisdiction::new(jurisdiction).unwrap();
+        region.overflow_jurisdictions = vec![Jurisdiction::new(overflow).unwrap()];
+    }
+    let addresses = |list: &[&str]| list.iter().map(|address| address.parse().unwrap()).collect::<Vec<_>>();
     let mut up = fleet::plan().unwrap();
     let us = up.regions.get_mut(&region("us-west")).unwrap();
-    us.addresses = ["192.0.2.1", "192.0.2.11", "192.0.2.12", "2001:db8::1"].map(|a| a.parse().unwrap()).into();
+    us.addresses = addresses(&["192.0.2.1", "192.0.2.11", "192.0.2.12", "2001:db8::1", "2001:db8::11"]);
     us.placement = [(region("us-west"), 700), (region("eu-west"), 300)].into();
+    let eu = up.regions.get_mut(&region("eu-west")).unwrap();
+    eu.addresses = addresses(&["192.0.2.2", "192.0.2.21", "2001:db8::2"]);
     let mut ramps = up.clone();
     ramps.regions.get_mut(&region("us-west")).unwrap().target_weight += 1;
     ramps.regions.get_mut(&region("eu-west")).unwrap().state = RegionState::Down;
@@ -85,13 +114,15 @@ static SNAPSHOTS: LazyLock<Vec<Snapshot>> = LazyLock::new(|| {
         spread.regions.get_mut(&region(origin)).unwrap().placement = placement;
     }
     let plans = [Some(fleet::plan().unwrap()), Some(up), Some(ramps), Some(down), None, Some(spread)];
-    let inputs = |plan: Option<_>| Inputs {
-        configuration: configuration.clone(),
+    let configurations = [configuration, fenced].map(Arc::new);
+    let inputs = |configuration: &Arc<_>, plan: Option<_>| Inputs {
+        configuration: Arc::clone(configuration),
         plan: plan.map(Arc::new),
         node: "node-1".into(),
         ..Inputs::default()
     };
-    plans.into_iter().map(|plan| Snapshot::compile(inputs(plan), None)).collect()
+    let both = configurations.iter().flat_map(|configuration| plans.iter().map(move |plan| (configuration, plan)));
+    both.map(|(configuration, plan)| Snapshot::compile(inputs(configuration, plan.clone()), None)).collect()
 });
 
 fn arrival(source: IpAddr) -> Arrival<'static> {
@@ -144,7 +175,7 @@ fn every_packet_of_the_corpus_is_answered_the_same() {
 fn plain_questions_for_what_stands_in_the_zone_are_ready() {
     let is_ready = |name: &str, qtype: u16| {
         let query = Query { name: name.to_owned(), qtype, ..Query::default() };
-        check(&SNAPSHOTS[1], &query.bytes(), [198, 51, 100, 7].into())
+        check(&SNAPSHOTS[SEVERAL], &query.bytes(), [198, 51, 100, 7].into())
     };
     for (name, qtype) in [("api", 1), ("split", 1), ("primary", 1), ("band", 1), ("band", 28), ("www", 1), ("www", 16)]
     {
@@ -158,22 +189,42 @@ fn plain_questions_for_what_stands_in_the_zone_are_ready() {
 }
 
 #[test]
-fn answers_that_units_share_are_encoded_whole_while_there_is_room() {
-    let check = |snapshot: usize, name: &str, is_whole: bool| {
-        let wanted = format!("{name}.gslb.example");
-        let (_, steering) = SNAPSHOTS[snapshot].steered().find(|(known, _)| known.as_str() == wanted).unwrap();
-        let Pool::Members(members) = &steering.v4 else { panic!("{name} has no members") };
-        let unit = Unit::of([198, 51, 100, 7].into());
-        assert_eq!(steering.ready(members, unit).is_some(), is_whole, "{snapshot} {name}");
-        assert!(steering.line_up(members, &mut 0).is_none(), "{snapshot} {name}");
-    };
-    for snapshot in [0, 5] {
-        for (name, is_whole) in [("api", true), ("band", true), ("primary", true), ("split", false)] {
-            check(snapshot, name, is_whole);
+fn every_steered_name_is_ready_in_every_state_for_clients_of_every_place() {
+    let clients = [[198, 51, 100, 7], [203, 0, 113, 7], [192, 0, 2, 200]];
+    for (number, snapshot) in SNAPSHOTS.iter().enumerate() {
+        for (name, Steered { steering, .. }) in snapshot.all_steered() {
+            for client in clients {
+                let unit = Unit::of(client.into());
+                for pool in steering.pools_for(unit) {
+                    let Pool::Members(members) = pool else { continue };
+                    assert!(steering.ready(members, unit).is_some(), "{number} {name} {unit}");
+                    assert!(steering.line_up(members, None, &mut Shelf::of(0)).is_none(), "{number} {name}");
+                }
+            }
         }
     }
-    // A region has several addresses, whose order differs by unit.
-    check(1, "api", false);
+    let fenced = SNAPSHOTS[FENCED].all_steered().filter(|(_, steered)| steered.steering.is_fenced());
+    assert!(fenced.count() > 2);
+}
+
+#[test]
+fn what_finds_no_room_is_thought_about_and_answered_the_same() {
+    let inputs = || SNAPSHOTS[SEVERAL].inputs.clone();
+    // Room for some sheets, but not for all.
+    let small = Snapshot::with_shelf(inputs(), None, Shelf::of(30_000));
+    assert!(small.unready_names() > 0 && (1..=30_000).contains(&small.ready_bytes()));
+    assert_eq!(SNAPSHOTS[SEVERAL].unready_names(), 0);
+    let (mut ready, mut not) = (0, 0);
+    for name in ["api", "split", "pair", "primary", "band", "three"] {
+        for client in 0..100u8 {
+            let query = Query { name: format!("{name}.gslb.example"), qtype: 1, ..Query::default() };
+            match check(&small, &query.bytes(), [203, 0, client, 7].into()) {
+                true => ready += 1,
+                false => not += 1,
+            }
+        }
+    }
+    assert!(ready > 0 && not > 0, "{ready} {not}");
 }
 
 /// A query, well formed or nearly.
@@ -279,8 +330,16 @@ fn query() -> impl Strategy<Value = Query> {
     let qtype = prop_oneof![4 => Just(1u16), 2 => Just(28), 2 => select(vec![2, 6, 15, 16, 33, 64, 65, 255, 257]), 1 => any::<u16>()];
     let class = prop_oneof![9 => Just(1u16), 1 => any::<u16>()];
     let trailing = prop_oneof![4 => Just(Vec::new()), 1 => vec(any::<u8>(), 0..8)];
-    (flags, select(NAMES.to_vec()), any::<u64>(), qtype, class, opt(), trailing).prop_map(
-        |(flags, name, case, qtype, class, opt, trailing)| Query {
+    (
+        flags,
+        prop_oneof![select(NAMES[..8].to_vec()), select(NAMES.to_vec())],
+        any::<u64>(),
+        qtype,
+        class,
+        opt(),
+        trailing,
+    )
+        .prop_map(|(flags, name, case, qtype, class, opt, trailing)| Query {
             flags,
             name: name.to_owned(),
             case,
@@ -288,8 +347,7 @@ fn query() -> impl Strategy<Value = Query> {
             class,
             opt,
             trailing,
-        },
-    )
+        })
 }
 
 proptest! {

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
-use meridian_dns::{Snapshot, Transport};
+use meridian_dns::{Snapshot, Transport, answer};
 use meridian_types::record::ServiceBinding;
 use meridian_types::zone::{AllDown, ClientPlace};
 use meridian_types::{Jurisdiction, Plan, RegionState};
 
 use crate::world::{
-    AP, CALIFORNIA, EU, PARIS, Query, SINGAPORE, US, answered, inputs, plan, region, shares, snapshot, with_state, zone,
+    AP, CALIFORNIA, EU, PARIS, Query, SINGAPORE, US, answered, inputs, plan, raw_option, region, shares, snapshot,
+    with_state, zone,
 };
 
 const US_1: &str = "192.0.2.1";
@@ -173,6 +174,25 @@ fn the_clients_of_a_region_go_nowhere_where_its_load_may_not() {
 }
 
 #[test]
+fn fenced_clients_are_answered_with_the_refuge_also_if_it_is_nobodys_candidate() {
+    let mut zone = zone();
+    zone.steered[0].regions.pop();
+    zone.steered[0].all_down = AllDown::FailTo(region(AP));
+    let down = [US, EU].into_iter().fold(plan(), |plan, name| with_state(plan, name, RegionState::Down));
+    let mut inputs = inputs(zone, Some(down));
+    let mut configuration = (*inputs.configuration).clone();
+    for (name, area) in [(US, "US"), (EU, "EU"), (AP, "SG")] {
+        configuration.regions.get_mut(name).unwrap().jurisdiction = Jurisdiction::new(area).unwrap();
+    }
+    configuration.regions.get_mut(EU).unwrap().overflow_jurisdictions = vec![Jurisdiction::new("SG").unwrap()];
+    inputs.configuration = std::sync::Arc::new(configuration);
+    let snapshot = Snapshot::compile(inputs, None);
+    for network in [PARIS, CALIFORNIA, "198.18.7.0/24"] {
+        assert_eq!(addresses(&snapshot, "api", RecordType::A, network), [AP_1], "{network}");
+    }
+}
+
+#[test]
 fn weighted_leaves_out_who_has_no_weight() {
     let mut one = plan();
     for (name, weight) in [(US, 0), (EU, 1000), (AP, 0)] {
@@ -190,7 +210,11 @@ fn clients_of_whom_nobody_knows_where_they_are_go_by_weight_and_always_to_the_sa
     for (name, weight) in [(US, 0), (EU, 0), (AP, 1000)] {
         one.regions.get_mut(name).unwrap().weight = weight;
     }
-    check(one, "api", "198.18.7.0/24", &[AP_1]);
+    check(one.clone(), "api", "198.18.7.0/24", &[AP_1]);
+    // It is not what others get, though all like them get it.
+    let bytes = Query::new("api", RecordType::A).subnet("198.18.7.0/24").bytes();
+    let bytes = answer(&snapshot(Some(one)), &bytes, [192, 0, 2, 200].into(), Transport::Udp).unwrap();
+    assert_eq!(raw_option(&bytes, 8).unwrap()[3], 24);
     let snapshot = snapshot(Some(plan()));
     let first = addresses(&snapshot, "api", RecordType::A, "198.18.7.0/24");
     for host in ["198.18.7.1/32", "198.18.7.200/32"] {
