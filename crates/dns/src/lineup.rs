@@ -17,8 +17,8 @@ use crate::rendezvous::Seed;
 use crate::response::{Owner, Rdata, Rr};
 use crate::subnet::Unit;
 
-/// Bytes of the answers that one snapshot keeps. A fleet of twenty regions with ten addresses each takes a quarter of it,
-/// however many names are answered with them; to fill it takes some ten milliseconds of the task that brings a plan.
+/// Bytes of the answers that one snapshot keeps. A fleet of twenty regions with ten addresses each takes a tenth of it,
+/// however many names are answered with them; to fill it takes some tens of milliseconds of the task that brings a plan.
 const MAX_BYTES: usize = 8 << 20;
 
 /// Places from which they are found, of some 32 bytes each. Names that find no room are thought about.

@@ -54,9 +54,10 @@ struct Known {
     classes: Arc<Classes>,
 }
 
-/// How a name is steered: everything that its declaration says of it, but for what each answer is made with.
+/// What a declaration says of how its name is steered, which is all but what each answer is made with: names of which it says
+/// the same are answered alike.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Manner<'c> {
+struct Alike<'c> {
     policy: Policy,
     regions: &'c [RegionName],
     max_addresses: usize,
@@ -65,7 +66,7 @@ struct Manner<'c> {
     all_down: &'c AllDown,
 }
 
-impl<'c> Manner<'c> {
+impl<'c> Alike<'c> {
     fn of(declared: &'c SteeredName) -> Self {
         // None is left out unseen: what is not steered by is named, too.
         let SteeredName { name: _, policy, regions, ttl: _, max_addresses, band_km, jurisdictions, https: _, all_down } =
@@ -99,7 +100,7 @@ impl Snapshot {
                     let classes = |criteria| known(&mut classes, place, criteria, inputs.geo.as_deref(), networks);
                     Arc::new(Steering::compile(name, &inputs.configuration, &fleet, classes, &mut shelf))
                 };
-                let steering = alike.entry(Manner::of(name)).or_insert_with(compile);
+                let steering = alike.entry(Alike::of(name)).or_insert_with(compile);
                 names.push(Steered::new(name, Arc::clone(steering)));
             }
             steered.push(names);
