@@ -2,9 +2,12 @@
 addresses to chosen others are dropped there: nothing answers, and nobody is told. Needs root, iproute2 and nftables; of
 the machine's own network nothing is touched but for one link to the bridge."""
 
+import os
+import re
 import subprocess
 from collections.abc import Iterable
 from itertools import product
+from pathlib import Path
 
 from .island import ip
 
@@ -30,13 +33,27 @@ def between(some: Iterable[str], others: Iterable[str]) -> Links:
     return one_way(some, others) | one_way(others, some)
 
 
+# Namespaces tell whose they are: a run that is killed removes nothing.
+OWNED = re.compile(r"^mer-net-\d+-p(\d+)(-\d+)?\b", re.MULTILINE)
+
+
+def remove_orphans() -> None:
+    """Namespaces of runs whose process is gone."""
+    listed = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True, timeout=10).stdout
+    for found in OWNED.finditer(listed):
+        if not Path("/proc", found[1]).exists():
+            subprocess.run(["ip", "netns", "del", found[0]], capture_output=True, timeout=10)
+
+
 class Net:
     """`number` tells the networks of one machine apart; each of `names` gets an address. Whoever else is named is the
     machine itself."""
 
     def __init__(self, number: int, names: Iterable[str]) -> None:
         number %= 250
-        self._switch = f"mer-net-{number}"
+        # Names of links have 15 bytes at most: no room for the owner.
+        self._link = f"mer-net-{number}"
+        self._switch = f"{self._link}-p{os.getpid()}"
         self._spaces = {name: f"{self._switch}-{at}" for at, name in enumerate(names, 2)}
         # RFC 6598 addresses: no test and hardly any machine has others of them.
         self._machine = f"100.126.{number}.1"
@@ -44,16 +61,16 @@ class Net:
 
     def build(self) -> None:
         """What it makes, `remove` takes away, also if it fails half way."""
-        # Of a run that was killed.
+        remove_orphans()
         self.remove()
         ip("netns", "add", self._switch)
         ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
         ip("-n", self._switch, "link", "set", "bridge", "up")
         self._nft(RULES)
-        ip("link", "add", self._switch, "type", "veth", "peer", "name", "machine", "netns", self._switch)
+        ip("link", "add", self._link, "type", "veth", "peer", "name", "machine", "netns", self._switch)
         ip("-n", self._switch, "link", "set", "machine", "master", "bridge", "up")
-        ip("addr", "add", f"{self._machine}/24", "dev", self._switch)
-        ip("link", "set", self._switch, "up")
+        ip("addr", "add", f"{self._machine}/24", "dev", self._link)
+        ip("link", "set", self._link, "up")
         for name, space in self._spaces.items():
             port = space.rpartition("-")[2]
             ip("netns", "add", space)
@@ -89,4 +106,4 @@ class Net:
         for space in (*self._spaces.values(), self._switch):
             subprocess.run(["ip", "netns", "del", space], capture_output=True, timeout=10)
         # This one at once: its name may be needed again.
-        subprocess.run(["ip", "link", "del", self._switch], capture_output=True, timeout=10)
+        subprocess.run(["ip", "link", "del", self._link], capture_output=True, timeout=10)
