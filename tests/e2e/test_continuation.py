@@ -1,6 +1,7 @@
 """Streams that die in the middle and are finished by another target, as the SDKs see them: one answer from its first
 word to its last; and where nobody can go on, the truth."""
 
+import json
 import re
 from dataclasses import dataclass
 
@@ -67,6 +68,7 @@ GO_ON = [Case(first, second, fault) for first in CODECS for second in CODECS for
 REFUSED = [
     Case(first, second, "cut;after=7", spare="spare-sim-fault-reject_prefill") for first in CODECS for second in CODECS
 ]
+TOLD = Case("openai_compatible", "openai_compatible", "cut;after=9")
 UNABLE = Case("openai_compatible", "openai_compatible", "cut;after=7", prefill="NO_PREFILL")
 
 
@@ -78,7 +80,7 @@ def mortal(codec: str) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def models(local: Local) -> None:
     resources = "".join(PROVIDER.format(name=mortal(codec), codec=codec, sim=local.sim_port) for codec in CODECS)
-    for case in [*GO_ON, *REFUSED, UNABLE]:
+    for case in [*GO_ON, *REFUSED, TOLD, UNABLE]:
         targets = {"first": mortal(case.first), "second": mortal(case.second)}
         resources += MODEL.format(name=case.model, upstream=case.upstream, **vars(case) | targets)
     local.operator.apply(resources)
@@ -128,6 +130,22 @@ def test_the_anthropic_sdk_sees_one_answer(local: Local, case: Case) -> None:
     assert (answer.role, block.text, text) == ("assistant", whole(case), whole(case))
     assert (answer.stop_reason, answer.model, answer.usage.output_tokens) == ("end_turn", case.upstream, TOKENS)
     check_sim(local, case, last)
+
+
+def test_the_story_of_the_request_has_both_parts_though_the_headers_have_one(local: Local) -> None:
+    case = TOLD
+    gateway = local.gateway("us-west")
+    text = PROMPT[0]["content"]
+    answer = gateway.chat(text=text, model=case.model, stream=True)
+    assert answer.text == whole(case)
+    # What has gone out with the first content cannot be changed.
+    assert answer.header("x-meridian-attempts") == "1"
+    explain = lambda: json.loads(local.operator("explain", "request", answer.header("x-request-id"), "-o", "json"))
+    (record,) = explain()["records"]
+    first, second = record["attempts"]
+    assert (record["outcome"], first["model"], second["model"]) == ("answered", case.upstream, case.spare), record
+    assert (first["after_content"], first["result"]) == (True, "transport"), record
+    assert second["result"] == "ok", record
 
 
 def told(case: Case, error: type, stream) -> None:
