@@ -3,20 +3,25 @@
 
 #![expect(clippy::expect_used, reason = "a test: it fails by panicking")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use meridian_proto::fleet::v1 as wire;
-use meridian_store::{Entry, LeaseId, Listing, Op, Result, Revision, Store, Txn, TxnOutcome, Watch};
+use meridian_proto::resources::v1::Tenant;
+use meridian_store::{Batch, Entry, Event, LeaseId, Listing, Op, Result, Revision, Store, Txn, TxnOutcome, Watch};
 use meridian_testkit::EventLog;
-use meridian_tests::simulation::Play;
+use meridian_tests::simulation::{Bug as NodeBug, Play};
 use prost::Message;
+use tokio::time::Instant;
 
 /// The writer with the stale plan is late by so many plans.
 const PLANS_BEFORE: u64 = 2;
+/// The deaf replica hears everything until the fleet has come up.
+const DEAF_AFTER: Duration = Duration::from_secs(5);
 /// More than a commit may have, less than etcd takes.
 const BLOATED_BYTES: usize = 1_300_000;
 /// Requests in flight, of a region's 24: all of three regions' fits into two.
@@ -40,13 +45,28 @@ enum Bug {
     BuriesTheSilent,
     /// What is not known any more is tidied up (Kuma issue 9455).
     TidiesUp,
+    /// A region that is down keeps a share, as the others have too little room.
+    FeedsTheDead,
+    /// One replica hears of no new head, neither by its watch nor when it lists anew (a cache in between).
+    HearsNothingNew,
+    /// A writer that does not know the field leaves out where a tenant's requests may be served.
+    ForgetsResidency,
+    /// A tenant may be served wherever there are nodes of ours.
+    WidensResidency,
+    /// Whoever asks for a region that is down is to reach somebody at least: it is lent another's addresses.
+    LendsAddresses,
 }
 
 /// A store with a bug.
+#[derive(Clone)]
 struct Buggy {
     inner: Arc<dyn Store>,
     bug: Bug,
     plans: Arc<AtomicU64>,
+    /// Whether it is the replica that hears nothing new, and since when.
+    deaf_from: Option<Instant>,
+    /// The head when it last heard of it.
+    head: Arc<Mutex<Option<Entry>>>,
 }
 
 fn is_plan(key: &str) -> bool {
@@ -73,6 +93,16 @@ impl Buggy {
         })
     }
 
+    /// What it hears of these: nothing of the head any more, once it is deaf.
+    fn hear(&self, entries: &mut [Entry]) {
+        let Some(head) = entries.iter_mut().find(|entry| entry.key.ends_with("/head")) else { return };
+        let mut known = self.head.lock().expect("no panic before");
+        match known.as_ref().filter(|_| self.deaf_from.is_some_and(|from| Instant::now() >= from)) {
+            Some(old) => *head = old.clone(),
+            None => *known = Some(head.clone()),
+        }
+    }
+
     /// Whether enough plans were written.
     fn is_late(&self) -> bool {
         self.plans.fetch_add(1, Ordering::SeqCst) >= PLANS_BEFORE
@@ -84,6 +114,10 @@ impl Buggy {
             Bug::PilesUp if is_plan(key) => change(value, pile_up),
             Bug::KeepsTheGone if is_plan(key) => change(value, keep_the_gone),
             Bug::BuriesTheSilent if is_plan(key) => change(value, bury_the_silent),
+            Bug::FeedsTheDead if is_plan(key) => change(value, feed_the_dead),
+            Bug::LendsAddresses if is_plan(key) => change(value, lend_addresses),
+            Bug::ForgetsResidency if key.contains("/tenant/") => served_in(value, &[]),
+            Bug::WidensResidency if key.contains("/tenant/") => served_in(value, &["EU", "SG", "US"]),
             Bug::BloatsCommits if key.contains("/commit/") => Bytes::from(vec![0x5a; BLOATED_BYTES]),
             _ => value.clone(),
         }
@@ -120,10 +154,32 @@ fn bury_the_silent(plan: &mut wire::Plan) {
     }
 }
 
+/// The tenant with other places.
+fn served_in(value: &Bytes, places: &[&str]) -> Bytes {
+    let tenant = Tenant::decode(value.clone()).expect("a tenant");
+    let allowed_jurisdictions = places.iter().map(|place| (*place).to_owned()).collect();
+    Tenant { allowed_jurisdictions, ..tenant }.encode_to_vec().into()
+}
+
+fn feed_the_dead(plan: &mut wire::Plan) {
+    let dead = |region: &&mut wire::RegionPlan| region.state() == wire::RegionState::Down;
+    let fed = plan.regions.iter_mut().find(dead).map(|region| region.weight += 1);
+    // The shares still add up.
+    let rich = plan.regions.iter_mut().find(|region| region.weight > 1);
+    rich.zip(fed).into_iter().for_each(|(region, ())| region.weight -= 1);
+}
+
+fn lend_addresses(plan: &mut wire::Plan) {
+    let lent = plan.regions.iter().find(|region| region.region == "us-west").map(|region| region.addresses.clone());
+    let dead = plan.regions.iter_mut().filter(|region| region.state() == wire::RegionState::Down);
+    dead.for_each(|region| region.addresses = lent.clone().unwrap_or_default());
+}
+
 #[async_trait]
 impl Store for Buggy {
     async fn list(&self, prefix: &str) -> Result<Listing> {
         let mut listing = self.inner.list(prefix).await?;
+        self.hear(&mut listing.entries);
         if self.bug == Bug::ForgetsVersions {
             listing.entries.retain(|entry| !is_plan(&entry.key));
         }
@@ -139,7 +195,18 @@ impl Store for Buggy {
         self.inner.get(key).await
     }
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch> {
-        self.inner.watch(prefix, from).await
+        let (watch, ear) = (self.inner.watch(prefix, from).await?, self.clone());
+        Ok(Watch::new(watch.map_ok(move |batch| {
+            let heard = |event| match event {
+                Event::Put(entry) => {
+                    let mut entries = vec![entry];
+                    ear.hear(&mut entries);
+                    entries.pop().map(Event::Put)
+                }
+                Event::Delete { .. } => Some(event),
+            };
+            Batch { revision: batch.revision, events: batch.events.into_iter().filter_map(heard).collect() }
+        })))
     }
     async fn compact(&self, at: Revision) -> Result<()> {
         self.inner.compact(at).await
@@ -162,9 +229,20 @@ fn told(bug: Bug) -> String {
 
 fn told_by(play: Play, bug: Bug) -> String {
     let plans = Arc::new(AtomicU64::new(0));
-    let wrap = move |inner: Arc<dyn Store>| Arc::new(Buggy { inner, bug, plans: plans.clone() }) as Arc<dyn Store>;
-    let outcome = play.over(Arc::new(wrap)).run(&EventLog::default());
-    outcome.expect_err("the bug is not detected").to_string()
+    let replicas = AtomicU64::new(0);
+    let wrap = move |inner: Arc<dyn Store>| {
+        let is_deaf = bug == Bug::HearsNothingNew && replicas.fetch_add(1, Ordering::SeqCst) == 0;
+        let deaf_from = is_deaf.then(|| Instant::now() + DEAF_AFTER);
+        Arc::new(Buggy { inner, bug, plans: plans.clone(), deaf_from, head: Arc::default() }) as Arc<dyn Store>
+    };
+    broken(&play.over(Arc::new(wrap)))
+}
+
+/// The promise that is broken in the end.
+fn broken(play: &Play) -> String {
+    let log = EventLog::default();
+    let told = play.run(&log).map_err(|error| error.to_string());
+    told.expect_err(&format!("the bug is not detected:\n{}", log.lines().join("\n")))
 }
 
 #[test]
@@ -213,4 +291,51 @@ fn a_region_that_only_loses_control_keeps_its_weight_and_a_planner_that_buries_t
 fn a_deletion_that_nobody_asked_for_is_detected() {
     let told = told(Bug::TidiesUp);
     assert!(told.contains("tenant/demo was deleted, and nobody had asked for it"), "{told}");
+}
+
+#[test]
+fn a_dead_region_that_keeps_a_share_is_detected() {
+    let told = told_by(Play::dead_regions(5), Bug::FeedsTheDead);
+    assert!(told.contains("sends clients to eu-west, which is down"), "{told}");
+}
+
+#[test]
+fn a_replica_that_stays_behind_after_everything_healed_is_detected() {
+    let told = told_by(Play::crowd(5), Bug::HearsNothingNew);
+    assert!(told.contains("all came together"), "{told}");
+}
+
+#[test]
+fn a_crowd_is_shed_and_a_limiter_that_admits_more_than_a_node_takes_is_detected() {
+    Play::crowd(5).run(&EventLog::default()).unwrap();
+    let told = broken(&Play::crowd(5).with(NodeBug::AdmitsTooMuch));
+    assert!(told.contains("eu-west-") && told.contains("requests, and has room for 8"), "{told}");
+}
+
+#[test]
+fn a_divergence_that_the_node_does_not_report_is_detected() {
+    let told = broken(&Play::crowd(5).with(NodeBug::RemembersDigests));
+    assert!(told.contains("serves what it should not, and only 0 replicas say so"), "{told}");
+}
+
+#[test]
+fn a_tenants_request_that_goes_to_a_provider_outside_its_jurisdictions_is_detected() {
+    let told = told_by(Play::crowd(5), Bug::ForgetsResidency);
+    assert!(told.contains("a request of the tenant fenced went through") && told.ends_with("to provider"), "{told}");
+}
+
+#[test]
+fn a_tenants_request_is_handed_over_inside_its_jurisdictions_and_one_that_leaves_them_is_detected() {
+    Play::lost_provider(5).run(&EventLog::default()).unwrap();
+    let told = told_by(Play::lost_provider(5), Bug::WidensResidency);
+    let outside = "a request of the tenant fenced went through us-west-";
+    assert!(told.contains(outside) && told.ends_with("to provider-eu"), "{told}");
+}
+
+#[test]
+fn answers_stay_inside_their_fence_when_all_of_it_is_dead_and_one_that_leaves_it_is_detected() {
+    Play::dead_regions(5).run(&EventLog::default()).unwrap();
+    let told = told_by(Play::dead_regions(5), Bug::LendsAddresses);
+    assert!(told.contains("answers fenced.meridian.test with us-west-"), "{told}");
+    assert!(told.ends_with("outside its fence"), "{told}");
 }

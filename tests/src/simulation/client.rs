@@ -20,9 +20,23 @@ const DNS_PATIENCE: Duration = Duration::from_secs(1);
 /// An answer of the simulated provider takes under a second.
 const HTTP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a client asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) key: &'a str,
+    pub(super) stream: bool,
+    pub(super) text: &'a str,
+}
+
 /// One request for a chat completion, on a connection of its own: status and whole answer.
 pub(super) async fn chat(host: &Host, to: &str, key: &str, stream: bool) -> anyhow::Result<(u16, String)> {
-    let body = format!(r#"{{"model":"chat","stream":{stream},"messages":[{{"role":"user","content":"hello"}}]}}"#);
+    ask(host, to, Question { key, stream, text: "hello" }).await
+}
+
+/// As [`chat`], with a text of its own.
+pub(super) async fn ask(host: &Host, to: &str, question: Question<'_>) -> anyhow::Result<(u16, String)> {
+    let Question { key, stream, text } = question;
+    let body = format!(r#"{{"model":"chat","stream":{stream},"messages":[{{"role":"user","content":"{text}"}}]}}"#);
     let request = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: {to}\r\nauthorization: Bearer {key}\r\n\
          content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -40,8 +54,8 @@ pub(super) async fn chat(host: &Host, to: &str, key: &str, stream: bool) -> anyh
     Ok((status, answer))
 }
 
-/// The A records of `name`, as the authority on `to` answers.
-pub(super) async fn resolve(host: &Host, to: &str, name: &str) -> anyhow::Result<Vec<IpAddr>> {
+/// What the authority on `to` answers about the A records of `name`: the code (0: no error) and the addresses.
+pub(super) async fn resolve(host: &Host, to: &str, name: &str) -> anyhow::Result<(u8, Vec<IpAddr>)> {
     let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
         query.push(u8::try_from(label.len())?);
@@ -53,24 +67,35 @@ pub(super) async fn resolve(host: &Host, to: &str, name: &str) -> anyhow::Result
     let mut buffer = [0; 1232];
     let (length, _) = timeout(DNS_PATIENCE, socket.recv_from(&mut buffer)).await.context("no DNS answer in time")??;
     let answer = buffer.get(query.len()..length).context("a DNS answer shorter than its question")?;
-    if buffer.first_chunk::<2>() != Some(&[0x12, 0x34]) || buffer[3] & 0x0f != 0 {
-        bail!("DNS answer with rcode {}", buffer[3] & 0x0f);
+    if buffer.first_chunk::<2>() != Some(&[0x12, 0x34]) {
+        bail!("a DNS answer to another question");
     }
     // Every A record is a name (compressed to two bytes), type, class, TTL, length 4 and the address.
     let count = usize::from(u16::from_be_bytes([buffer[6], buffer[7]]));
     let records = answer.chunks_exact(16).take(count);
     let address = |record: &[u8]| <[u8; 4]>::try_from(record.get(12..16)?).ok().map(IpAddr::from);
-    records.map(|record| address(record).context("a record that is no A record")).collect()
+    let addresses: anyhow::Result<_> =
+        records.map(|record| address(record).context("a record that is no A record")).collect();
+    Ok((buffer[3] & 0x0f, addresses?))
 }
+
+/// The tenant of most clients.
+pub(super) const DEMO: &str = "demo";
 
 /// Pause between two requests of a calm client.
 const CALM: Duration = Duration::from_millis(350);
 /// Requests that a crowd makes at once: more than a region takes.
 const CROWD: usize = 40;
 
-/// The key of the simulation's one tenant.
+/// The key of most clients' tenant.
 pub(super) fn key(seed: u64) -> String {
-    let host = simulated_host(seed ^ 0x006b_6579, Arc::new(MemoryFiles::default()));
+    key_of(seed, DEMO)
+}
+
+/// A tenant's key.
+pub(super) fn key_of(seed: u64, tenant: &str) -> String {
+    let salt = tenant.bytes().fold(0x006b_6579, |salt, byte| salt << 8 ^ u64::from(byte));
+    let host = simulated_host(seed ^ salt, Arc::new(MemoryFiles::default()));
     let mut random = [0; 32];
     host.entropy.fill(&mut random);
     key_text(random)

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use meridian_node::Handle;
+use meridian_sim::Simulator;
 use meridian_testkit::EventLog;
 
+use super::bugs::Bug;
 use super::fleet::REPLICAS;
 use crate::etcd::Cluster;
 
@@ -39,6 +41,9 @@ pub(super) struct Eyes {
     stage: Arc<Mutex<Stage>>,
     broken: Arc<Mutex<Vec<String>>>,
     poison: Arc<AtomicU64>,
+    providers: Arc<Mutex<BTreeMap<&'static str, Simulator>>>,
+    /// What nodes do wrong.
+    pub(super) bug: Option<Bug>,
 }
 
 /// Forgets the node when its host crashes.
@@ -62,7 +67,7 @@ impl Drop for Seen {
 }
 
 impl Eyes {
-    pub(super) fn new(seed: u64, log: EventLog) -> Self {
+    pub(super) fn new(seed: u64, log: EventLog, bug: Option<Bug>) -> Self {
         let now_ms = Arc::new(AtomicU64::new(0));
         let clock = now_ms.clone();
         let cluster = Cluster::new(seed | 1, REPLICAS, move || Duration::from_millis(clock.load(Ordering::Relaxed)));
@@ -76,6 +81,8 @@ impl Eyes {
             stage: Arc::new(Mutex::new(Stage::Starting)),
             broken: Arc::default(),
             poison: Arc::default(),
+            providers: Arc::default(),
+            bug,
         }
     }
 
@@ -101,6 +108,15 @@ impl Eyes {
     /// Every node that runs.
     pub(super) fn nodes(&self) -> BTreeMap<String, Running> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn add_provider(&self, host: &'static str, simulator: Simulator) {
+        self.providers.lock().unwrap_or_else(PoisonError::into_inner).insert(host, simulator);
+    }
+
+    /// The providers, by host.
+    pub(super) fn providers(&self) -> BTreeMap<&'static str, Simulator> {
+        self.providers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn stage(&self) -> Stage {

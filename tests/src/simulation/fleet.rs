@@ -12,7 +12,9 @@ use meridian_types::{CellName, NodeName, RegionName};
 use tokio::time::sleep;
 use turmoil::Sim;
 
+use super::bugs;
 use super::eyes::Eyes;
+use super::fences::PROVIDER_INSIDE;
 use crate::etcd::Member;
 
 /// Names of the regions.
@@ -21,11 +23,14 @@ pub const REGIONS: [&str; 3] = ["us-west", "eu-west", "ap-southeast"];
 pub(super) const NODES_PER_REGION: usize = 3;
 /// Replicas of the control plane, `control-1` and so on; as many members of etcd, `etcd-1` and so on.
 pub(super) const REPLICAS: usize = 3;
+/// Hosts of providers, as `configuration.yaml` has them.
+pub(super) const PROVIDERS: [&str; 2] = ["provider", PROVIDER_INSIDE];
 pub(super) const CLUSTER: &str = "simulation";
 
 pub(super) const CONTROL_PORT: u16 = 7400;
 pub(super) const HTTP_PORT: u16 = 8080;
 pub(super) const DNS_PORT: u16 = 53;
+const PEER_PORT: u16 = 7200;
 const ETCD_PORT: u16 = 2379;
 const PROVIDER_PORT: u16 = 4010;
 /// Small, so that a few simulated clients fill a node.
@@ -67,13 +72,20 @@ pub type Wrap = Arc<dyn Fn(Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync>;
 
 /// Adds the provider, etcd, the control plane and the nodes. Disks outlive a crash.
 pub(super) fn add(sim: &mut Sim<'_>, seed: u64, eyes: &Eyes, wrap: &Wrap) {
-    sim.host("provider", move || async move {
-        let host = simulated_host(seed, Arc::new(MemoryFiles::default()));
-        let listener = host.net.listen(any(PROVIDER_PORT)).await?;
-        let simulator = meridian_sim::Simulator::new(meridian_sim::Options::default(), host.clock);
-        let (_trigger, stop) = shutdown();
-        Ok(simulator.serve(listener, stop).await?)
-    });
+    for name in PROVIDERS {
+        let eyes = eyes.clone();
+        sim.host(name, move || {
+            let eyes = eyes.clone();
+            async move {
+                let host = simulated_host(seed, Arc::new(MemoryFiles::default()));
+                let listener = host.net.listen(any(PROVIDER_PORT)).await?;
+                let simulator = meridian_sim::Simulator::new(meridian_sim::Options::default(), host.clock);
+                eyes.add_provider(name, simulator.clone());
+                let (_trigger, stop) = shutdown();
+                Ok(simulator.serve(listener, stop).await?)
+            }
+        });
+    }
     for n in 0..REPLICAS {
         let cluster = eyes.cluster.clone();
         sim.host(numbered("etcd", n), move || {
@@ -123,10 +135,15 @@ async fn supervise(n: usize, seed: u64, eyes: Eyes, wrap: Wrap) -> turmoil::Resu
 }
 
 async fn node(name: String, seed: u64, disk: MemoryFiles, eyes: Eyes) -> turmoil::Result {
-    let host = simulated_host(seed, Arc::new(disk));
+    let host = bugs::machine(&name, simulated_host(seed, Arc::new(disk)), &eyes);
     // What `configuration.yaml` names.
     host.files.replace("/credential".as_ref(), b"simulated").await?;
     let http = host.net.listen(any(HTTP_PORT)).await?;
+    let peers = meridian_node::PeerListener {
+        listener: host.net.listen(any(PEER_PORT)).await?,
+        advertise: format!("{name}:{PEER_PORT}"),
+        tls: None,
+    };
     let tcp = host.net.listen(any(DNS_PORT)).await?;
     let udp = host.net.datagram(any(DNS_PORT)).await?;
     let (region, _) = name.rsplit_once('-').unwrap_or((&name, ""));
@@ -150,11 +167,11 @@ async fn node(name: String, seed: u64, disk: MemoryFiles, eyes: Eyes) -> turmoil
         http: Some(http),
         tls: None,
         limits: meridian_ingress::Limits::default(),
-        peers: None,
+        peers: Some(peers),
         dns: Some(dns),
         control: Some(meridian_node::Control { endpoints: (0..REPLICAS).map(control).collect(), tls: None }),
         state_dir: "/state".into(),
-        max_in_flight: MAX_IN_FLIGHT,
+        max_in_flight: bugs::max_in_flight(&eyes),
         public_addresses: vec![SocketAddr::new(turmoil::lookup(name.as_str()), HTTP_PORT).to_string()],
         egress_address: None,
         witness: None,

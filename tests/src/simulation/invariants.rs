@@ -1,4 +1,5 @@
-//! What must hold at every moment, whatever goes wrong.
+//! What must hold at every moment, whatever goes wrong. A promise comes with the bug that breaks it, for a test to see that it
+//! is caught: `tests/tests/fleet_bugs.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -154,17 +155,18 @@ impl Invariants {
                 broken.push(format!("{name} admitted {} requests, and has room for {MAX_IN_FLIGHT}", vitals.in_flight));
             }
             let Some(plan) = node.handle.control().and_then(meridian_control_client::Handle::plan) else { continue };
-            if plan.regions.is_empty() {
-                broken.push(format!("{name} obeys an empty plan"));
-            }
-            if let Some((start, before)) = self.obeyed.insert(name.clone(), (node.start, plan.id))
-                && start == node.start
-                && plan.id < before
-            {
-                broken.push(format!("{name} went back from plan {before} to {}", plan.id));
-            }
+            broken.extend(self.obeys(&name, node.start, &plan));
         }
         broken
+    }
+
+    /// What is wrong with the plan that a node obeys, in the life that it `start`ed.
+    fn obeys(&mut self, name: &str, start: u64, plan: &Plan) -> Option<String> {
+        if plan.regions.is_empty() {
+            return Some(format!("{name} obeys an empty plan"));
+        }
+        let (life, before) = self.obeyed.insert(name.to_owned(), (start, plan.id))?;
+        (life == start && plan.id < before).then(|| format!("{name} went back from plan {before} to {}", plan.id))
     }
 }
 
@@ -175,9 +177,13 @@ fn weight(plan: &Plan, region: &str) -> u32 {
 /// Whether a fault keeps control replicas from the region's nodes, and these from nothing else.
 fn cuts_from_control(fault: &Fault, region: &str) -> bool {
     let nodes = nodes_of(region);
+    let from_control =
+        |side: &[String], other: &[String]| side == nodes && other.iter().all(|host| host.starts_with("control-"));
     match fault {
         Fault::LosesControl(cut) => *cut == region,
-        Fault::Partition(a, b) | Fault::BlackHole(a, b) | Fault::OneWay(a, b) => *a == nodes || *b == nodes,
+        Fault::Partition(a, b) | Fault::BlackHole(a, b) | Fault::OneWay(a, b) => {
+            from_control(a, b) || from_control(b, a)
+        }
         _ => false,
     }
 }
@@ -187,7 +193,51 @@ fn troubles(fault: &Fault, region: &str) -> bool {
     let nodes = nodes_of(region);
     match fault {
         Fault::Crash(host) | Fault::Pause(host) | Fault::Slow(host) => nodes.contains(host),
-        Fault::Surge(crowded) => *crowded == region,
+        Fault::Surge(lost) | Fault::RegionDies(lost) => *lost == region,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meridian_types::{CommitId, RegionPlan, RegionState};
+
+    use super::*;
+
+    /// A plan of epoch 1.
+    fn plan(number: u64) -> Plan {
+        let region = RegionPlan {
+            state: RegionState::Serving,
+            weight: 1000,
+            target_weight: 1000,
+            reason: String::new(),
+            addresses: Vec::new(),
+            placement: BTreeMap::new(),
+            capacity: 8,
+            demand: 0.0,
+            settled: None,
+        };
+        Plan {
+            id: PlanId { epoch: 1, number },
+            commit: CommitId(1),
+            made_at_unix_ms: 0,
+            made_by: String::new(),
+            reason: String::new(),
+            regions: [("eu-west".parse().unwrap(), region)].into(),
+            contingencies: BTreeMap::new(),
+        }
+    }
+
+    /// No node can be made to obey such plans: what would be seen of it is made up here.
+    #[test]
+    fn a_node_that_goes_back_and_one_that_obeys_nothing_are_told() {
+        let mut invariants = Invariants::new();
+        assert_eq!(invariants.obeys("node", 0, &plan(7)), None);
+        assert_eq!(invariants.obeys("node", 0, &plan(7)), None);
+        let back = invariants.obeys("node", 0, &plan(6)).unwrap();
+        assert!(back.starts_with("node went back from plan "), "{back}");
+        assert_eq!(invariants.obeys("node", 1, &plan(5)), None, "it started anew, from its file");
+        let empty = Plan { regions: BTreeMap::new(), ..plan(8) };
+        assert_eq!(invariants.obeys("node", 1, &empty).unwrap(), "node obeys an empty plan");
     }
 }

@@ -5,8 +5,10 @@
 //! commits, and looks all the time at what must always hold; in the end everything must have come together.
 //! `story` tells one history whose every step is known. One seed always gives one log.
 
+mod bugs;
 mod client;
 mod eyes;
+mod fences;
 mod fleet;
 mod invariants;
 mod operator;
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use meridian_testkit::EventLog;
 
+pub use bugs::Bug;
 pub use fleet::{REGIONS, Wrap};
 
 use self::eyes::{Eyes, Stage};
@@ -45,13 +48,14 @@ pub struct Play {
     /// `None`: the story.
     schedule: Option<Schedule>,
     wrap: Wrap,
+    bug: Option<Bug>,
 }
 
 impl Play {
     /// The faults that the seed draws.
     #[must_use]
     pub fn storm(seed: u64) -> Self {
-        Self { seed, schedule: Some(Schedule::draw(seed)), wrap: Arc::new(|store| store) }
+        Self { seed, schedule: Some(Schedule::draw(seed)), wrap: Arc::new(|store| store), bug: None }
     }
 
     /// Every control replica crashes, and nothing else happens.
@@ -70,6 +74,31 @@ impl Play {
     #[must_use]
     pub fn story(seed: u64) -> Self {
         Self { schedule: None, ..Self::storm(seed) }
+    }
+
+    /// Every node of one region, and then of another too, dies and comes back.
+    #[must_use]
+    pub fn dead_regions(seed: u64) -> Self {
+        Self { schedule: Some(Schedule::dead_regions()), ..Self::storm(seed) }
+    }
+
+    /// A region does not reach the one provider that may serve the fenced tenant, so that others serve it, and nothing else
+    /// happens.
+    #[must_use]
+    pub fn lost_provider(seed: u64) -> Self {
+        Self { schedule: Some(Schedule::lost_provider()), ..Self::storm(seed) }
+    }
+
+    /// A crowd asks one region for more than it has room for, and nothing else happens.
+    #[must_use]
+    pub fn crowd(seed: u64) -> Self {
+        Self { schedule: Some(Schedule::crowd()), ..Self::storm(seed) }
+    }
+
+    /// The same, by nodes with a bug.
+    #[must_use]
+    pub fn with(self, bug: Bug) -> Self {
+        Self { bug: Some(bug), ..self }
     }
 
     /// Puts something between each replica and its store.
@@ -102,7 +131,7 @@ impl Play {
             .udp_capacity(SOCKET_CAPACITY)
             .enable_random_order()
             .build();
-        let eyes = Eyes::new(seed, log.clone());
+        let eyes = Eyes::new(seed, log.clone(), self.bug);
         fleet::add(&mut sim, seed, &eyes, &self.wrap);
         let (operator, client) = (eyes.clone(), eyes.clone());
         let is_story = self.schedule.is_none();
@@ -111,6 +140,8 @@ impl Play {
                 if is_story { story::play(seed, operator).await } else { operator::play(seed, operator).await };
             played.map_err(|error| format!("{error:#}").into())
         });
+        let fenced = eyes.clone();
+        sim.client("fenced", async move { fences::play(seed, fenced).await.map_err(Into::into) });
         sim.client("client", async move { client::play(seed, client).await.map_err(Into::into) });
         let mut weather = Weather::new(self.schedule.clone().unwrap_or_default());
         let mut invariants = Invariants::new();

@@ -17,8 +17,9 @@ use meridian_testkit::{MemoryFiles, simulated_host};
 use meridian_types::{KeyHash, RequestId};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::client::key;
+use super::client::{DEMO, key_of};
 use super::eyes::{Eyes, Stage};
+use super::fences::FENCED;
 use super::fleet::{CLUSTER, REPLICAS, UNKNOWN_CODEC, control, nodes, store};
 
 const CONFIGURATION: &str = include_str!("configuration.yaml");
@@ -121,13 +122,15 @@ impl Operator {
                 Err(_) => sleep(POLL).await,
             }
         };
-        let hash = KeyHash::of(&key(self.seed)).0.as_bytes().to_vec().into();
-        let request =
-            CreateKeyRequest { request_id: self.request_id(), tenant: "demo".to_owned(), hash, ..Default::default() };
-        // One request id: whatever became of an attempt, there will be one key.
-        while let Err(error) = self.create_key(request.clone()).await {
-            ensure!(start.elapsed() < PATIENCE, "create the key: {error:#}");
-            sleep(POLL).await;
+        for tenant in [DEMO, FENCED] {
+            let hash = KeyHash::of(&key_of(self.seed, tenant)).0.as_bytes().to_vec().into();
+            let (request_id, tenant) = (self.request_id(), tenant.to_owned());
+            let request = CreateKeyRequest { request_id, tenant, hash, ..Default::default() };
+            // One request id: whatever became of an attempt, there will be one key.
+            while let Err(error) = self.create_key(request.clone()).await {
+                ensure!(start.elapsed() < PATIENCE, "create the key: {error:#}");
+                sleep(POLL).await;
+            }
         }
         self.eyes.say(&format!("commit {commit} applied"));
         Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::fences::PROVIDER_INSIDE;
 use super::fleet::{NODES_PER_REGION, REGIONS, REPLICAS, numbered};
 
 /// Faults begin within this time after the fleet came up.
@@ -23,6 +24,8 @@ const RESTORES: u32 = 4;
 pub(super) enum Fault {
     /// The process dies; at the end of the fault it starts again.
     Crash(String),
+    /// Every node of the region crashes.
+    RegionDies(&'static str),
     /// The process is frozen, or its machine unplugged: packets vanish, and arrive at the end of the fault.
     Pause(String),
     /// Nothing gets through between the two sides; connections are refused.
@@ -87,6 +90,32 @@ impl Schedule {
         Self { episodes: (0..REPLICAS).map(crash).collect(), restore: false }
     }
 
+    /// Two regions die, one after the other, and are dead together for a while.
+    pub(super) fn dead_regions() -> Self {
+        let [_, first, second] = REGIONS;
+        let dies = |at, lasts, region| Episode {
+            at: Duration::from_secs(at),
+            lasts: Duration::from_secs(lasts),
+            fault: Fault::RegionDies(region),
+        };
+        Self { episodes: vec![dies(4, 25, first), dies(12, 12, second)], restore: false }
+    }
+
+    /// The nodes of one region do not reach the provider that the fenced tenant may use, soon after the fleet came up.
+    pub(super) fn lost_provider() -> Self {
+        let [_, region, _] = REGIONS;
+        let (at, lasts) = (Duration::from_secs(4), Duration::from_secs(10));
+        let fault = Fault::Partition(super::fleet::nodes_of(region), vec![PROVIDER_INSIDE.to_owned()]);
+        Self { episodes: vec![Episode { at, lasts, fault }], restore: false }
+    }
+
+    /// Clients all ask one region, soon after the fleet came up.
+    pub(super) fn crowd() -> Self {
+        let [_, region, _] = REGIONS;
+        let (at, lasts) = (Duration::from_secs(4), Duration::from_secs(6));
+        Self { episodes: vec![Episode { at, lasts, fault: Fault::Surge(region) }], restore: false }
+    }
+
     /// The nodes of one region hear no control replica, soon after the fleet came up.
     pub(super) fn lost_control() -> Self {
         let [_, region, _] = REGIONS;
@@ -109,7 +138,7 @@ fn fault(random: &mut StdRng) -> Fault {
     let all = |kind: &str| (0..REPLICAS).map(|n| numbered(kind, n)).collect::<Vec<_>>();
     let nodes = super::fleet::nodes_of(region);
     let host = pick(random, &[node, control.clone(), etcd.clone()]);
-    match random.random_range(0..16) {
+    match random.random_range(0..18) {
         0 => Fault::Crash(host),
         1 => Fault::Pause(host),
         2 => Fault::Crash(control),
@@ -125,6 +154,8 @@ fn fault(random: &mut StdRng) -> Fault {
         12 => Fault::Slow(host),
         13 => pick(random, &[Fault::Compaction, Fault::LostReplies]),
         14 => Fault::Surge(region),
+        15 => Fault::RegionDies(region),
+        16 => Fault::Partition(nodes, vec![PROVIDER_INSIDE.to_owned()]),
         _ => Fault::Poison,
     }
 }
@@ -150,7 +181,7 @@ mod tests {
             .collect();
         kinds.sort();
         kinds.dedup();
-        assert_eq!(kinds.len(), 12, "{kinds:?}");
+        assert_eq!(kinds.len(), 13, "{kinds:?}");
         assert!(all.iter().any(|schedule| schedule.restore));
     }
 }

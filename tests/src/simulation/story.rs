@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::{chat, key, resolve};
 use super::eyes::{Eyes, Stage};
-use super::fleet::{REGIONS, REPLICAS, nodes_of, numbered};
+use super::fleet::{PROVIDERS, REGIONS, REPLICAS, nodes_of, numbered};
 use super::operator::Operator;
 
 const NAME: &str = "api.meridian.test";
@@ -45,7 +45,7 @@ impl Story {
     /// Packets to and from the region vanish: no reset tells anyone.
     async fn black_hole(&self, gone: &str) -> anyhow::Result<()> {
         let others: Vec<_> = REGIONS.into_iter().filter(|region| *region != gone).collect();
-        let far = ["operator", "provider"].map(str::to_owned);
+        let far = PROVIDERS.into_iter().chain(["operator"]).map(str::to_owned);
         let hosts: Vec<String> =
             others.iter().flat_map(|region| nodes_of(region)).chain(controls()).chain(far).collect();
         let links = || nodes_of(gone).into_iter().flat_map(|node| hosts.iter().map(move |host| (node.clone(), host)));
@@ -134,7 +134,8 @@ impl Story {
 
     /// The regions whose addresses the authority of the region `asked` answers with; none if it does not answer.
     async fn names(&self, asked: &str) -> BTreeSet<&'static str> {
-        let found = resolve(&self.operator.host, &numbered(asked, 0), NAME).await.unwrap_or_default();
+        let found =
+            resolve(&self.operator.host, &numbered(asked, 0), NAME).await.map_or(Vec::new(), |(_, found)| found);
         let is_of = |region: &str, address: &IpAddr| {
             nodes_of(region).iter().any(|node| turmoil::lookup(node.as_str()) == *address)
         };

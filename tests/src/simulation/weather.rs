@@ -6,7 +6,7 @@ use std::time::Duration;
 use turmoil::Sim;
 
 use super::eyes::{Eyes, Stage};
-use super::fleet::{REPLICAS, nodes, nodes_of, numbered};
+use super::fleet::{PROVIDERS, REPLICAS, nodes, nodes_of, numbered};
 use super::schedule::{Episode, Fault, Schedule};
 
 /// What a slow host's packets take, one way.
@@ -155,9 +155,10 @@ impl Weather {
         let down: BTreeSet<String> = self
             .active()
             .into_iter()
-            .filter_map(|fault| match fault {
-                Fault::Crash(host) => Some(host.clone()),
-                _ => None,
+            .flat_map(|fault| match fault {
+                Fault::Crash(host) => vec![host.clone()],
+                Fault::RegionDies(region) => nodes_of(region),
+                _ => Vec::new(),
             })
             .collect();
         self.crashed.difference(&down).for_each(|host| sim.bounce(host.as_str()));
@@ -203,6 +204,7 @@ fn controls() -> Vec<String> {
 /// Every host that a fault can touch.
 fn everyone() -> Vec<String> {
     let members = (0..REPLICAS).map(|n| numbered("etcd", n));
-    let rest = ["provider", "operator", "client"].map(str::to_owned);
+    let clients = ["operator", "client", "fenced"].into_iter();
+    let rest = PROVIDERS.into_iter().chain(clients).map(str::to_owned);
     nodes().into_iter().chain(controls()).chain(members).chain(rest).collect()
 }
