@@ -1,4 +1,10 @@
 //! Plays the history of one seed and prints its schedule, its log and the log's hash: `simulate --seed 7`.
+//!
+//! Of several seeds each has a process of its own, so that what it prints does not depend on which came before: tokio
+//! numbers the tasks of a whole process, and these numbers decide in which order the tasks of a crashed host end, and so
+//! in which order its connections do.
+
+use std::process::{Command, ExitCode};
 
 use clap::Parser;
 use meridian_testkit::EventLog;
@@ -10,8 +16,8 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many seeds to play, from `--seed` on.
-    #[arg(long, default_value_t = 1)]
-    seeds: u64,
+    #[arg(long)]
+    seeds: Option<u64>,
     /// Tell the story instead of the seed's own faults.
     #[arg(long)]
     story: bool,
@@ -20,31 +26,50 @@ struct Arguments {
     quiet: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "the output is what this program is for")]
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    match arguments.seeds {
+        Some(seeds) => play_each(&arguments, seeds),
+        None => Ok(play(&arguments)),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the output is what this program is for")]
+fn play_each(arguments: &Arguments, seeds: u64) -> anyhow::Result<ExitCode> {
+    let program = std::env::current_exe()?;
+    let mut broken = Vec::new();
+    for seed in arguments.seed..arguments.seed.saturating_add(seeds) {
+        let mut alone = Command::new(&program);
+        alone.args(["--seed", &seed.to_string()]);
+        alone.args(arguments.story.then_some("--story")).args(arguments.quiet.then_some("--quiet"));
+        if !alone.status()?.success() {
+            broken.push(seed);
+        }
+    }
+    println!("{seeds} histories, {} of them with a broken promise", broken.len());
+    anyhow::ensure!(broken.is_empty(), "promises were broken with the seeds {broken:?}");
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "the output is what this program is for")]
+fn play(arguments: &Arguments) -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .without_time()
         .init();
-    let mut failed = Vec::new();
-    for seed in arguments.seed..arguments.seed.saturating_add(arguments.seeds) {
-        let play = if arguments.story { Play::story(seed) } else { Play::storm(seed) };
-        let log = EventLog::default();
-        let outcome = play.run(&log);
-        if !arguments.quiet || outcome.is_err() {
-            play.schedule().into_iter().chain(log.lines()).for_each(|line| println!("{line}"));
-        }
-        println!("seed {seed} hash {}", log.hash());
-        if let Err(error) = outcome {
-            let story = if arguments.story { " --story" } else { "" };
-            println!("{error:#}; again: cargo run --profile ci --package meridian-tests -- --seed {seed}{story}");
-            failed.push(seed);
-        }
+    let seed = arguments.seed;
+    let play = if arguments.story { Play::story(seed) } else { Play::storm(seed) };
+    let log = EventLog::default();
+    let outcome = play.run(&log);
+    if !arguments.quiet || outcome.is_err() {
+        play.schedule().into_iter().chain(log.lines()).for_each(|line| println!("{line}"));
     }
-    let [played, broken] = [arguments.seeds, failed.len() as u64];
-    println!("{played} histories, {broken} of them with a broken promise");
-    anyhow::ensure!(failed.is_empty(), "promises were broken with the seeds {failed:?}");
-    Ok(())
+    println!("seed {seed} hash {}", log.hash());
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let story = if arguments.story { " --story" } else { "" };
+    println!(
+        "{error:#}; again: cargo run --profile ci --package meridian-tests --bin simulate -- --seed {seed}{story}"
+    );
+    ExitCode::FAILURE
 }

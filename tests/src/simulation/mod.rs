@@ -3,7 +3,10 @@
 //!
 //! `storm` draws a schedule of faults from its seed, lets them come and go while clients ask and the operator
 //! commits, and looks all the time at what must always hold; in the end everything must have come together.
-//! `story` tells one history whose every step is known. One seed always gives one log.
+//! `story` tells one history whose every step is known.
+//!
+//! One seed always gives one log, in a process that has spawned no task before: tokio hands out task ids process-wide,
+//! and drops the tasks of a crashed host's runtime in an order that follows from their ids.
 
 mod bugs;
 mod client;
