@@ -32,6 +32,17 @@ pub enum Bug {
     IgnoresFutureRevision,
 }
 
+/// A write or a deletion that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// One for everything that one transaction did.
+    pub revision: i64,
+    /// Of what.
+    pub key: String,
+    /// `None`: it was deleted.
+    pub value: Option<Vec<u8>>,
+}
+
 /// Time since any fixed moment, the same for every host that shares the cluster.
 type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
@@ -145,18 +156,21 @@ impl Cluster {
         self.with(|state| state.data.get(key.as_bytes()).map(|kv| kv.value.clone()))
     }
 
-    /// Every write and deletion under `prefix` after revision `after`, in order: key, and the value written.
+    /// Every write and deletion under `prefix` after revision `after`, in order.
     #[must_use]
-    pub fn written(&self, prefix: &str, after: i64) -> Vec<(String, Option<Vec<u8>>)> {
+    pub fn written(&self, prefix: &str, after: i64) -> Vec<Written> {
         let mut end = prefix.as_bytes().to_vec();
         if let Some(last) = end.last_mut() {
             *last += 1;
         }
         let events = self.with(|state| state.data.events(after + 1, state.data.revision, prefix.as_bytes(), &end));
         let written = events.into_iter().filter_map(|event| Some((event.r#type, event.kv?)));
-        written
-            .map(|(kind, kv)| (String::from_utf8_lossy(&kv.key).into_owned(), (kind == 0).then_some(kv.value)))
-            .collect()
+        let written = written.map(|(kind, kv)| Written {
+            revision: kv.mod_revision,
+            key: String::from_utf8_lossy(&kv.key).into_owned(),
+            value: (kind == 0).then_some(kv.value),
+        });
+        written.collect()
     }
 
     pub(super) fn set_running(&self, member: usize, running: bool) {

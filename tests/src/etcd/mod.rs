@@ -11,5 +11,5 @@ mod lease;
 mod member;
 mod watch;
 
-pub use cluster::{Bug, Cluster};
+pub use cluster::{Bug, Cluster, Written};
 pub use member::Member;

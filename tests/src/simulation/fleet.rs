@@ -1,5 +1,6 @@
 //! The hosts of the simulation; each runs the binary's own code, and the fake etcd serves the real client.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,30 @@ const RESTART: Duration = Duration::from_secs(1);
 /// A codec that the control plane believes in and no node has: a provider with it makes a commit that nodes refuse.
 pub(super) const UNKNOWN_CODEC: &str = "of_tomorrow";
 
+/// Cells of each region's nodes: one node gets a commit before the others do.
+const CELLS: [&str; NODES_PER_REGION] = ["canary", "main", "main"];
+
+/// The cell that the node on a host says it is in.
+pub type Place = fn(&str) -> &'static str;
+
+/// The cell that a node really is in.
+#[must_use]
+pub fn cell(node: &str) -> &'static str {
+    let number = node.rsplit('-').next().and_then(|number| number.parse::<usize>().ok());
+    number.and_then(|number| CELLS.get(number.checked_sub(1)?)).copied().unwrap_or("main")
+}
+
+/// The same as `region/cell`.
+pub(super) fn cell_of(node: &str) -> String {
+    let (region, _) = node.rsplit_once('-').unwrap_or((node, ""));
+    format!("{region}/{}", cell(node))
+}
+
+/// Every cell.
+pub(super) fn cells() -> BTreeSet<String> {
+    nodes().iter().map(|node| cell_of(node)).collect()
+}
+
 /// The host of the `n`th replica or member, from 0.
 pub(super) fn numbered(kind: &str, n: usize) -> String {
     format!("{kind}-{}", n + 1)
@@ -71,7 +96,7 @@ pub(super) async fn store(first: usize) -> anyhow::Result<EtcdStore> {
 pub type Wrap = Arc<dyn Fn(Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync>;
 
 /// Adds the provider, etcd, the control plane and the nodes. Disks outlive a crash.
-pub(super) fn add(sim: &mut Sim<'_>, seed: u64, eyes: &Eyes, wrap: &Wrap) {
+pub(super) fn add(sim: &mut Sim<'_>, seed: u64, eyes: &Eyes, wrap: &Wrap, place: Place) {
     for name in PROVIDERS {
         let eyes = eyes.clone();
         sim.host(name, move || {
@@ -104,7 +129,7 @@ pub(super) fn add(sim: &mut Sim<'_>, seed: u64, eyes: &Eyes, wrap: &Wrap) {
     for (index, name) in (16u64..).zip(nodes()) {
         let disk = MemoryFiles::default();
         let eyes = eyes.clone();
-        sim.host(name.clone(), move || node(name.clone(), seed ^ index, disk.clone(), eyes.clone()));
+        sim.host(name.clone(), move || node(name.clone(), place, seed ^ index, disk.clone(), eyes.clone()));
     }
 }
 
@@ -134,7 +159,7 @@ async fn supervise(n: usize, seed: u64, eyes: Eyes, wrap: Wrap) -> turmoil::Resu
     }
 }
 
-async fn node(name: String, seed: u64, disk: MemoryFiles, eyes: Eyes) -> turmoil::Result {
+async fn node(name: String, place: Place, seed: u64, disk: MemoryFiles, eyes: Eyes) -> turmoil::Result {
     let host = bugs::machine(&name, simulated_host(seed, Arc::new(disk)), &eyes);
     // What `configuration.yaml` names.
     host.files.replace("/credential".as_ref(), b"simulated").await?;
@@ -161,7 +186,7 @@ async fn node(name: String, seed: u64, disk: MemoryFiles, eyes: Eyes) -> turmoil
     let options = meridian_node::Options {
         name: NodeName::new(&name)?,
         region: RegionName::new(region)?,
-        cell: CellName::new("main")?,
+        cell: CellName::new(place(&name))?,
         build: "simulation".to_owned(),
         host,
         http: Some(http),

@@ -4,17 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use meridian_proto::{fleet::v1 as fleet, store::v1 as stored};
+use meridian_proto::fleet::v1 as fleet;
 use meridian_types::{Plan, PlanId};
 use prost::Message;
 
 use super::eyes::{Eyes, Stage};
-use super::fleet::{CLUSTER, MAX_IN_FLIGHT, REGIONS, nodes_of};
+use super::fleet::{CLUSTER, MAX_IN_FLIGHT, REGIONS, cell_of, nodes_of};
+use super::pins::Pins;
 use super::planned;
 use super::schedule::Fault;
+use crate::etcd::Written;
 
-/// Keys that end by themselves or are tidied up: a lease, an old request, an old record.
-const MAY_GO: [&str; 4] = ["cp/", "lead/", "req/", "audit/"];
+/// Keys that end by themselves or are tidied up: a lease, an old request, an old record, a pin of no rollout any more.
+const MAY_GO: [&str; 5] = ["cp/", "lead/", "req/", "audit/", "pin/"];
 /// Largest commit that a node may be asked to take.
 const MAX_COMMIT_BYTES: usize = 1 << 20;
 /// What a region has at least when all serve and none is full: other regions' returns may take it down to that.
@@ -25,8 +27,7 @@ const AFTERMATH: Duration = Duration::from_secs(20);
 /// What was seen so far.
 pub(super) struct Invariants {
     revision: i64,
-    /// Every commit that the head ever named.
-    named: BTreeSet<u64>,
+    pins: Pins,
     /// The newest plan in the store.
     plan: Option<PlanId>,
     /// A backup was being put back at the last look: what it took away may be seen only now.
@@ -46,7 +47,7 @@ impl Invariants {
     pub(super) fn new() -> Self {
         Self {
             revision: 0,
-            named: BTreeSet::new(),
+            pins: Pins::default(),
             plan: None,
             restored: false,
             weights: BTreeMap::new(),
@@ -88,19 +89,15 @@ impl Invariants {
         let prefix = format!("/meridian/{CLUSTER}/");
         let written = eyes.cluster.written(&prefix, self.revision);
         self.revision = eyes.cluster.revision();
-        for (key, value) in written {
+        broken.extend(self.pins.read(&prefix, &written));
+        self.pins.news().iter().for_each(|news| eyes.say(news));
+        for Written { key, value, .. } in written {
             let key = key.strip_prefix(&prefix).unwrap_or(&key);
             match (key, value) {
                 ("epoch", Some(_)) => {
                     self.plan = None;
                     self.weights.clear();
                 }
-                ("head", Some(value)) => match stored::Head::decode(value.as_slice()) {
-                    Ok(head) => {
-                        self.named.insert(head.commit);
-                    }
-                    Err(error) => broken.push(format!("the head cannot be read: {error}")),
-                },
                 (key, Some(value)) if key.starts_with("commit/") && value.len() > MAX_COMMIT_BYTES => {
                     broken.push(format!("{key} has {} bytes", value.len()));
                 }
@@ -147,9 +144,10 @@ impl Invariants {
         for (name, node) in eyes.nodes() {
             let vitals = node.handle.serving().vitals();
             if let Some(served) = vitals.served
-                && !self.named.contains(&served.commit.0)
+                && !self.pins.named(&cell_of(&name), served.commit.0)
             {
-                broken.push(format!("{name} serves commit {}, which was never the head", served.commit));
+                let cell = cell_of(&name);
+                broken.push(format!("{name} serves commit {}, which {cell} was never to run", served.commit));
             }
             if vitals.in_flight > MAX_IN_FLIGHT {
                 broken.push(format!("{name} admitted {} requests, and has room for {MAX_IN_FLIGHT}", vitals.in_flight));

@@ -15,7 +15,9 @@ mod fences;
 mod fleet;
 mod invariants;
 mod operator;
+mod pins;
 mod planned;
+mod rollouts;
 mod schedule;
 mod story;
 mod weather;
@@ -26,7 +28,7 @@ use std::time::Duration;
 use meridian_testkit::EventLog;
 
 pub use bugs::Bug;
-pub use fleet::{REGIONS, Wrap};
+pub use fleet::{Place, REGIONS, Wrap, cell};
 
 use self::eyes::{Eyes, Stage};
 use self::invariants::Invariants;
@@ -52,13 +54,20 @@ pub struct Play {
     schedule: Option<Schedule>,
     wrap: Wrap,
     bug: Option<Bug>,
+    place: Place,
 }
 
 impl Play {
     /// The faults that the seed draws.
     #[must_use]
     pub fn storm(seed: u64) -> Self {
-        Self { seed, schedule: Some(Schedule::draw(seed)), wrap: Arc::new(|store| store), bug: None }
+        Self { seed, schedule: Some(Schedule::draw(seed)), wrap: Arc::new(|store| store), place: cell, bug: None }
+    }
+
+    /// Nothing goes wrong; only the operator does what he does in a storm.
+    #[must_use]
+    pub fn calm(seed: u64) -> Self {
+        Self { schedule: Some(Schedule::calm()), ..Self::storm(seed) }
     }
 
     /// Every control replica crashes, and nothing else happens.
@@ -110,6 +119,12 @@ impl Play {
         Self { wrap, ..self }
     }
 
+    /// Lets nodes say that they are in other cells than they are.
+    #[must_use]
+    pub fn placed(self, place: Place) -> Self {
+        Self { place, ..self }
+    }
+
     /// One line for each fault to come.
     #[must_use]
     pub fn schedule(&self) -> Vec<String> {
@@ -135,7 +150,7 @@ impl Play {
             .enable_random_order()
             .build();
         let eyes = Eyes::new(seed, log.clone(), self.bug);
-        fleet::add(&mut sim, seed, &eyes, &self.wrap);
+        fleet::add(&mut sim, seed, &eyes, &self.wrap, self.place);
         let (operator, client) = (eyes.clone(), eyes.clone());
         let is_story = self.schedule.is_none();
         sim.client("operator", async move {

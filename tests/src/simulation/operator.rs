@@ -9,7 +9,7 @@ use meridian_config::Source;
 use meridian_control::backup;
 use meridian_control_client::{Published, admin};
 use meridian_host::Host;
-use meridian_proto::admin::v1::{ApplyRequest, CreateKeyRequest, Fleet, GetFleetRequest};
+use meridian_proto::admin::v1::{ApplyRequest, ApplyResponse, CreateKeyRequest, Fleet, GetFleetRequest, RolloutPolicy};
 use meridian_proto::content::Content;
 use meridian_proto::fleet::v1::RegionState;
 use meridian_proto::resources::v1::Resource;
@@ -21,25 +21,28 @@ use super::client::{DEMO, key_of};
 use super::eyes::{Eyes, Stage};
 use super::fences::FENCED;
 use super::fleet::{CLUSTER, REPLICAS, UNKNOWN_CODEC, control, nodes, store};
+use super::rollouts;
 
 const CONFIGURATION: &str = include_str!("configuration.yaml");
 const POLL: Duration = Duration::from_millis(50);
 /// Longest that anything may take once there is no fault any more: leases, backoffs (30 s) and ramps.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Longest wait for one call.
-const CALL: Duration = Duration::from_secs(4);
-/// Between two commits.
-const COMMIT_EVERY: Duration = Duration::from_secs(3);
+pub(super) const CALL: Duration = Duration::from_secs(4);
+/// Between two things that the operator does in a storm.
+const ACT_EVERY: Duration = Duration::from_secs(3);
+/// A cell runs the commit that ends a storm this long before the next one gets it.
+const LAST_BAKE: Duration = Duration::from_millis(500);
 /// A node that serves what it should not is shown within this time.
 const SHOWN: Duration = Duration::from_secs(1);
 
 /// Works with the admin API, as people do.
 pub(super) struct Operator {
     pub(super) host: Host,
-    eyes: Eyes,
+    pub(super) eyes: Eyes,
     seed: u64,
-    commits: u64,
-    refused: u64,
+    pub(super) commits: u64,
+    pub(super) refused: u64,
 }
 
 /// Plays the operator's part until the end.
@@ -52,8 +55,8 @@ pub(super) async fn play(seed: u64, eyes: Eyes) -> anyhow::Result<()> {
     operator.eyes.say(&format!("backup of {keys} keys"));
     operator.eyes.enter(Stage::Storm);
     while operator.eyes.stage() == Stage::Storm {
-        operator.commit().await;
-        sleep(COMMIT_EVERY).await;
+        operator.act().await;
+        sleep(ACT_EVERY).await;
     }
     if operator.eyes.stage() == Stage::Restoring {
         operator.restore(&store, &file).await?;
@@ -62,7 +65,7 @@ pub(super) async fn play(seed: u64, eyes: Eyes) -> anyhow::Result<()> {
     operator.heal().await?;
     operator.until("all came together", PATIENCE, Operator::together).await?;
     operator.divergence_is_shown().await?;
-    operator.eyes.say(&format!("{} commits, {} attempts refused", operator.commits, operator.refused));
+    operator.eyes.say(&format!("{} changes, {} attempts refused", operator.commits, operator.refused));
     operator.eyes.enter(Stage::Done);
     Ok(())
 }
@@ -73,7 +76,7 @@ impl Operator {
         Self { host, eyes, seed, commits: 0, refused: 0 }
     }
 
-    async fn client(&self, replica: usize) -> anyhow::Result<admin::Client> {
+    pub(super) async fn client(&self, replica: usize) -> anyhow::Result<admin::Client> {
         Ok(timeout(CALL, admin::connect(&control(replica), None, &self.host)).await??)
     }
 
@@ -82,42 +85,48 @@ impl Operator {
         Ok(timeout(CALL, client.get_fleet(GetFleetRequest {})).await??.into_inner())
     }
 
-    fn request_id(&self) -> String {
+    pub(super) fn request_id(&self) -> String {
         let mut random = [0; 16];
         self.host.entropy.fill(&mut random);
         RequestId::from_random(random).to_string()
     }
 
-    /// Applies through any replica that takes it; the head afterwards.
-    async fn apply(&self, upserts: Vec<Resource>) -> anyhow::Result<u64> {
+    /// Does something through the first replica that takes it.
+    pub(super) async fn anywhere<T>(&self, attempt: impl AsyncFn(usize) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let mut last = anyhow::anyhow!("no replica");
         for replica in 0..REPLICAS {
-            let attempt = async {
-                let request = ApplyRequest {
-                    request_id: self.request_id(),
-                    expected_commit: self.fleet(replica).await?.head_commit,
-                    upserts: upserts.clone(),
-                    ..Default::default()
-                };
-                let mut client = self.client(replica).await?;
-                let answer = timeout(CALL, client.apply(request)).await??.into_inner();
-                ensure!(answer.mistakes.is_empty(), "refused: {:?}", answer.mistakes);
-                Ok(answer.commit)
-            };
-            match attempt.await {
-                Ok(commit) => return Ok(commit),
+            match attempt(replica).await {
+                Ok(done) => return Ok(done),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
+    /// Makes a commit that comes to the cells as `rollout` says.
+    pub(super) async fn apply(&self, upserts: &[Resource], rollout: RolloutPolicy) -> anyhow::Result<ApplyResponse> {
+        let attempt = async |replica| {
+            let request = ApplyRequest {
+                request_id: self.request_id(),
+                expected_commit: self.fleet(replica).await?.head_commit,
+                upserts: upserts.to_vec(),
+                rollout: Some(rollout),
+                ..Default::default()
+            };
+            let mut client = self.client(replica).await?;
+            let answer = timeout(CALL, client.apply(request)).await??.into_inner();
+            ensure!(answer.mistakes.is_empty(), "refused: {:?}", answer.mistakes);
+            Ok(answer)
+        };
+        self.anywhere(attempt).await
+    }
+
     pub(super) async fn configure(&self) -> anyhow::Result<()> {
         let resources = resources(CONFIGURATION)?;
         let start = Instant::now();
         let commit = loop {
-            match self.apply(resources.clone()).await {
-                Ok(commit) => break commit,
+            match self.apply(&resources, rollouts::everywhere()).await {
+                Ok(answer) => break answer.commit,
                 Err(error) if start.elapsed() > PATIENCE => return Err(error).context("apply"),
                 Err(_) => sleep(POLL).await,
             }
@@ -142,21 +151,12 @@ impl Operator {
         Ok(())
     }
 
-    /// One more commit, if the control plane takes it now; a poisoned one if that is due.
-    async fn commit(&mut self) {
+    /// One more commit; a poisoned one if that is due. Says what came of it.
+    pub(super) async fn commit(&self, rollout: RolloutPolicy) -> anyhow::Result<String> {
         let codec = if self.eyes.take_poison() { UNKNOWN_CODEC } else { "openai_compatible" };
         let number = self.commits + self.refused;
-        let applied = match resources(&extra(codec, number)) {
-            Ok(upserts) => self.apply(upserts).await,
-            Err(error) => Err(error),
-        };
-        match applied {
-            Ok(commit) => {
-                self.commits += 1;
-                self.eyes.say(&format!("commit {commit} applied, codec {codec}"));
-            }
-            Err(_) => self.refused += 1,
-        }
+        let answer = self.apply(&resources(&extra(codec, number))?, rollout).await?;
+        Ok(format!("commit {} applied, codec {codec}, {}", answer.commit, answer.rollout_reason))
     }
 
     /// With every replica gone: waits for their leases, then puts the backup back.
@@ -181,9 +181,9 @@ impl Operator {
         let start = Instant::now();
         let upserts = resources(&extra("openai_compatible", u64::MAX))?;
         loop {
-            match self.apply(upserts.clone()).await {
-                Ok(commit) => {
-                    self.eyes.say(&format!("commit {commit} applied after {:.1?}", start.elapsed()));
+            match self.apply(&upserts, rollouts::cell_by_cell(LAST_BAKE)).await {
+                Ok(answer) => {
+                    self.eyes.say(&format!("commit {} applied after {:.1?}", answer.commit, start.elapsed()));
                     return Ok(());
                 }
                 Err(error) if start.elapsed() > PATIENCE => return Err(error).context("apply after the storm"),
@@ -264,7 +264,8 @@ impl Operator {
             }
         }
         self.eyes.say(&format!("the divergence of {name} was shown after {:.3?}", start.elapsed()));
-        self.commit().await;
+        let put_right = self.commit(rollouts::everywhere()).await.context("the next commit")?;
+        self.eyes.say(&put_right);
         self.until("the next commit put it right", PATIENCE, Operator::together).await
     }
 

@@ -83,6 +83,12 @@ impl Schedule {
         Self { episodes, restore: random.random_ratio(1, RESTORES) }
     }
 
+    /// History is forgotten once, after a while in which the operator can do his work.
+    pub(super) fn calm() -> Self {
+        let (at, lasts) = (Duration::from_secs(20), Duration::from_millis(SHORTEST_MS));
+        Self { episodes: vec![Episode { at, lasts, fault: Fault::Compaction }], restore: false }
+    }
+
     /// All control replicas crash together, soon after the fleet came up.
     pub(super) fn restart_of_control() -> Self {
         let (at, lasts) = (Duration::from_secs(4), Duration::from_secs(2));
