@@ -116,7 +116,6 @@ class Stream:
                 first = time.perf_counter()
         return (first - started) * 1e6
 
-
     def whole_bytes(self) -> int:
         """What a stream brings from its status line to its end."""
         self.socket.sendall(self.request)

@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "a test: it fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -65,12 +66,17 @@ struct Buggy {
     plans: Arc<AtomicU64>,
     /// Whether it is the replica that hears nothing new, and since when.
     deaf_from: Option<Instant>,
-    /// The head when it last heard of it.
-    head: Arc<Mutex<Option<Entry>>>,
+    /// What it last heard of what nodes are to run.
+    heard: Arc<Mutex<BTreeMap<String, Entry>>>,
 }
 
 fn is_plan(key: &str) -> bool {
     key.ends_with("/plan")
+}
+
+/// Whether it says what nodes are to run: of these a deaf replica hears nothing, or what it knew would contradict itself.
+fn is_intent(key: &str) -> bool {
+    key.ends_with("/head") || key.contains("/pin/") || key.contains("/rollout/")
 }
 
 impl Buggy {
@@ -93,14 +99,37 @@ impl Buggy {
         })
     }
 
-    /// What it hears of these: nothing of the head any more, once it is deaf.
-    fn hear(&self, entries: &mut [Entry]) {
-        let Some(head) = entries.iter_mut().find(|entry| entry.key.ends_with("/head")) else { return };
-        let mut known = self.head.lock().expect("no panic before");
-        match known.as_ref().filter(|_| self.deaf_from.is_some_and(|from| Instant::now() >= from)) {
-            Some(old) => *head = old.clone(),
-            None => *known = Some(head.clone()),
+    fn is_deaf(&self) -> bool {
+        self.deaf_from.is_some_and(|from| Instant::now() >= from)
+    }
+
+    /// What it hears of all that there is.
+    fn hear_all(&self, entries: &mut Vec<Entry>) {
+        let mut heard = self.heard.lock().expect("no panic before");
+        if self.is_deaf() {
+            entries.retain(|entry| !is_intent(&entry.key));
+            entries.extend(heard.values().cloned());
+            entries.sort_by(|one, other| one.key.cmp(&other.key));
+        } else {
+            let intents = entries.iter().filter(|entry| is_intent(&entry.key));
+            *heard = intents.map(|entry| (entry.key.clone(), entry.clone())).collect();
         }
+    }
+
+    /// Whether it hears of this.
+    fn hears(&self, event: &Event) -> bool {
+        let key = event.key();
+        if !is_intent(key) {
+            return true;
+        }
+        if !self.is_deaf() {
+            let mut heard = self.heard.lock().expect("no panic before");
+            match event {
+                Event::Put(entry) => heard.insert(key.to_owned(), entry.clone()),
+                Event::Delete { .. } => heard.remove(key),
+            };
+        }
+        !self.is_deaf()
     }
 
     /// Whether enough plans were written.
@@ -179,7 +208,7 @@ fn lend_addresses(plan: &mut wire::Plan) {
 impl Store for Buggy {
     async fn list(&self, prefix: &str) -> Result<Listing> {
         let mut listing = self.inner.list(prefix).await?;
-        self.hear(&mut listing.entries);
+        self.hear_all(&mut listing.entries);
         if self.bug == Bug::ForgetsVersions {
             listing.entries.retain(|entry| !is_plan(&entry.key));
         }
@@ -197,15 +226,8 @@ impl Store for Buggy {
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch> {
         let (watch, ear) = (self.inner.watch(prefix, from).await?, self.clone());
         Ok(Watch::new(watch.map_ok(move |batch| {
-            let heard = |event| match event {
-                Event::Put(entry) => {
-                    let mut entries = vec![entry];
-                    ear.hear(&mut entries);
-                    entries.pop().map(Event::Put)
-                }
-                Event::Delete { .. } => Some(event),
-            };
-            Batch { revision: batch.revision, events: batch.events.into_iter().filter_map(heard).collect() }
+            let events = batch.events.into_iter().filter(|event| ear.hears(event)).collect();
+            Batch { revision: batch.revision, events }
         })))
     }
     async fn compact(&self, at: Revision) -> Result<()> {
@@ -233,7 +255,7 @@ fn told_by(play: Play, bug: Bug) -> String {
     let wrap = move |inner: Arc<dyn Store>| {
         let is_deaf = bug == Bug::HearsNothingNew && replicas.fetch_add(1, Ordering::SeqCst) == 0;
         let deaf_from = is_deaf.then(|| Instant::now() + DEAF_AFTER);
-        Arc::new(Buggy { inner, bug, plans: plans.clone(), deaf_from, head: Arc::default() }) as Arc<dyn Store>
+        Arc::new(Buggy { inner, bug, plans: plans.clone(), deaf_from, heard: Arc::default() }) as Arc<dyn Store>
     };
     broken(&play.over(Arc::new(wrap)))
 }
