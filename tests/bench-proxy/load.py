@@ -82,8 +82,8 @@ def drive(server: Server, ask: Ask, connections: int, seconds: float, directory:
         str(SCRIPT),
     ]
     command = pinned(OTHER_CORE, "wrk", *flags, url, "--", server.key, str(body))
-    # Of long streams many are open at the end, and more at a server whose streams end a little later: what they brought is
-    # counted, else that server's events would seem to cost up to twice as much.
+    # Of long streams many are open at the end, and more at a server whose streams end a little later: what they brought
+    # is counted, else that server's events would seem to cost up to twice as much.
     whole = Stream(server, ask).whole_bytes() if ask.stream else None
     before = server.cpu_us()
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
