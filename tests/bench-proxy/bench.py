@@ -86,8 +86,8 @@ def table(servers: list[Server], found: Found) -> None:
 
 
 def verdict(found: Found) -> bool:
-    """Prints each figure that has a target; whether all are below twice that, as for all figures that depend on the
-    machine: more is a regression."""
+    """Prints each figure that has a target; whether all are below three times that: more is a regression,
+    whatever the machine."""
     ratio = lambda ask, connections: (
         found.median("meridian", ask, connections, "cost_us") / found.median("nginx", ask, connections, "cost_us")
     )
@@ -99,7 +99,7 @@ def verdict(found: Found) -> bool:
     ]
     kept = True
     for (what, target), value in zip(TARGETS.items(), values):
-        kept &= value <= 2 * target
+        kept &= value <= 3 * target
         print(f"{what}: {value:.2f}, target at most {target:g}{'' if value <= target else ': MISSED'}")
     return kept
 

@@ -63,7 +63,10 @@ proptest! {
         }
         let names: Vec<_> = fleet.inputs.regions.keys().cloned().collect();
         let lost = lost.get(&names).clone();
-        prop_assume!(names.len() > 1);
+        if names.len() == 1 {
+            // Nobody is left to go to. Not assumed: of many cases a quarter is more than may be rejected.
+            return Ok(());
+        }
         let before = rehearse(&fleet.inputs, None, &[]);
         let after = rehearse(&fleet.inputs, None, &[Supposition::Down(lost.clone())]);
         prop_assert_eq!((after.regions[&lost].weight, after.regions[&lost].load_after), (0, 0.0));
