@@ -9,7 +9,7 @@ use meridian_types::{Plan, PlanId};
 use prost::Message;
 
 use super::eyes::{Eyes, Stage};
-use super::fleet::{CLUSTER, MAX_IN_FLIGHT, REGIONS, cell_of, nodes_of};
+use super::fleet::{CLUSTER, MAX_IN_FLIGHT, REGIONS, REPLICAS, cell_of, nodes_of};
 use super::pins::Pins;
 use super::planned;
 use super::schedule::Fault;
@@ -175,8 +175,9 @@ fn weight(plan: &Plan, region: &str) -> u32 {
 /// Whether a fault keeps control replicas from the region's nodes, and these from nothing else.
 fn cuts_from_control(fault: &Fault, region: &str) -> bool {
     let nodes = nodes_of(region);
-    let from_control =
-        |side: &[String], other: &[String]| side == nodes && other.iter().all(|host| host.starts_with("control-"));
+    // Of one replica alone, the others have news of it, and the leader may be among them.
+    let all = |other: &[String]| other.iter().filter(|host| host.starts_with("control-")).count() == REPLICAS;
+    let from_control = |side: &[String], other: &[String]| side == nodes && all(other);
     match fault {
         Fault::LosesControl(cut) => *cut == region,
         Fault::Partition(a, b) | Fault::BlackHole(a, b) | Fault::OneWay(a, b) => {
