@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_types::Plan;
+use meridian_types::{Digest, Plan};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -106,8 +106,9 @@ impl Handle {
 pub(crate) struct Shared {
     pub(crate) held: watch::Sender<Held>,
     pub(crate) links: watch::Sender<Links>,
-    /// The commit of the last Nack, with its first fault, until another one is applied: every beat says it.
-    pub(crate) refused: watch::Sender<Option<(u64, String)>>,
+    /// The commit of the last Nack, with the digest of its content and its first fault, until another one is applied: every
+    /// beat says it.
+    pub(crate) refused: watch::Sender<Option<(u64, Option<Digest>, String)>>,
     pub(crate) report_now: Notify,
 }
 

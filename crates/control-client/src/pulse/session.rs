@@ -167,7 +167,7 @@ impl Session {
         let Tick { vitals, report } = tick;
         let held = self.shared.held.borrow();
         let plan = held.plan.as_ref().map(|plan| plan.id).unwrap_or_default();
-        let (refused_commit, refusal) = self.shared.refused.borrow().clone().unwrap_or_default();
+        let (refused_commit, refused_digest, refusal) = self.shared.refused.borrow().clone().unwrap_or_default();
         v1::Beat {
             sequence: echoes.send(),
             state: vitals.state.into(),
@@ -187,6 +187,7 @@ impl Session {
             replies: Vec::new(),
             refused_commit,
             refusal,
+            refused_digest: refused_digest.map(|digest| digest.as_bytes().to_vec().into()).unwrap_or_default(),
             tables_digest: vitals.served.map(|served| served.tables.as_bytes().to_vec().into()).unwrap_or_default(),
             tables_form: meridian_types::served::FORM,
         }

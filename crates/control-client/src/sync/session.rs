@@ -11,6 +11,7 @@ use meridian_proto::node::v1;
 use meridian_proto::node::v1::node_service_client::NodeServiceClient;
 use meridian_proto::node::v1::{sync_request, sync_response};
 use meridian_proto::{MAX_MESSAGE_BYTES, PROTO_VERSIONS};
+use meridian_types::Digest;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -206,9 +207,13 @@ impl Session<'_> {
     }
 
     async fn take_chunk(&mut self, chunk: &v1::CommitChunk, work: &mut Work) -> Option<Ended> {
+        let mut digest = None;
         let outcome = match work.assembler.take(chunk) {
             Ok(None) => return None,
-            Ok(Some(body)) => self.applier.apply(body).await,
+            Ok(Some(body)) => {
+                digest = Digest::from_slice(&body.digest);
+                self.applier.apply(body).await
+            }
             Err(error) => Err(Refusal::whole(error.to_string())),
         };
         let commit = chunk.commit;
@@ -228,7 +233,7 @@ impl Session<'_> {
                 tracing::warn!(commit, faults = faults.len(), first, "commit refused; staying on the one before");
                 // What came in pieces that do not fit is asked for again: that is nobody's mistake.
                 if !needs_whole {
-                    self.shared.refused.send_replace(Some((commit, first.unwrap_or_default().to_owned())));
+                    self.shared.refused.send_replace(Some((commit, digest, first.unwrap_or_default().to_owned())));
                     self.shared.report_now.notify_one();
                 }
                 let sent = work.send(sync_request::Message::Nack(v1::Nack { commit, faults })).await;

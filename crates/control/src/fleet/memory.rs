@@ -52,6 +52,8 @@ pub(crate) struct Node {
     pub(crate) refused: Option<(CommitId, Arc<Vec<Fault>>)>,
     /// The same as its beats say it, which come to every replica: commit and first fault.
     refusal: Option<(u64, String)>,
+    /// Of that commit's content.
+    refused_digest: Option<Digest>,
     /// Requests that ended since this replica knows its process, and of these the ones that failed.
     pub(crate) finished: u64,
     pub(crate) failed: u64,
@@ -124,6 +126,7 @@ impl Fleet {
         let cell = node.cell();
         node.divergences.compare(&beat, cell.as_ref(), view);
         let refusal = (beat.refused_commit != 0).then(|| (beat.refused_commit, beat.refusal.clone()));
+        node.refused_digest = Digest::from_slice(&beat.refused_digest);
         let refusal_moved = std::mem::replace(&mut node.refusal, refusal) != node.refusal;
         node.commit = CommitId(beat.commit);
         node.digest = Digest::from_slice(&beat.digest);
@@ -234,6 +237,7 @@ impl Node {
             report: None,
             refused: None,
             refusal: None,
+            refused_digest: None,
             finished: 0,
             failed: 0,
         }
@@ -256,6 +260,13 @@ impl Node {
             (commit.0, first.to_owned())
         });
         told.or_else(|| self.refusal.clone())
+    }
+
+    /// The same, unless it is known to be another commit than `head` with its number: after a restore numbers are given out
+    /// again, and what was refused before says nothing.
+    pub(crate) fn refusal_under(&self, head: Option<&Target>) -> Option<(u64, String)> {
+        let differs = |head: &Target| self.refused_digest.is_some_and(|digest| digest != head.digest);
+        self.refusal().filter(|(commit, _)| !head.is_some_and(|head| head.id.0 == *commit && differs(head)))
     }
 
     /// Whether it serves requests.

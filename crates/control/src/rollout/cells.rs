@@ -47,7 +47,7 @@ impl Cells {
                 incarnation: node.identity.incarnation,
                 connected: node.is_connected(),
                 applied: view.target(Some(&cell)).is_some_and(|target| node.serves_target(target)),
-                refused: node.refusal(),
+                refused: node.refusal_under(view.head_target()),
                 finished: node.finished,
                 failed: node.failed,
             };

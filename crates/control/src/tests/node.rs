@@ -34,7 +34,7 @@ pub(super) struct Words {
     /// What it serves: commit and digest.
     pub(super) serves: (u64, Vec<u8>),
     /// What it refused last, and why.
-    pub(super) refuses: (u64, String),
+    pub(super) refuses: (u64, String, Vec<u8>),
     /// Other nodes as `region/name`, and whether they are reached.
     pub(super) sees: BTreeMap<String, bool>,
 }
@@ -83,7 +83,7 @@ impl Pulsing {
             first_token_ms: 100.0,
             stopped: false,
             serves: (0, Vec::new()),
-            refuses: (0, String::new()),
+            refuses: (0, String::new(), Vec::new()),
             sees: others.iter().map(|other| ((*other).to_owned(), true)).collect(),
         };
         let words = Arc::new(Mutex::new(words));
@@ -197,6 +197,7 @@ fn beat(sequence: u64, identity: Option<NodeIdentity>, words: &Words) -> Beat {
         report: Some(report),
         refused_commit: words.refuses.0,
         refusal: words.refuses.1.clone(),
+        refused_digest: words.refuses.2.clone().into(),
         ..Beat::default()
     }
 }

@@ -21,7 +21,7 @@ type Came = Vec<(u64, Vec<String>)>;
 /// A node of a cell: it takes every commit but one, and remembers what came.
 struct Player {
     name: &'static str,
-    _pulse: Pulsing,
+    pulse: Pulsing,
     came: Arc<Mutex<Came>>,
     task: JoinHandle<()>,
 }
@@ -43,14 +43,14 @@ impl Player {
                 seen.lock().unwrap().push((body.commit, names));
                 if body.commit == refuses {
                     sync.refuse(body.commit, "no such file").await;
-                    words.lock().unwrap().refuses = (body.commit, "no such file".to_owned());
+                    words.lock().unwrap().refuses = (body.commit, "no such file".to_owned(), body.digest.to_vec());
                 } else {
                     sync.take(body).await;
                     words.lock().unwrap().serves = (sync.commit, sync.content.digest().as_bytes().to_vec());
                 }
             }
         });
-        Self { name, _pulse: pulse, came, task }
+        Self { name, pulse, came, task }
     }
 
     fn commits(&self) -> Vec<u64> {
@@ -122,6 +122,24 @@ async fn a_commit_comes_to_one_cell_after_the_other_and_the_store_keeps_no_pin()
     assert_eq!((done.state(), done.reason.as_str()), (RolloutState::Done, "3 cells run it"));
     let told = async || store.list("/meridian/test/pin/").await.unwrap().entries.len();
     super::sandbox::until("no pin is left", async || told().await == 0).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_of_another_commit_that_had_the_number_before_a_restore_says_nothing() {
+    let store = MemoryStore::new(1);
+    let mut replica = Replica::start(&store, "cp-1").await;
+    replica.apply(apply(0, everything(), Vec::new())).await;
+    let to = replica.address;
+    let first = Player::start(to, to, "eu/a", "n1", 0).await;
+    let _second = Player::start(to, to, "us/a", "n2", 0).await;
+    all_serve(&mut replica, 1, 2).await;
+    first.pulse.words.lock().unwrap().refuses = (2, "no such codec".to_owned(), vec![7; 32]);
+    replica.fleet_with("the refusal is known", |fleet| fleet.nodes.iter().any(|node| !node.faults.is_empty())).await;
+    replica.apply(staged(1, vec![provider("openai", "anthropic")], 100)).await;
+    replica.fleet_with("both serve it", |fleet| fleet.nodes.iter().all(|node| node.commit == 2)).await;
+    replica.fleet_with("the rollout is done", |fleet| fleet.rollout.is_none()).await;
+    assert_eq!(status(&mut replica).await.state(), RolloutState::Done);
     replica.stop().await;
 }
 

@@ -37,6 +37,11 @@ impl View {
         }
     }
 
+    /// The newest commit.
+    pub(crate) fn head_target(&self) -> Option<&Target> {
+        self.head.as_ref().map(|head| &*head.target)
+    }
+
     /// Whether the head's rollout has come to the cell. Once it is taken back it has come to none, whatever pins say
     /// until the leader has written them.
     pub(crate) fn has_head(&self, cell: &CellId) -> bool {
