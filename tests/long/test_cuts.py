@@ -3,6 +3,7 @@ from some is not taken for dead, what is cut off from all is, and after the heal
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -25,6 +26,8 @@ DOWN_S = 6.0
 HOLD_S = 3.0
 # An election takes a lease of 6 s at most, and a little.
 ELECTION_S = 20.0
+# Each is handed to one of two nodes: that none meets the one that is looked at happens once in 65,536 times.
+HANDED_AT_ONCE = 16
 # After the heal: backoffs of 4 s at most, a recovery that is waited for 3 s, a ramp of 2 s, twice.
 HEALED_S = 20.0
 
@@ -154,6 +157,30 @@ def test_a_region_cut_off_from_the_rest_is_down_in_time_and_costs_only_what_was_
     print(f"\n{VICTIM} is down {fell - begun:.2f} s after it was cut off")
     assert {event.subject for event in falls(events, begun)} <= {VICTIM, *EU}
     always("the others go on", lambda: not clients.errors_of_requests_begun_after(moment), HOLD_S)
+
+
+def test_a_node_that_beats_and_serves_nobody_is_down_once_requests_handed_over_to_it_are_lost(
+    fleet: Twelve, events: Events, clients: Streams
+) -> None:
+    fleet.net.cut(between(US, ["sim"]))
+    victim = eventually("a request is handed over", lambda: hands_over(fleet), DOWN_S)
+    # Its control session stands, and nobody else gets through to it.
+    begun = time.time()
+    fleet.net.cut(one_way([name for name in NODES if name != victim], [victim]))
+    # Until probes have found it, nodes that have no provider choose among it and its neighbour.
+    with ThreadPoolExecutor(HANDED_AT_ONCE) as pool:
+        answers = list(pool.map(lambda _: fleet.gateway(US[0]).chat(model="streamed"), range(HANDED_AT_ONCE)))
+    fell = eventually(f"{victim} is down", lambda: falls(events, begun), DOWN_S)
+    print(f"\n{victim} is down {fell[0].at - begun:.2f} s after nobody got through to it: {fell[0].text}")
+    assert [answer.status for answer in answers] == [200] * HANDED_AT_ONCE
+    assert {event.subject for event in fell} == {victim}
+    assert "pulse is fresh" in fell[0].text and "loses the requests" in fell[0].text
+
+
+def hands_over(fleet: Twelve) -> str:
+    """Who served a request to a region without its provider; empty: that region itself."""
+    served = fleet.gateway(US[0]).chat(model="streamed").header("x-meridian-node") or ""
+    return "" if served in US else served
 
 
 def test_a_leader_cut_off_from_the_store_says_so_and_another_one_plans(

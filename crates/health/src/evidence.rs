@@ -27,7 +27,7 @@ pub struct NodeEvidence {
     pub pulse: Pulse,
     /// By how much it was late for its own timers of late.
     pub lag: Duration,
-    /// What it saw of other nodes: P evidence about *them*.
+    /// What it saw of other nodes: P and T evidence about *them*.
     pub observations: Vec<Observation>,
 }
 
@@ -61,13 +61,24 @@ pub enum Pulse {
     },
 }
 
-/// What one node's probe of another last saw.
+/// What one node last saw of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// Who was probed.
     pub subject: NodeName,
-    /// Whether it answered.
+    /// P: whether it answered.
     pub reachable: bool,
+    /// Time since.
+    pub age: Duration,
+    /// T: the last request that was handed over to it.
+    pub handed: Option<Handed>,
+}
+
+/// What became of a request that was handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handed {
+    /// Whether it was taken, whatever the answer was.
+    pub taken: bool,
     /// Time since.
     pub age: Duration,
 }

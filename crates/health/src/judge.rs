@@ -107,8 +107,13 @@ fn alive(previous: Option<&Held>, node: &NodeEvidence, votes: &Votes, now: Now) 
         Some(OwnState::Draining) => (NodeVerdict::Draining, "says that it is stopping".to_owned()),
         Some(OwnState::Starting) | None => (NodeVerdict::Draining, "has no configuration yet".to_owned()),
         Some(OwnState::Overloaded) => (NodeVerdict::Serving, "pulse is fresh; says that it is overloaded".to_owned()),
+        // P and T: two classes. It beats, and serves nobody.
+        Some(OwnState::Serving) if is_unreachable(votes) && votes.loses_requests() => {
+            let lost = "and loses the requests that are handed over to it";
+            return down(previous, votes, now, || format!("pulse is fresh, but {}, {lost}", votes.describe()));
+        }
         // One class is not enough to take a node out, but people should see it.
-        Some(OwnState::Serving) if votes.outside_agrees() || votes.inside_agrees() => {
+        Some(OwnState::Serving) if is_unreachable(votes) => {
             (NodeVerdict::Serving, format!("pulse is fresh, but {}", votes.describe()))
         }
         Some(OwnState::Serving) => (NodeVerdict::Serving, "pulse is fresh".to_owned()),
@@ -123,17 +128,25 @@ fn lost(previous: Option<&Held>, node: &NodeEvidence, votes: &Votes, now: Now) -
         // S and C: two classes.
         return keep(previous, NodeVerdict::Down, now, || format!("it said that it is stopping; {pulse}"));
     }
-    let outside = votes.outside_agrees();
-    if !outside && !votes.inside_agrees() {
+    if !is_unreachable(votes) {
         return keep(previous, NodeVerdict::Unreachable, now, || format!("{pulse}; {}; frozen", votes.describe()));
     }
-    let down = keep(previous, NodeVerdict::Down, now, || format!("{pulse}; {}", votes.describe()));
-    Held { down_unconfirmed_at: (!outside).then_some(now.monotonic), ..down }
+    down(previous, votes, now, || format!("{pulse}; {}", votes.describe()))
+}
+
+/// P: whether those who look agree that nobody gets through to it.
+fn is_unreachable(votes: &Votes) -> bool {
+    votes.outside_agrees() || votes.inside_agrees()
+}
+
+fn down(previous: Option<&Held>, votes: &Votes, now: Now, evidence: impl FnOnce() -> String) -> Held {
+    let down = keep(previous, NodeVerdict::Down, now, evidence);
+    Held { down_unconfirmed_at: (!votes.outside_agrees()).then_some(now.monotonic), ..down }
 }
 
 fn recover(previous: Option<&Held>, node: &NodeEvidence, votes: &Votes, now: Now) -> Held {
     let held = keep(previous, NodeVerdict::Down, now, String::new);
-    let well = node.own == Some(OwnState::Serving) && !votes.outside_agrees() && !votes.inside_agrees();
+    let well = node.own == Some(OwnState::Serving) && !is_unreachable(votes);
     let well_since = well.then(|| held.well_since.unwrap_or(now.monotonic));
     match well_since {
         Some(since) if now.monotonic.saturating_sub(since) >= RECOVERY_HOLD => alive(previous, node, votes, now),

@@ -1,4 +1,4 @@
-//! P evidence: what other nodes' probes say, one voice a region.
+//! P and T evidence: what other nodes' probes say, one voice a region, and what became of requests handed over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,10 @@ pub struct Votes {
     pub neighbours_for: usize,
     /// Other regions that could say something, had they a voice now: those not known to be down.
     pub regions_asked: usize,
+    /// Nodes whose last request that was handed over to it was lost, and whose was taken.
+    pub requests_lost: usize,
+    /// See `requests_lost`.
+    pub requests_taken: usize,
 }
 
 impl Votes {
@@ -41,6 +45,12 @@ impl Votes {
             && self.neighbours_for == 0
             && self.neighbours_against >= voices.min(NEIGHBOURS_TO_AGREE)
             && self.regions_for.is_empty()
+    }
+
+    /// Whether requests that are handed over to it are lost, whoever hands them over. Few do, so that one is enough: this
+    /// is never all that speaks against a node.
+    pub fn loses_requests(&self) -> bool {
+        self.requests_lost > 0 && self.requests_taken == 0
     }
 
     /// For people.
@@ -65,15 +75,21 @@ pub fn count(evidence: &BTreeMap<NodeName, NodeEvidence>, down: &BTreeSet<Region
     let regions: BTreeSet<&RegionName> =
         evidence.values().filter(|node| node.serves).map(|node| &node.region).collect();
     let mut voices: BTreeMap<(&NodeName, &RegionName), (usize, usize)> = BTreeMap::new();
+    let mut handed: BTreeMap<&NodeName, (usize, usize)> = BTreeMap::new();
     for observer in evidence.values().filter(|observer| has_a_voice(observer, evidence)) {
         for seen in observer.observations.iter().filter(|seen| seen.age <= OBSERVATION_LIFE) {
             let (against, for_it) = voices.entry((&seen.subject, &observer.region)).or_default();
             *(if seen.reachable { for_it } else { against }) += 1;
+            if let Some(last) = seen.handed.filter(|last| last.age <= OBSERVATION_LIFE) {
+                let (lost, taken) = handed.entry(&seen.subject).or_default();
+                *(if last.taken { taken } else { lost }) += 1;
+            }
         }
     }
     let votes_about = |(name, node): (&NodeName, &NodeEvidence)| {
         let asked = regions.iter().filter(|region| ***region != node.region && !down.contains(**region)).count();
-        let mut votes = Votes { regions_asked: asked, ..Votes::default() };
+        let (requests_lost, requests_taken) = handed.get(name).copied().unwrap_or_default();
+        let mut votes = Votes { regions_asked: asked, requests_lost, requests_taken, ..Votes::default() };
         for region in &regions {
             let Some(&(against, for_it)) = voices.get(&(name, *region)) else { continue };
             if **region == node.region {

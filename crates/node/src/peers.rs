@@ -16,6 +16,8 @@ use crate::gossip;
 const ALARM: Duration = Duration::from_secs(2);
 /// An observation is news for this long: some probes.
 const FRESH: Duration = Duration::from_secs(3);
+/// What became of a request that was handed over is told for this long; it is evidence for less.
+const HANDED: Duration = Duration::from_secs(60);
 
 /// The list of peers, and the newest observation of each.
 pub(crate) struct Peers {
@@ -37,6 +39,15 @@ struct Seen {
     detail: String,
     /// What it said of the regions when it last answered.
     told: Vec<Told>,
+    handed: Option<Handed>,
+}
+
+/// The last request that was handed over to a peer.
+#[derive(Clone, Copy)]
+struct Handed {
+    taken: bool,
+    at: Instant,
+    streak: u32,
 }
 
 impl Peers {
@@ -81,16 +92,35 @@ impl Peers {
         let streak = same.map_or(1, |before| before.streak.saturating_add(1));
         // That a new peer answers is no news; that it does not is.
         let flipped = before.map_or(!reachable, |before| before.reachable != reachable);
-        all.insert(peer.clone(), Seen { reachable, at: Instant::now(), streak, detail, told });
+        let handed = before.and_then(|before| before.handed);
+        all.insert(peer.clone(), Seen { reachable, at: Instant::now(), streak, detail, told, handed });
         drop(all);
         if flipped {
             tracing::info!(peer = %peer.node, region = %peer.region, reachable, "peer flipped");
             self.flipped.notify_one();
         }
         if flipped && !reachable {
-            *self.alarmed_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + ALARM;
-            self.alarm.notify_waiters();
+            self.hurry();
         }
+    }
+
+    /// Takes what became of a request that was handed over. That one was lost calls for a look, and is news.
+    pub(crate) fn handed_over(&self, peer: &Peer, taken: bool) {
+        let mut all = self.seen();
+        let Some(seen) = all.get_mut(peer) else { return };
+        let same = seen.handed.filter(|before| before.taken == taken);
+        let streak = same.map_or(1, |before| before.streak.saturating_add(1));
+        seen.handed = Some(Handed { taken, at: Instant::now(), streak });
+        drop(all);
+        if !taken && same.is_none() {
+            self.flipped.notify_one();
+            self.hurry();
+        }
+    }
+
+    fn hurry(&self) {
+        *self.alarmed_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + ALARM;
+        self.alarm.notify_waiters();
     }
 
     /// The rest between two probes of a peer: `usual`, or `hurried` when a peer, this or another, was lost of late. A
@@ -133,13 +163,17 @@ impl Peers {
 
     /// For the report.
     pub(crate) fn observations(&self) -> Vec<v1::Observation> {
+        let age_ms = |at: Instant| u32::try_from(at.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let handed =
+            |handed: Handed| v1::Handed { taken: handed.taken, age_ms: age_ms(handed.at), streak: handed.streak };
         let observation = |(peer, seen): (&Peer, &Seen)| v1::Observation {
             node: peer.node.to_string(),
             region: peer.region.to_string(),
             reachable: seen.reachable,
-            age_ms: u32::try_from(seen.at.elapsed().as_millis()).unwrap_or(u32::MAX),
+            age_ms: age_ms(seen.at),
             streak: seen.streak,
             detail: seen.detail.clone(),
+            handed: seen.handed.filter(|handed| handed.at.elapsed() < HANDED).map(handed),
         };
         self.seen().iter().map(observation).collect()
     }
@@ -182,6 +216,30 @@ mod tests {
         peers.record(&a, Err("silent".to_owned()));
         tokio::time::advance(ALARM).await;
         assert_eq!(rest().await, usual, "what is lost for long is nothing to hurry for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_lost_on_its_way_to_a_peer_is_told_at_once_and_calls_for_a_look() {
+        let peers = Peers::new();
+        let a = peer("a");
+        peers.handed_over(&a, false);
+        assert!(peers.observations().is_empty(), "nobody probes it");
+        peers.record(&a, Ok(None));
+        let told = || peers.observations()[0].handed;
+        for (taken, streak, news) in
+            [(true, 1, false), (false, 1, true), (false, 2, false), (true, 1, false), (false, 1, true)]
+        {
+            peers.handed_over(&a, taken);
+            assert_eq!(told(), Some(v1::Handed { taken, age_ms: 0, streak }));
+            assert_eq!(has_flipped(&peers).await, news);
+        }
+        let begun = Instant::now();
+        peers.rest(Duration::from_millis(500), Duration::from_millis(100)).await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(100));
+        peers.record(&a, Ok(None));
+        assert!(told().is_some(), "a probe says nothing of it");
+        tokio::time::advance(HANDED).await;
+        assert_eq!(told(), None);
     }
 
     #[tokio::test(start_paused = true)]

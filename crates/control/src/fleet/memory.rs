@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use meridian_health::{NodeEvidence, Observation, OwnState, Pulse};
+use meridian_health::{Handed, NodeEvidence, Observation, OwnState, Pulse};
 use meridian_proto::node::v1::{Beat, Fault, NodeIdentity, Report, Role, ServingState};
 use meridian_types::{CommitId, Digest, NodeName, PlanId, RegionName};
 use tokio::sync::watch;
@@ -134,8 +134,11 @@ impl Fleet {
         node.in_flight = beat.in_flight;
         let mut seen_moved = false;
         if let Some(report) = beat.report {
-            let outcomes = |report: &Report| -> Vec<(String, bool)> {
-                report.observations.iter().map(|seen| (seen.node.clone(), seen.reachable)).collect()
+            let outcomes = |report: &Report| -> Vec<(String, bool, Option<bool>)> {
+                let outcome = |seen: &meridian_proto::node::v1::Observation| {
+                    (seen.node.clone(), seen.reachable, seen.handed.map(|last| last.taken))
+                };
+                report.observations.iter().map(outcome).collect()
             };
             let counts = report.errors.iter().filter(|errors| !CALLERS_FAULT.contains(&errors.class.as_str()));
             let failed = counts.map(|errors| errors.count).sum();
@@ -309,11 +312,17 @@ impl Node {
         };
         let open = !self.pulses.is_empty();
         let observations = self.report.iter().flat_map(|(at, report)| {
-            report.observations.iter().filter_map(|seen| {
-                let age = at.elapsed() + Duration::from_millis(u64::from(seen.age_ms));
+            let since = |age_ms: u32| at.elapsed() + Duration::from_millis(u64::from(age_ms));
+            report.observations.iter().filter_map(move |seen| {
                 let subject = NodeName::new(&seen.node).ok()?;
                 // A node that has not been probed yet was not seen either way.
-                (seen.streak > 0).then_some(Observation { subject, reachable: seen.reachable, age })
+                let handed = seen.handed.map(|last| Handed { taken: last.taken, age: since(last.age_ms) });
+                (seen.streak > 0).then_some(Observation {
+                    subject,
+                    reachable: seen.reachable,
+                    age: since(seen.age_ms),
+                    handed,
+                })
             })
         });
         NodeEvidence {

@@ -189,6 +189,27 @@ async fn a_node_that_is_stopped_with_its_connection_open_goes_down_within_two_se
 }
 
 #[tokio::test]
+async fn a_node_that_beats_and_serves_nobody_is_down_when_requests_handed_over_to_it_are_lost_too() {
+    let store = MemoryStore::new(1);
+    let (mut replica, nodes) = fleet(&store).await;
+    nodes[0].lose("eu/n-eu");
+    nodes[2].lose("eu/n-eu");
+    let text = |fleet: &admin::Fleet| fleet.nodes.iter().find(|node| node.node == "n-eu").unwrap().evidence.clone();
+    let alone = "pulse is fresh, but 2 of 2 regions cannot reach it";
+    let seen = replica.fleet_with("probes alone", |fleet| text(fleet).ends_with(alone)).await;
+    assert_eq!((verdict(&seen, "n-eu"), weights(&seen)), (NodeVerdict::Serving, vec![334, 333, 333]));
+    nodes[0].say(|words| _ = words.lost.insert("eu/n-eu".to_owned()));
+    let seen = replica.fleet_with("down", |fleet| weights(fleet) == [500, 0, 500]).await;
+    assert_eq!(verdict(&seen, "n-eu"), NodeVerdict::Down);
+    assert!(text(&seen).ends_with(", and loses the requests that are handed over to it"), "{}", text(&seen));
+    for node in &nodes {
+        node.say(|words| words.sees.values_mut().for_each(|reached| *reached = true));
+    }
+    replica.fleet_with("back", |fleet| weights(fleet) == [334, 333, 333]).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn load_and_latency_move_weights_with_a_reason_within_two_seconds() {
     let store = MemoryStore::new(1);
     let (mut replica, nodes) = fleet(&store).await;

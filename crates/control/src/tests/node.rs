@@ -1,6 +1,6 @@
 //! A node played by hand: it beats, reports what it is told to have seen, and takes commits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,8 +9,8 @@ use meridian_proto::accounts::Accounts;
 use meridian_proto::content::Content;
 use meridian_proto::node::v1::node_service_client::NodeServiceClient;
 use meridian_proto::node::v1::{
-    Ack, ActiveFault, Beat, BeatReply, CommitBody, CommitChunk, Fault, Hello, Nack, NodeIdentity, Observation, Query,
-    Reply, Report, Role, ServingState, SyncRequest, SyncResponse, query, reply, sync_request, sync_response,
+    Ack, ActiveFault, Beat, BeatReply, CommitBody, CommitChunk, Fault, Handed, Hello, Nack, NodeIdentity, Observation,
+    Query, Reply, Report, Role, ServingState, SyncRequest, SyncResponse, query, reply, sync_request, sync_response,
 };
 use prost::Message;
 use tokio::sync::{mpsc, watch};
@@ -37,6 +37,8 @@ pub(super) struct Words {
     pub(super) refuses: (u64, String, Vec<u8>),
     /// Other nodes as `region/name`, and whether they are reached.
     pub(super) sees: BTreeMap<String, bool>,
+    /// To whom it handed requests over in vain.
+    pub(super) lost: BTreeSet<String>,
 }
 
 /// What it says to questions.
@@ -85,6 +87,7 @@ impl Pulsing {
             serves: (0, Vec::new()),
             refuses: (0, String::new(), Vec::new()),
             sees: others.iter().map(|other| ((*other).to_owned(), true)).collect(),
+            lost: BTreeSet::new(),
         };
         let words = Arc::new(Mutex::new(words));
         let (sender, replies) = watch::channel(None);
@@ -177,6 +180,7 @@ fn beat(sequence: u64, identity: Option<NodeIdentity>, words: &Words) -> Beat {
             age_ms: 10,
             streak: 1,
             detail: String::new(),
+            handed: words.lost.contains(other).then_some(Handed { taken: false, age_ms: 10, streak: 2 }),
         }
     };
     let report = Report {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Observation, Pulse};
+use crate::{Handed, Observation, Pulse};
 
 const FRESH: Pulse = Pulse::Last { age: Duration::from_millis(200), open: true };
 const SILENT: Pulse = Pulse::Last { age: Duration::from_millis(1100), open: true };
@@ -18,7 +18,9 @@ fn fleet(nodes: &[&str]) -> BTreeMap<NodeName, NodeEvidence> {
     let names: Vec<_> = nodes.iter().map(|node| split(node)).collect();
     let see = |own: &NodeName| {
         let others = names.iter().filter(|(_, name)| name != own);
-        others.map(|(_, name)| Observation { subject: name.clone(), reachable: true, age: Duration::ZERO }).collect()
+        others
+            .map(|(_, name)| Observation { subject: name.clone(), reachable: true, age: Duration::ZERO, handed: None })
+            .collect()
     };
     let node = |(region, name): &(RegionName, NodeName)| {
         let own = Some(OwnState::Serving);
@@ -52,6 +54,15 @@ fn blind(fleet: &mut BTreeMap<NodeName, NodeEvidence>, observer: &str, subject: 
     for seen in &mut fleet.get_mut(observer).unwrap().observations {
         if seen.subject.as_str() == subject {
             seen.reachable = false;
+        }
+    }
+}
+
+/// What became of the last request that `observer` handed over to `subject`.
+fn hand(fleet: &mut BTreeMap<NodeName, NodeEvidence>, observer: &str, subject: &str, taken: bool, age_ms: u64) {
+    for seen in &mut fleet.get_mut(observer).unwrap().observations {
+        if seen.subject.as_str() == subject {
+            seen.handed = Some(Handed { taken, age: Duration::from_millis(age_ms) });
         }
     }
 }
@@ -107,6 +118,38 @@ fn the_rules_of_one_look() {
         },
         Serving,
         // Each of the two observers fails half of its probes of living nodes, which is not most.
+        "pulse is fresh, but 2 of 2 regions cannot reach it",
+    );
+    check(
+        "P and T take down what beats and serves nobody",
+        |f| {
+            blind(f, "b", "a");
+            blind(f, "c", "a");
+            hand(f, "c", "a", false, 2_000);
+        },
+        Down,
+        "pulse is fresh, but 2 of 2 regions cannot reach it, and loses the requests that are handed over to it",
+    );
+    check("T alone takes nothing down", |f| hand(f, "c", "a", false, 0), Serving, "pulse is fresh");
+    check(
+        "T is contradicted by whose request was taken",
+        |f| {
+            blind(f, "b", "a");
+            blind(f, "c", "a");
+            hand(f, "b", "a", true, 0);
+            hand(f, "c", "a", false, 0);
+        },
+        Serving,
+        "pulse is fresh, but 2 of 2 regions cannot reach it",
+    );
+    check(
+        "T of long ago says nothing",
+        |f| {
+            blind(f, "b", "a");
+            blind(f, "c", "a");
+            hand(f, "c", "a", false, 3_001);
+        },
+        Serving,
         "pulse is fresh, but 2 of 2 regions cannot reach it",
     );
     check(

@@ -120,6 +120,9 @@ impl Handover<'_> {
             note.end(result);
         };
         let vain = |question: Asked, verdict: Verdict, result: &'static str, why: String, attempts: usize| {
+            if verdict == UNREACHABLE {
+                self.node.peers.handed_over(&link.peer, false);
+            }
             question.end(verdict, unit);
             count(result);
             tracing::debug!(%region, result, "handed over in vain: {why}");
@@ -129,6 +132,8 @@ impl Handover<'_> {
             Ok(response) => response,
             Err((verdict, why)) => return vain(question, verdict, "unreachable", why.to_owned(), 0),
         };
+        // Whatever it says, it lives.
+        self.node.peers.handed_over(&link.peer, true);
         let (head, body) = response.into_parts();
         let attempts = attempts_of(&head.headers);
         let verdict = match judge(head.status, &head.headers) {

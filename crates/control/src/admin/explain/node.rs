@@ -78,7 +78,7 @@ fn says(view: &View, node: &Node, lines: &mut Vec<String>) {
     }
 }
 
-/// What every observer's probe last saw.
+/// What every observer's probe last saw, and what became of requests that it handed over.
 fn seen<'a>(live: &'a std::collections::BTreeMap<NodeName, Node>, name: &'a str) -> impl Iterator<Item = String> + 'a {
     live.iter().flat_map(move |(observer, node)| {
         let observations = node.report.iter().flat_map(|(at, report)| {
@@ -90,7 +90,12 @@ fn seen<'a>(live: &'a std::collections::BTreeMap<NodeName, Node>, name: &'a str)
             let age = seconds(since.saturating_add(i64::from(seen.age_ms)));
             let what =
                 if seen.reachable { "reaches it".to_owned() } else { format!("cannot reach it ({})", seen.detail) };
-            format!("{observer} in {} {what}, {} times in a row, last {age} ago", node.region, seen.streak)
+            let handed = seen.handed.map_or_else(String::new, |last| {
+                let age = seconds(since.saturating_add(i64::from(last.age_ms)));
+                let what = if last.taken { "taken" } else { "lost" };
+                format!("; requests handed over were {what}, {} in a row, last {age} ago", last.streak)
+            });
+            format!("{observer} in {} {what}, {} times in a row, last {age} ago{handed}", node.region, seen.streak)
         })
     })
 }

@@ -94,4 +94,6 @@ async fn a_node_at_another_nodes_address_is_not_taken_for_it() {
     let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(message.contains("region near could not be connected to"), "{message}");
     assert!(places.seen(FAR).is_empty());
+    let seen = places.all[HOME].node.serving().report().observations.remove(0);
+    assert!(seen.reachable && seen.handed.is_some_and(|last| !last.taken), "{seen:?}");
 }

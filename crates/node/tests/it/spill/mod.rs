@@ -35,6 +35,9 @@ async fn the_nearest_region_answers_while_every_target_here_fails() {
         }
     }
     assert!(places.seen(FAR).is_empty());
+    let seen = places.all[HOME].node.serving().report().observations;
+    let handed: Vec<_> = seen.iter().filter_map(|seen| Some((&*seen.node, seen.handed.as_ref()?.taken))).collect();
+    assert_eq!(handed, [("near", true)]);
     assert_eq!(places.all[HOME].node.in_flight() + places.all[NEAR].node.in_flight(), 0);
 }
 
