@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use meridian_proto::fleet::v1 as wire;
-use meridian_proto::resources::v1::Tenant;
+use meridian_proto::resources::v1::{Key, Tenant};
 use meridian_store::{Batch, Entry, Event, LeaseId, Listing, Op, Result, Revision, Store, Txn, TxnOutcome, Watch};
 use meridian_testkit::EventLog;
 use meridian_tests::simulation::{Bug as NodeBug, Play};
@@ -25,6 +25,8 @@ const PLANS_BEFORE: u64 = 2;
 const DEAF_AFTER: Duration = Duration::from_secs(5);
 /// More than a commit may have, less than etcd takes.
 const BLOATED_BYTES: usize = 1_300_000;
+/// In the year 2096, in seconds since 1970.
+const LATER_UNIX_S: i64 = 4_000_000_000;
 /// Requests in flight, of a region's 24: all of three regions' fits into two.
 const OFFERED: f64 = 10.0;
 
@@ -54,8 +56,16 @@ enum Bug {
     ForgetsResidency,
     /// A tenant may be served wherever there are nodes of ours.
     WidensResidency,
+    /// A fence is drawn anew, and no region is inside.
+    ForbidsEverything,
     /// Whoever asks for a region that is down is to reach somebody at least: it is lent another's addresses.
     LendsAddresses,
+    /// A writer that does not know the field leaves out where regions are reached.
+    ForgetsAddresses,
+    /// When a key ends is written in seconds, and read in milliseconds.
+    MistakesUnits,
+    /// The head is written in a form that no reader knows.
+    GarblesHead,
 }
 
 /// A store with a bug.
@@ -145,8 +155,12 @@ impl Buggy {
             Bug::BuriesTheSilent if is_plan(key) => change(value, bury_the_silent),
             Bug::FeedsTheDead if is_plan(key) => change(value, feed_the_dead),
             Bug::LendsAddresses if is_plan(key) => change(value, lend_addresses),
+            Bug::ForgetsAddresses if is_plan(key) => change(value, forget_addresses),
             Bug::ForgetsResidency if key.contains("/tenant/") => served_in(value, &[]),
             Bug::WidensResidency if key.contains("/tenant/") => served_in(value, &["EU", "SG", "US"]),
+            Bug::ForbidsEverything if key.ends_with("/tenant/fenced") => served_in(value, &["JP"]),
+            Bug::MistakesUnits if key.contains("/key/") => ending(value, LATER_UNIX_S),
+            Bug::GarblesHead if key.ends_with("/head") => Bytes::from_static(b"commit 1"),
             Bug::BloatsCommits if key.contains("/commit/") => Bytes::from(vec![0x5a; BLOATED_BYTES]),
             _ => value.clone(),
         }
@@ -190,6 +204,12 @@ fn served_in(value: &Bytes, places: &[&str]) -> Bytes {
     Tenant { allowed_jurisdictions, ..tenant }.encode_to_vec().into()
 }
 
+/// The key with another end.
+fn ending(value: &Bytes, expires_at_unix_ms: i64) -> Bytes {
+    let key = Key::decode(value.clone()).expect("a key");
+    Key { expires_at_unix_ms, ..key }.encode_to_vec().into()
+}
+
 fn feed_the_dead(plan: &mut wire::Plan) {
     let dead = |region: &&mut wire::RegionPlan| region.state() == wire::RegionState::Down;
     let fed = plan.regions.iter_mut().find(dead).map(|region| region.weight += 1);
@@ -202,6 +222,10 @@ fn lend_addresses(plan: &mut wire::Plan) {
     let lent = plan.regions.iter().find(|region| region.region == "us-west").map(|region| region.addresses.clone());
     let dead = plan.regions.iter_mut().filter(|region| region.state() == wire::RegionState::Down);
     dead.for_each(|region| region.addresses = lent.clone().unwrap_or_default());
+}
+
+fn forget_addresses(plan: &mut wire::Plan) {
+    plan.regions.iter_mut().for_each(|region| region.addresses.clear());
 }
 
 #[async_trait]
@@ -288,6 +312,30 @@ fn an_empty_plan_of_a_stale_writer_is_detected() {
 fn a_commit_that_no_reader_takes_is_detected() {
     let told = told(Bug::BloatsCommits);
     assert!(told.contains("has 1300000 bytes"), "{told}");
+}
+
+#[test]
+fn a_head_that_no_reader_knows_is_detected() {
+    let told = told(Bug::GarblesHead);
+    assert!(told.contains("head cannot be read: "), "{told}");
+}
+
+#[test]
+fn a_good_key_that_is_refused_is_detected() {
+    let told = told(Bug::MistakesUnits);
+    assert!(told.ends_with("a client with a good key and a good model was answered 401"), "{told}");
+}
+
+#[test]
+fn a_tenant_that_is_served_nowhere_inside_its_fence_is_detected() {
+    let told = told(Bug::ForbidsEverything);
+    assert!(told.ends_with("the tenant fenced was answered 403 inside its fence"), "{told}");
+}
+
+#[test]
+fn a_name_without_any_address_is_detected() {
+    let told = told(Bug::ForgetsAddresses);
+    assert!(told.ends_with("has a plan and answers fenced.meridian.test with rcode 2 and no address"), "{told}");
 }
 
 #[test]
