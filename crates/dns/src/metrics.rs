@@ -17,6 +17,7 @@ use crate::answer::{Facts, Standing};
 use crate::encode::Transport;
 use crate::geo::GeoDatabase;
 use crate::limit::Verdict;
+use crate::snapshot::Snapshot;
 
 /// Stands for "none" and "none of those".
 const NONE: &str = "none";
@@ -32,6 +33,7 @@ pub(crate) struct Metrics {
     pub(crate) tcp_refused: Counter,
     geo_built: Gauge<i64, AtomicI64>,
     pub(crate) geo_refused: Counter,
+    unready_names: Gauge<i64, AtomicI64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -86,6 +88,8 @@ impl Metrics {
         registry.register("geo_database_built_seconds", help, self.geo_built.clone());
         let help = "Geo databases that were not used: damaged, or of another kind";
         registry.register("geo_databases_refused", help, self.geo_refused.clone());
+        let help = "Steered names whose answers found no room and are made when they are asked for";
+        registry.register("unready_names", help, self.unready_names.clone());
         registry.register(
             "tcp_refused",
             "TCP connections closed at once: too many in all or of one network",
@@ -96,6 +100,10 @@ impl Metrics {
     pub(crate) fn geo_loaded(&self, database: Option<&GeoDatabase>) {
         let built_unix_s = database.map_or(0, GeoDatabase::built_unix_s);
         self.geo_built.set(i64::try_from(built_unix_s).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn compiled(&self, snapshot: &Snapshot) {
+        self.unready_names.set(i64::try_from(snapshot.unready_names()).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn record(&self, facts: Option<Facts<'_>>, verdict: Verdict, transport: Transport) {

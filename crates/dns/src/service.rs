@@ -183,6 +183,7 @@ impl Handle {
         change(&mut inputs);
         let new = Arc::new(Snapshot::compile(inputs, Some(&old)));
         self.shared.snapshot.store(Arc::clone(&new));
+        self.shared.metrics.compiled(&new);
         history.turn(&old, &new);
     }
 

@@ -1,6 +1,6 @@
 //! Over real sockets.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,6 +104,24 @@ async fn an_update_changes_the_next_answer_and_the_drain_ends_the_service() {
     }
     running.trigger.drain();
     timeout(PATIENCE, running.task).await.expect("in time").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn names_whose_answers_find_no_room_are_counted() {
+    let running = start().await;
+    let check = async |plan, unready| {
+        running.handle.set_plan(Arc::new(plan));
+        let metrics = running.metrics().await;
+        assert!(metrics.contains(&format!("meridian_dns_unready_names {unready}\n")), "{unready} not in {metrics}");
+    };
+    check(plan(), 0).await;
+    // Where the regions behind are ordered by weight, each address is in front of 60 answers of 32 bytes: for everybody, and
+    // for those of whom nobody knows where they are.
+    let mut crowded = plan();
+    let addresses = (1..=5_000).map(|n| Ipv4Addr::from_bits(0x0A00_0000 | n).into());
+    crowded.regions.get_mut(EU).unwrap().addresses = addresses.collect();
+    check(crowded, 2).await;
+    check(plan(), 0).await;
 }
 
 #[tokio::test]
