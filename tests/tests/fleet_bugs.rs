@@ -15,7 +15,7 @@ use meridian_proto::fleet::v1 as wire;
 use meridian_proto::resources::v1::{Key, Tenant};
 use meridian_store::{Batch, Entry, Event, LeaseId, Listing, Op, Result, Revision, Store, Txn, TxnOutcome, Watch};
 use meridian_testkit::EventLog;
-use meridian_tests::simulation::{Bug as NodeBug, Play};
+use meridian_tests::simulation::{Bug as NodeBug, Play, Schedule};
 use prost::Message;
 use tokio::time::Instant;
 
@@ -268,12 +268,16 @@ impl Store for Buggy {
     }
 }
 
-/// What the simulation says of the bug.
-fn told(bug: Bug) -> String {
-    told_by(Play::restart_of_control(5), bug)
+fn play(schedule: Schedule) -> Play {
+    Play::of(5, schedule)
 }
 
-fn told_by(play: Play, bug: Bug) -> String {
+/// What the simulation says of the bug.
+fn told(bug: Bug) -> String {
+    told_by(Schedule::restart_of_control(), bug)
+}
+
+fn told_by(schedule: Schedule, bug: Bug) -> String {
     let plans = Arc::new(AtomicU64::new(0));
     let replicas = AtomicU64::new(0);
     let wrap = move |inner: Arc<dyn Store>| {
@@ -281,7 +285,7 @@ fn told_by(play: Play, bug: Bug) -> String {
         let deaf_from = is_deaf.then(|| Instant::now() + DEAF_AFTER);
         Arc::new(Buggy { inner, bug, plans: plans.clone(), deaf_from, heard: Arc::default() }) as Arc<dyn Store>
     };
-    broken(&play.over(Arc::new(wrap)))
+    broken(&play(schedule).over(Arc::new(wrap)))
 }
 
 /// The promise that is broken in the end.
@@ -293,7 +297,7 @@ fn broken(play: &Play) -> String {
 
 #[test]
 fn without_a_bug_a_restart_of_the_whole_control_plane_breaks_no_promise() {
-    Play::restart_of_control(5).run(&EventLog::default()).unwrap();
+    play(Schedule::restart_of_control()).run(&EventLog::default()).unwrap();
 }
 
 #[test]
@@ -352,8 +356,8 @@ fn a_contingency_that_sends_clients_to_the_lost_region_is_detected() {
 
 #[test]
 fn a_region_that_only_loses_control_keeps_its_weight_and_a_planner_that_buries_the_silent_is_detected() {
-    Play::lost_control(5).run(&EventLog::default()).unwrap();
-    let told = told_by(Play::lost_control(5), Bug::BuriesTheSilent);
+    play(Schedule::lost_control()).run(&EventLog::default()).unwrap();
+    let told = told_by(Schedule::lost_control(), Bug::BuriesTheSilent);
     assert!(told.contains("lowers eu-west from 333 to 0, which only lost control"), "{told}");
 }
 
@@ -365,47 +369,47 @@ fn a_deletion_that_nobody_asked_for_is_detected() {
 
 #[test]
 fn a_dead_region_that_keeps_a_share_is_detected() {
-    let told = told_by(Play::dead_regions(5), Bug::FeedsTheDead);
+    let told = told_by(Schedule::dead_regions(), Bug::FeedsTheDead);
     assert!(told.contains("sends clients to eu-west, which is down"), "{told}");
 }
 
 #[test]
 fn a_replica_that_stays_behind_after_everything_healed_is_detected() {
-    let told = told_by(Play::crowd(5), Bug::HearsNothingNew);
+    let told = told_by(Schedule::crowd(), Bug::HearsNothingNew);
     assert!(told.contains("all came together"), "{told}");
 }
 
 #[test]
 fn a_crowd_is_shed_and_a_limiter_that_admits_more_than_a_node_takes_is_detected() {
-    Play::crowd(5).run(&EventLog::default()).unwrap();
-    let told = broken(&Play::crowd(5).with(NodeBug::AdmitsTooMuch));
+    play(Schedule::crowd()).run(&EventLog::default()).unwrap();
+    let told = broken(&play(Schedule::crowd()).with(NodeBug::AdmitsTooMuch));
     assert!(told.contains("eu-west-") && told.contains("requests, and has room for 8"), "{told}");
 }
 
 #[test]
 fn a_divergence_that_the_node_does_not_report_is_detected() {
-    let told = broken(&Play::crowd(5).with(NodeBug::RemembersDigests));
+    let told = broken(&play(Schedule::crowd()).with(NodeBug::RemembersDigests));
     assert!(told.contains("serves what it should not, and only 0 replicas say so"), "{told}");
 }
 
 #[test]
 fn a_tenants_request_that_goes_to_a_provider_outside_its_jurisdictions_is_detected() {
-    let told = told_by(Play::crowd(5), Bug::ForgetsResidency);
+    let told = told_by(Schedule::crowd(), Bug::ForgetsResidency);
     assert!(told.contains("a request of the tenant fenced went through") && told.ends_with("to provider"), "{told}");
 }
 
 #[test]
 fn a_tenants_request_is_handed_over_inside_its_jurisdictions_and_one_that_leaves_them_is_detected() {
-    Play::lost_provider(5).run(&EventLog::default()).unwrap();
-    let told = told_by(Play::lost_provider(5), Bug::WidensResidency);
+    play(Schedule::lost_provider()).run(&EventLog::default()).unwrap();
+    let told = told_by(Schedule::lost_provider(), Bug::WidensResidency);
     let outside = "a request of the tenant fenced went through us-west-";
     assert!(told.contains(outside) && told.ends_with("to provider-eu"), "{told}");
 }
 
 #[test]
 fn answers_stay_inside_their_fence_when_all_of_it_is_dead_and_one_that_leaves_it_is_detected() {
-    Play::dead_regions(5).run(&EventLog::default()).unwrap();
-    let told = told_by(Play::dead_regions(5), Bug::LendsAddresses);
+    play(Schedule::dead_regions()).run(&EventLog::default()).unwrap();
+    let told = told_by(Schedule::dead_regions(), Bug::LendsAddresses);
     assert!(told.contains("answers fenced.meridian.test with us-west-"), "{told}");
     assert!(told.ends_with("outside its fence"), "{told}");
 }

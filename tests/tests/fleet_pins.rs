@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use meridian_store::{Entry, Event, LeaseId, Listing, Result, Revision, Store, Txn, TxnOutcome, Watch};
 use meridian_testkit::EventLog;
-use meridian_tests::simulation::{Play, cell};
+use meridian_tests::simulation::{Play, Schedule, cell};
 
 /// A seed whose operator does much about rollouts.
 const SEED: u64 = 5;
@@ -91,7 +91,7 @@ fn told(play: &Play) -> String {
 #[test]
 fn without_a_bug_commits_come_cell_by_cell_and_none_to_a_cell_that_was_not_to_run_it() {
     let log = EventLog::default();
-    Play::calm(SEED).run(&log).unwrap();
+    Play::of(SEED, Schedule::calm()).run(&log).unwrap();
     let lines = log.lines();
     for act in ["ap-southeast/canary is pinned to", "Paused", "rolls back to"] {
         assert!(lines.iter().any(|line| line.contains(act)), "nothing like {act:?} happened: {lines:#?}");
@@ -101,13 +101,13 @@ fn without_a_bug_commits_come_cell_by_cell_and_none_to_a_cell_that_was_not_to_ru
 #[test]
 fn a_replica_that_takes_one_cells_pin_for_anothers_is_noticed() {
     let wrap = |inner: Arc<dyn Store>| Arc::new(MixesUpCells(inner)) as Arc<dyn Store>;
-    let told = told(&Play::calm(SEED).over(Arc::new(wrap)));
+    let told = told(&Play::of(SEED, Schedule::calm()).over(Arc::new(wrap)));
     assert!(told.contains("which ap-southeast/main was never to run"), "{told}");
 }
 
 #[test]
 fn a_node_that_applies_what_another_cell_is_to_run_is_noticed() {
-    let told = told(&Play::calm(SEED).placed(changed_places));
+    let told = told(&Play::of(SEED, Schedule::calm()).placed(changed_places));
     assert!(told.contains("ap-southeast-2 serves commit"), "{told}");
     assert!(told.contains("which ap-southeast/main was never to run"), "{told}");
 }

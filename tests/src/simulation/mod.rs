@@ -29,10 +29,10 @@ use meridian_testkit::EventLog;
 
 pub use bugs::Bug;
 pub use fleet::{Place, REGIONS, Wrap, cell};
+pub use schedule::Schedule;
 
 use self::eyes::{Eyes, Stage};
 use self::invariants::Invariants;
-use self::schedule::Schedule;
 use self::weather::Weather;
 
 /// Simulated time that a history may take.
@@ -58,53 +58,22 @@ pub struct Play {
 }
 
 impl Play {
+    /// These faults; all else that is random is the seed's.
+    #[must_use]
+    pub fn of(seed: u64, schedule: Schedule) -> Self {
+        Self { seed, schedule: Some(schedule), wrap: Arc::new(|store| store), place: cell, bug: None }
+    }
+
     /// The faults that the seed draws.
     #[must_use]
     pub fn storm(seed: u64) -> Self {
-        Self { seed, schedule: Some(Schedule::draw(seed)), wrap: Arc::new(|store| store), place: cell, bug: None }
-    }
-
-    /// Nothing goes wrong; only the operator does what he does in a storm.
-    #[must_use]
-    pub fn calm(seed: u64) -> Self {
-        Self { schedule: Some(Schedule::calm()), ..Self::storm(seed) }
-    }
-
-    /// Every control replica crashes, and nothing else happens.
-    #[must_use]
-    pub fn restart_of_control(seed: u64) -> Self {
-        Self { schedule: Some(Schedule::restart_of_control()), ..Self::storm(seed) }
-    }
-
-    /// A region's nodes lose every control replica for a while, and nothing else happens.
-    #[must_use]
-    pub fn lost_control(seed: u64) -> Self {
-        Self { schedule: Some(Schedule::lost_control()), ..Self::storm(seed) }
+        Self::of(seed, Schedule::draw(seed))
     }
 
     /// The story of a region that vanishes and one that loses control.
     #[must_use]
     pub fn story(seed: u64) -> Self {
         Self { schedule: None, ..Self::storm(seed) }
-    }
-
-    /// Every node of one region, and then of another too, dies and comes back.
-    #[must_use]
-    pub fn dead_regions(seed: u64) -> Self {
-        Self { schedule: Some(Schedule::dead_regions()), ..Self::storm(seed) }
-    }
-
-    /// A region does not reach the one provider that may serve the fenced tenant, so that others serve it, and nothing else
-    /// happens.
-    #[must_use]
-    pub fn lost_provider(seed: u64) -> Self {
-        Self { schedule: Some(Schedule::lost_provider()), ..Self::storm(seed) }
-    }
-
-    /// A crowd asks one region for more than it has room for, and nothing else happens.
-    #[must_use]
-    pub fn crowd(seed: u64) -> Self {
-        Self { schedule: Some(Schedule::crowd()), ..Self::storm(seed) }
     }
 
     /// The same, by nodes with a bug.

@@ -65,9 +65,9 @@ impl fmt::Display for Episode {
     }
 }
 
-/// What a seed means.
+/// Which faults come, and whether the store is lost in the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Schedule {
+pub struct Schedule {
     /// In order of time.
     pub(super) episodes: Vec<Episode>,
     /// Whether the store is restored from a backup afterwards.
@@ -84,20 +84,23 @@ impl Schedule {
     }
 
     /// History is forgotten once, after a while in which the operator can do his work.
-    pub(super) fn calm() -> Self {
+    #[must_use]
+    pub fn calm() -> Self {
         let (at, lasts) = (Duration::from_secs(20), Duration::from_millis(SHORTEST_MS));
         Self { episodes: vec![Episode { at, lasts, fault: Fault::Compaction }], restore: false }
     }
 
     /// All control replicas crash together, soon after the fleet came up.
-    pub(super) fn restart_of_control() -> Self {
+    #[must_use]
+    pub fn restart_of_control() -> Self {
         let (at, lasts) = (Duration::from_secs(4), Duration::from_secs(2));
         let crash = |n| Episode { at, lasts, fault: Fault::Crash(numbered("control", n)) };
         Self { episodes: (0..REPLICAS).map(crash).collect(), restore: false }
     }
 
     /// Two regions die, one after the other, and are dead together for a while.
-    pub(super) fn dead_regions() -> Self {
+    #[must_use]
+    pub fn dead_regions() -> Self {
         let [_, first, second] = REGIONS;
         let dies = |at, lasts, region| Episode {
             at: Duration::from_secs(at),
@@ -108,7 +111,8 @@ impl Schedule {
     }
 
     /// The nodes of one region do not reach the provider that the fenced tenant may use, soon after the fleet came up.
-    pub(super) fn lost_provider() -> Self {
+    #[must_use]
+    pub fn lost_provider() -> Self {
         let [_, region, _] = REGIONS;
         let (at, lasts) = (Duration::from_secs(4), Duration::from_secs(10));
         let fault = Fault::Partition(super::fleet::nodes_of(region), vec![PROVIDER_INSIDE.to_owned()]);
@@ -116,14 +120,16 @@ impl Schedule {
     }
 
     /// Clients all ask one region, soon after the fleet came up.
-    pub(super) fn crowd() -> Self {
+    #[must_use]
+    pub fn crowd() -> Self {
         let [_, region, _] = REGIONS;
         let (at, lasts) = (Duration::from_secs(4), Duration::from_secs(6));
         Self { episodes: vec![Episode { at, lasts, fault: Fault::Surge(region) }], restore: false }
     }
 
     /// The nodes of one region hear no control replica, soon after the fleet came up.
-    pub(super) fn lost_control() -> Self {
+    #[must_use]
+    pub fn lost_control() -> Self {
         let [_, region, _] = REGIONS;
         let (at, lasts) = (Duration::from_secs(6), Duration::from_secs(10));
         Self { episodes: vec![Episode { at, lasts, fault: Fault::LosesControl(region) }], restore: false }
