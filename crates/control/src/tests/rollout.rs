@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use futures::future::join_all;
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::admin::v1::change_rollout_request::Action;
 use meridian_proto::fleet::v1::RolloutState;
@@ -64,6 +65,18 @@ impl Drop for Player {
     }
 }
 
+/// A replica and players of it, `n1` and so on, in these places (`region/cell`), all of which serve the first commit.
+async fn start<const N: usize>(store: &MemoryStore, places: [&str; N]) -> (Replica, [Player; N]) {
+    let mut replica = Replica::start(store, "cp-1").await;
+    let first = replica.apply(apply(0, everything(), Vec::new())).await;
+    assert_eq!(first.rollout_state(), RolloutState::Done, "there is nothing to hold back");
+    let to = replica.address;
+    let players = places.into_iter().zip(["n1", "n2", "n3", "n4"]);
+    let players = join_all(players.map(|(at, name)| Player::start(to, to, at, name, 0))).await;
+    all_serve(&mut replica, 1, N).await;
+    (replica, players.try_into().ok().expect("a name for each"))
+}
+
 fn staged(expected: u64, upserts: Vec<meridian_proto::resources::v1::Resource>, bake_ms: u32) -> admin::ApplyRequest {
     let rollout = Some(admin::RolloutPolicy { bake_ms, ..admin::RolloutPolicy::default() });
     admin::ApplyRequest { rollout, ..apply(expected, upserts, Vec::new()) }
@@ -96,15 +109,7 @@ async fn change(replica: &mut Replica, commit: u64, action: Action) -> Result<ad
 #[tokio::test]
 async fn a_commit_comes_to_one_cell_after_the_other_and_the_store_keeps_no_pin() {
     let store = MemoryStore::new(1);
-    let mut replica = Replica::start(&store, "cp-1").await;
-    let first = replica.apply(apply(0, everything(), Vec::new())).await;
-    assert_eq!(first.rollout_state(), RolloutState::Done, "there is nothing to hold back");
-    let to = replica.address;
-    let mut players = Vec::new();
-    for (at, name) in [("eu/a", "n1"), ("eu/a", "n2"), ("eu/b", "n3"), ("us/a", "n4")] {
-        players.push(Player::start(to, to, at, name, 0).await);
-    }
-    all_serve(&mut replica, 1, 4).await;
+    let (mut replica, _players) = start(&store, ["eu/a", "eu/a", "eu/b", "us/a"]).await;
     let begun = replica.apply(staged(1, vec![provider("openai", "anthropic")], 1_000)).await;
     assert_eq!((begun.rollout_state(), begun.rollout_reason.as_str()), (RolloutState::Running, "cell by cell"));
     let fleet =
@@ -127,13 +132,7 @@ async fn a_commit_comes_to_one_cell_after_the_other_and_the_store_keeps_no_pin()
 
 #[tokio::test]
 async fn a_refusal_of_another_commit_that_had_the_number_before_a_restore_says_nothing() {
-    let store = MemoryStore::new(1);
-    let mut replica = Replica::start(&store, "cp-1").await;
-    replica.apply(apply(0, everything(), Vec::new())).await;
-    let to = replica.address;
-    let first = Player::start(to, to, "eu/a", "n1", 0).await;
-    let _second = Player::start(to, to, "us/a", "n2", 0).await;
-    all_serve(&mut replica, 1, 2).await;
+    let (mut replica, [first, _second]) = start(&MemoryStore::new(1), ["eu/a", "us/a"]).await;
     first.pulse.words.lock().unwrap().refuses = (2, "no such codec".to_owned(), vec![7; 32]);
     replica.fleet_with("the refusal is known", |fleet| fleet.nodes.iter().any(|node| !node.faults.is_empty())).await;
     replica.apply(staged(1, vec![provider("openai", "anthropic")], 100)).await;
@@ -184,13 +183,7 @@ async fn a_poisoned_commit_is_refused_by_the_first_cell_and_taken_back_whichever
 
 #[tokio::test]
 async fn regions_wait_for_no_rollout_and_an_operator_pauses_resumes_and_aborts_one() {
-    let store = MemoryStore::new(1);
-    let mut replica = Replica::start(&store, "cp-1").await;
-    replica.apply(apply(0, everything(), Vec::new())).await;
-    let to = replica.address;
-    let one = Player::start(to, to, "eu/a", "n1", 0).await;
-    let two = Player::start(to, to, "eu/b", "n2", 0).await;
-    all_serve(&mut replica, 1, 2).await;
+    let (mut replica, [one, two]) = start(&MemoryStore::new(1), ["eu/a", "eu/b"]).await;
     replica.apply(staged(1, vec![provider("openai", "anthropic")], 60_000)).await;
     change(&mut replica, 2, Action::Pause).await.unwrap();
     let refused = change(&mut replica, 1, Action::Pause).await.unwrap_err();
