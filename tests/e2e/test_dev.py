@@ -1,5 +1,6 @@
 """`meridian dev`: what a newcomer types first."""
 
+import itertools
 import json
 import os
 import re
@@ -29,8 +30,8 @@ class Dev:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.ready_file = directory / "ready.json"
-        port = free_ports(4)
-        self.ports = {"admin": port, "http": port + 1, "dns": port + 2, "sim": port + 3}
+        names = ("admin", "metrics", "http", "dns", "sim")
+        self.ports = dict(zip(names, itertools.count(free_ports(len(names)))))
         self.env = {"HOME": str(directory), "XDG_STATE_HOME": ""}
         self.starts = 0
 
@@ -85,7 +86,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 
 def test_the_ready_file_says_all_that_scripts_need(dev: Dev) -> None:
     instance = dev.instance
-    assert {"admin", "dns", "zone", "name", "key", "sim", "nodes"} <= set(instance)
+    assert {"admin", "metrics", "dns", "zone", "name", "key", "sim", "nodes"} <= set(instance)
     assert [node["region"] for node in instance["nodes"]] == ["us-west", "eu-west", "ap-southeast"]
     hosts = {re.sub(r"^http://|:\d+$", "", node["http"]) for node in instance["nodes"]}
     assert hosts == {"127.0.1.1", "127.0.1.2", "127.0.1.3"}, "an address for each node, and one port"
@@ -93,6 +94,19 @@ def test_the_ready_file_says_all_that_scripts_need(dev: Dev) -> None:
     for node in instance["nodes"]:
         host, port = node["http"].removeprefix("http://").rsplit(":", 1)
         assert Gateway(host, int(port), instance["key"]).chat().status == 200
+
+
+def test_every_part_shows_its_metrics(dev: Dev) -> None:
+    def check(address: str, series: str) -> None:
+        host, port = address.removeprefix("http://").rsplit(":", 1)
+        machines = Gateway(host, int(port), key="")
+        assert machines.get("/readyz") == (200, "ready\n"), address
+        code, text = machines.get("/metrics")
+        assert code == 200 and series in text, f"{series} not in {text}"
+
+    check(dev.instance["metrics"], "meridian_control_store_revision")
+    for node in dev.instance["nodes"]:
+        check(node["http"], "meridian_dns_unready_names 0\n")
 
 
 def test_the_printed_curl_streams_token_by_token(dev: Dev) -> None:
@@ -193,6 +207,7 @@ def test_an_instance_in_another_ones_data_directory_is_refused(dev: Dev) -> None
         "--data-dir",
         str(dev.directory / "data"),
         "--admin-port=0",
+        "--metrics-port=0",
         "--http-port=0",
         "--dns-port=0",
         "--sim-port=0",

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Instance {
     /// The admin API, `host:port`.
     pub admin: String,
+    /// Base URL of the control plane's `/metrics`; a node has its own beside its HTTP.
+    pub metrics: String,
     /// DNS over UDP and TCP, `host:port`.
     pub dns: String,
     /// The zone that DNS answers for.

@@ -17,6 +17,8 @@ const PORT_TRIES: usize = 16;
 pub struct Ports {
     /// The admin API, on 127.0.0.1.
     pub admin: u16,
+    /// The control plane's metrics, on 127.0.0.1.
+    pub metrics: u16,
     /// The nodes' HTTP, the same on each node's address.
     pub http: u16,
     /// DNS, on each node's address.
@@ -43,6 +45,7 @@ pub(crate) struct Sockets {
     pub(crate) admin: Box<dyn Listen>,
     /// For the nodes' lanes, with mutual TLS; nobody types this port.
     pub(crate) lanes: Box<dyn Listen>,
+    pub(crate) metrics: Box<dyn Listen>,
     pub(crate) sim: Box<dyn Listen>,
     pub(crate) nodes: Vec<NodeSockets>,
     /// False where the platform has only 127.0.0.1: then ports differ, and a DNS answer alone is not enough.
@@ -63,6 +66,7 @@ pub(crate) async fn bind(network: &dyn Network, ports: Ports) -> Result<Sockets,
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let admin = tcp(network, local(ports.admin), "admin API", "--admin-port").await?;
     let lanes = tcp(network, local(0), "node lanes", "--admin-port").await?;
+    let metrics = tcp(network, local(ports.metrics), "metrics", "--metrics-port").await?;
     let sim = tcp(network, local(ports.sim), "simulator", "--sim-port").await?;
     let own_addresses = has_own_addresses(network).await;
     let https = listeners(network, own_addresses, ports.http, "HTTP", "--http-port").await?;
@@ -80,7 +84,7 @@ pub(crate) async fn bind(network: &dyn Network, ports: Ports) -> Result<Sockets,
         let peers = self::tcp(network, SocketAddr::new(beside, 0), "other nodes", "--http-port").await?;
         nodes.push(NodeSockets { http, peers, udp, tcp });
     }
-    Ok(Sockets { admin, lanes, sim, nodes, own_addresses })
+    Ok(Sockets { admin, lanes, metrics, sim, nodes, own_addresses })
 }
 
 /// Whether every address of 127.0.0.0/8 is there, as on Linux, or only 127.0.0.1, as on macOS.
@@ -150,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    const ANY: Ports = Ports { admin: 0, http: 0, dns: 0, sim: 0 };
+    const ANY: Ports = Ports { admin: 0, metrics: 0, http: 0, dns: 0, sim: 0 };
 
     #[tokio::test]
     async fn nodes_share_one_port_on_addresses_of_their_own() {

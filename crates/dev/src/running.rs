@@ -38,6 +38,7 @@ impl RunningInstance {
         }
         line("DNS", &format!("{}, UDP and TCP, zone {}", i.dns, i.zone));
         line("admin API", &i.admin);
+        line("metrics", &format!("{}/metrics of the control plane, and each node's own", i.metrics));
         line("simulator", &i.sim);
         line("key", &i.key);
         line("state", &self.data_dir.display().to_string());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use meridian_control_client::admin;
 use meridian_host::{Host, Listen};
 use meridian_identity::{Authority, ClientTls, Identity, PeerTls, Role, ServerTls};
+use meridian_ingress::Status;
 use meridian_lifecycle::{Kind, Shutdown, ShutdownTrigger, Tasks};
 use meridian_sim::Simulator;
 use meridian_store::embedded::EmbeddedStore;
@@ -62,6 +63,7 @@ pub async fn start(
     let sockets = ports::bind(&*host.net, options.ports).await?;
     let admin = address(&*sockets.admin)?;
     let lanes = address(&*sockets.lanes)?;
+    let metrics = format!("http://{}", address(&*sockets.metrics)?);
     let sim = format!("http://{}", address(&*sockets.sim)?);
     let dir = tokio::fs::canonicalize(make_dir(&options.data_dir).await?);
     let dir = dir.await.map_err(Error::files("find", &options.data_dir))?;
@@ -96,6 +98,7 @@ pub async fn start(
     let control_ready = control.handle().readiness().clone();
     let stop = shutdown.clone();
     tasks.spawn("control", Kind::Essential, async move { log("control plane", control.run(stop).await) });
+    serve_metrics(&tasks, sockets.metrics, Arc::new((control_ready.clone(), registry)), &shutdown);
     ready("the control plane", || control_ready.check()).await?;
 
     let mut client = admin::connect(&admin.to_string(), None, &host).await?;
@@ -125,8 +128,21 @@ pub async fn start(
     wait_for_a_plan(&mut client).await?;
     let Seeded { key, zone, name, hosted } = seeded;
     let dns = dns.map(|address| address.to_string()).unwrap_or_default();
-    let instance = Instance { admin: admin.to_string(), dns, zone, name, key, sim, nodes, pid: std::process::id() };
+    let (admin, pid) = (admin.to_string(), std::process::id());
+    let instance = Instance { admin, metrics, dns, zone, name, key, sim, nodes, pid };
     Ok(RunningInstance { instance, hosted, own_addresses: sockets.own_addresses, data_dir: dir, tasks, store })
+}
+
+/// As `meridian control --metrics-listen` does, until the drain begins.
+fn serve_metrics(tasks: &Tasks, listener: Box<dyn Listen>, status: Arc<dyn Status>, shutdown: &Shutdown) {
+    let serves = meridian_ingress::Service::of_status(listener, status).run(shutdown.clone());
+    let stop = shutdown.clone();
+    tasks.spawn("metrics", Kind::Essential, async move {
+        tokio::select! {
+            () = serves => {}
+            () = stop.draining() => {}
+        }
+    });
 }
 
 struct NodeParts {

@@ -9,6 +9,7 @@ use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use http::StatusCode;
+use meridian_lifecycle::Readiness;
 use prometheus_client::registry::Registry;
 
 use crate::reply::with_type;
@@ -26,6 +27,17 @@ pub trait Status: Send + Sync + 'static {
 
     /// All metrics of the process in OpenMetrics text.
     fn metrics(&self) -> String;
+}
+
+/// Of a process that is ready when one thing is, and counts everything in one place.
+impl Status for (Readiness, Registry) {
+    fn ready(&self) -> Result<(), String> {
+        self.0.check()
+    }
+
+    fn metrics(&self) -> String {
+        open_metrics(&self.1)
+    }
 }
 
 /// A registry in OpenMetrics text.

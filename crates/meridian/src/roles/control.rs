@@ -9,9 +9,6 @@ use anyhow::Context;
 use clap::Args;
 use meridian_control::{Options, Plaintext, Service};
 use meridian_identity::{PemFiles, ServerTls};
-use meridian_ingress::{Status, open_metrics};
-use meridian_lifecycle::Readiness;
-use prometheus_client::registry::Registry;
 
 use super::place::StoreArgs;
 use super::{Process, parts};
@@ -76,30 +73,14 @@ pub(crate) async fn run(args: ControlArgs, process: Process) -> anyhow::Result<(
     };
     let service = Service::new(options, &mut registry).context("prepare the control plane")?;
     tracing::info!(%address, replica = args.replica, "control plane listens; it serves once the store is read");
-    let status = ControlStatus { readiness: service.handle().readiness().clone(), registry };
-    parts::status(args.metrics_listen, Arc::new(status), host, shutdown.clone()).await?;
+    let status = Arc::new((service.handle().readiness().clone(), registry));
+    parts::status(args.metrics_listen, status, host, shutdown.clone()).await?;
     process.stop_on_signals(GRACE);
     let outcome = service.run(shutdown.clone()).await.context("run the control plane");
     if let Some(store) = embedded {
         store.close().await;
     }
     outcome
-}
-
-/// What machines ask of a replica.
-struct ControlStatus {
-    readiness: Readiness,
-    registry: Registry,
-}
-
-impl Status for ControlStatus {
-    fn ready(&self) -> Result<(), String> {
-        self.readiness.check()
-    }
-
-    fn metrics(&self) -> String {
-        open_metrics(&self.registry)
-    }
 }
 
 impl ControlArgs {

@@ -24,6 +24,9 @@ pub(crate) struct DevArgs {
     /// Port of the admin API; 0: any free one, as for the others.
     #[arg(long, value_name = "PORT", default_value_t = 7100)]
     admin_port: u16,
+    /// Port of the control plane's /metrics, /healthz and /readyz; the nodes have theirs beside everything else.
+    #[arg(long, value_name = "PORT", default_value_t = 7110)]
+    metrics_port: u16,
     /// Port of the nodes' HTTP.
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     http_port: u16,
@@ -38,7 +41,13 @@ pub(crate) struct DevArgs {
 pub(crate) async fn run(args: DevArgs, process: Process) -> anyhow::Result<()> {
     let options = Options {
         data_dir: args.data_dir,
-        ports: Ports { admin: args.admin_port, http: args.http_port, dns: args.dns_port, sim: args.sim_port },
+        ports: Ports {
+            admin: args.admin_port,
+            metrics: args.metrics_port,
+            http: args.http_port,
+            dns: args.dns_port,
+            sim: args.sim_port,
+        },
         sim: meridian_sim::Options::default(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
     };

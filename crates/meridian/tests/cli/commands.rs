@@ -333,7 +333,8 @@ fn a_dev_instance_is_found_and_a_dead_one_is_recognised() {
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     let describe = |pid: u32| {
         let instance = serde_json::json!({
-            "admin": plane.address, "dns": "", "zone": "", "name": "", "key": "", "sim": "", "nodes": [], "pid": pid,
+            "admin": plane.address, "metrics": "", "dns": "", "zone": "", "name": "", "key": "", "sim": "",
+            "nodes": [], "pid": pid,
         });
         std::fs::write(&file, instance.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_meridian"));
