@@ -146,7 +146,9 @@ fn down(previous: Option<&Held>, votes: &Votes, now: Now, evidence: impl FnOnce(
 
 fn recover(previous: Option<&Held>, node: &NodeEvidence, votes: &Votes, now: Now) -> Held {
     let held = keep(previous, NodeVerdict::Down, now, String::new);
-    let well = node.own == Some(OwnState::Serving) && !is_unreachable(votes);
+    // One that is full serves, and its places are wanted most when so much else is gone.
+    let serves = matches!(node.own, Some(OwnState::Serving | OwnState::Overloaded));
+    let well = serves && !is_unreachable(votes);
     let well_since = well.then(|| held.well_since.unwrap_or(now.monotonic));
     match well_since {
         Some(since) if now.monotonic.saturating_sub(since) >= RECOVERY_HOLD => alive(previous, node, votes, now),

@@ -246,6 +246,18 @@ fn coming_back_takes_a_while_of_being_well() {
 }
 
 #[test]
+fn a_node_that_comes_back_into_a_crowd_serves_again_though_it_is_full() {
+    let mut evidence = three();
+    evidence.get_mut(&name("a")).unwrap().own = Some(OwnState::Overloaded);
+    let mut verdicts = Verdicts::from([(name("a"), Held::stored(NodeVerdict::Down, 0, "dead".to_owned()))]);
+    for (ms, expected) in [(0, NodeVerdict::Down), (3000, NodeVerdict::Serving)] {
+        verdicts = judge(&verdicts, &evidence, at(ms));
+        assert_eq!(verdict(&verdicts, "a"), expected, "{ms}");
+    }
+    assert_eq!(verdicts[&name("a")].evidence, "pulse is fresh; says that it is overloaded");
+}
+
+#[test]
 fn a_replica_that_just_started_keeps_what_the_store_says() {
     let mut evidence = three();
     let stored = Held::stored(NodeVerdict::Down, 7, "dead".to_owned());
