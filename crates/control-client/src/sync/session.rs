@@ -34,6 +34,9 @@ const CHUNK_DEADLINE: Duration = Duration::from_secs(10);
 const SUSPECT: Duration = Duration::from_secs(3);
 /// A replica that got a Nack and the end of the stream has read both within this time.
 const LINGER: Duration = Duration::from_secs(1);
+/// A disk that refuses for this long does not keep the node from what comes next: a replica sends no other commit before the
+/// Ack, and a full disk must not freeze a node's configuration.
+const DISK_PATIENCE: Duration = Duration::from_secs(30);
 /// Answers that wait to be written.
 const OUTBOX: usize = 32;
 
@@ -242,12 +245,17 @@ impl Session<'_> {
         }
     }
 
-    /// The Ack, once the file is written, with the digest of what is then really served.
+    /// The Ack, once the file is written or the disk has refused for too long, with the digest of what is then really served.
     fn ack(&self, commit: u64, applied_us: u64) -> impl Future<Output = Option<v1::Ack>> + Send + 'static {
         let (flush, serving) = (self.flush.clone(), self.options.serving.clone());
         async move {
-            if !flush.written().await {
-                return None;
+            match tokio::time::timeout(DISK_PATIENCE, flush.written()).await {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(_) => tracing::error!(
+                    commit,
+                    "acknowledged, though no last-known-good file has it: the disk refuses, and a restart finds an older one"
+                ),
             }
             let digest = serving.vitals().served.map(|served| served.digest.as_bytes().to_vec().into());
             Some(v1::Ack { commit, digest: digest.unwrap_or_default(), applied_us })

@@ -224,3 +224,20 @@ async fn accounts_are_added_revoked_and_removed_while_a_commit_waits_for_the_dis
     machine.files.fails.store(false, Ordering::Relaxed);
     assert_eq!(call.ack().await.commit, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_goes_on_refusing_keeps_no_later_commit_away() {
+    let (machine, mut replica, node) = lane();
+    let mut call = replica.welcome().await;
+    machine.files.fails.store(true, Ordering::Relaxed);
+    for commit in [1, 2] {
+        let sent = Instant::now();
+        // As a replica does: the next one follows the Ack.
+        call.send_commit(commit, &content(commit as f64, &["eu-west"]), None).await;
+        let ack = tokio::time::timeout(Duration::from_secs(35), call.ack()).await.expect("no Ack");
+        assert_eq!((ack.commit, node.served()), (commit, Some(commit)));
+        assert!(sent.elapsed() >= Duration::from_secs(30), "the disk was not waited for: {:?}", sent.elapsed());
+    }
+    machine.files.fails.store(false, Ordering::Relaxed);
+    eventually("the file is written", || !machine.files.content.lock().unwrap().is_empty()).await;
+}
