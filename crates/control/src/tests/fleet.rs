@@ -272,6 +272,15 @@ async fn a_node_that_serves_something_else_than_it_should_shows_within_a_second(
     serve(1, &digest);
     replica.fleet_with("in step again", |fleet| told(fleet) == (true, String::new())).await;
 
+    // A commit that this replica has not heard of may be on its way here, for a moment.
+    let began = Instant::now();
+    serve(2, &digest);
+    let seen = replica.fleet_with("ahead", |fleet| !told(fleet).1.is_empty()).await;
+    assert_eq!(told(&seen).1, "it serves commit 2 and not the head 1");
+    assert!((500..1000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    serve(1, &digest);
+    replica.fleet_with("in step once more", |fleet| told(fleet) == (true, String::new())).await;
+
     // A commit that does not arrive.
     replica.apply(apply(1, vec![region("us", 3.0)], Vec::new())).await;
     let began = Instant::now();
