@@ -18,7 +18,11 @@ use crate::view::{Target, View};
 /// Classes of failures that say nothing about a configuration.
 const CALLERS_FAULT: [&str; 4] = ["client", "cancelled", "refusal", "context_length"];
 
-/// Every node that this replica has heard of since it started; cheap to clone.
+/// A node that was silent for so long was taken away: who waits for it any longer only keeps a list of names. It may come back as
+/// a new one.
+pub(crate) const GONE: Duration = Duration::from_secs(24 * 3600);
+
+/// Every node that this replica has heard of, but for those that are [`GONE`]; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Fleet {
     inner: Arc<Mutex<Nodes>>,
@@ -161,6 +165,12 @@ impl Fleet {
             node.pulses.retain(|(open, _)| *open != session);
         }
         self.announce();
+    }
+
+    /// Forgets nodes that have no stream and are [`GONE`].
+    pub(crate) fn forget(&self) {
+        let stays = |node: &Node| !node.pulses.is_empty() || node.age().is_none_or(|age| age < GONE);
+        self.lock().nodes.retain(|_, node| stays(node));
     }
 
     /// A sync stream begins: its node must not be superseded.
@@ -336,5 +346,32 @@ impl Node {
                 .map_or(Duration::ZERO, |(_, report)| Duration::from_millis(report.loop_lag_ms.into())),
             observations: observations.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_gone_for_a_day_is_forgotten_and_one_with_a_stream_is_not() {
+        let fleet = Fleet::new();
+        let start = |node: &str| {
+            let identity = NodeIdentity { node: node.to_owned(), region: "eu".to_owned(), ..NodeIdentity::default() };
+            let (name, session) = fleet.open_pulse(identity, Asks::new().0).unwrap();
+            assert!(fleet.beat(&name, session, Beat::default(), &View::default()).unwrap());
+            (name, session)
+        };
+        let (gone, session) = start("gone");
+        start("silent");
+        fleet.close_pulse(&gone, session);
+        let known = || {
+            fleet.forget();
+            fleet.nodes().keys().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        tokio::time::advance(GONE - Duration::from_secs(1)).await;
+        assert_eq!(known(), ["gone", "silent"]);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(known(), ["silent"]);
     }
 }

@@ -7,6 +7,6 @@ mod peers;
 mod sessions;
 
 pub(crate) use load::{RegionLoad, Smoothed};
-pub(crate) use memory::{Fleet, Node, Refusal};
+pub(crate) use memory::{Fleet, GONE, Node, Refusal};
 pub(crate) use peers::Roster;
 pub(crate) use sessions::{Ask, AskError, Asks};

@@ -1,11 +1,14 @@
-//! What the leader clears away: old audit entries, and the store's history.
+//! What the leader clears away: old audit entries, nodes that are gone for good, and the store's history.
 
 use std::time::Duration;
 
+use meridian_proto::fleet::v1::{NodeSummary, NodeVerdict};
 use meridian_store::{Compare, Error, Revision, Store, Txn};
+use meridian_types::NodeName;
 
+use crate::fleet::GONE;
 use crate::shared::Shared;
-use crate::view::View;
+use crate::view::{Registered, View};
 
 /// Audit entries kept: at ten writes a day three years.
 const AUDITS_KEPT: usize = 10_000;
@@ -43,6 +46,7 @@ impl Due {
         }
         self.looked_at = Some(now);
         delete_old_audits(shared, fence, view).await;
+        forget_nodes(shared, fence, view).await;
         if let Some(at) = self.compaction(now, view.revision)
             && let Err(error) = compact(&*shared.store, at).await
         {
@@ -76,6 +80,39 @@ async fn delete_old_audits(shared: &Shared, fence: Revision, view: &View) {
     }
 }
 
+async fn forget_nodes(shared: &Shared, fence: Revision, view: &View) {
+    let gone: Vec<_> = gone(view, shared.now_unix_ms()).take(AT_ONCE / 2).collect();
+    if gone.is_empty() {
+        return;
+    }
+    let mut txn = Txn::new().when(Compare::create_revision(shared.layout.leader(), fence));
+    for (name, node) in &gone {
+        let key = shared.layout.node(node.region.as_str(), name.as_str());
+        txn = txn.when(Compare::mod_revision(&key, node.revision)).delete(key);
+    }
+    match shared.store.txn(txn).await {
+        Ok(outcome) if outcome.succeeded => {
+            let names: Vec<&str> = gone.iter().map(|(name, _)| name.as_str()).collect();
+            tracing::info!(nodes = ?names, "nodes that were down for {GONE:?} are forgotten");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "nodes that are gone could not be forgotten"),
+    }
+}
+
+/// Registered nodes that have been down for [`GONE`] while others of their region serve. Those of a region that is down as a
+/// whole stay: they are what it is known by.
+fn gone(view: &View, now_unix_ms: i64) -> impl Iterator<Item = (&NodeName, &Registered)> {
+    let limit = i64::try_from(GONE.as_millis()).unwrap_or(i64::MAX);
+    let is_old = move |node: &&NodeSummary| {
+        node.verdict() == NodeVerdict::Down && now_unix_ms.saturating_sub(node.since_unix_ms) >= limit
+    };
+    let serves = |node: &NodeSummary| node.verdict() == NodeVerdict::Serving;
+    let regions = view.summaries.values().filter(move |summary| summary.nodes.iter().any(serves));
+    let nodes = regions.flat_map(move |summary| summary.nodes.iter().filter(is_old));
+    nodes.filter_map(|node| view.nodes.get_key_value(node.node.as_str()))
+}
+
 /// A leader of before, or the store itself, may have compacted further already: that is as good.
 async fn compact(store: &dyn Store, at: Revision) -> Result<(), Error> {
     match store.compact(at).await {
@@ -92,6 +129,8 @@ async fn compact(store: &dyn Store, at: Revision) -> Result<(), Error> {
 mod tests {
     use std::sync::Arc;
 
+    use meridian_proto::fleet::v1::RegionSummary;
+    use meridian_proto::store::v1::RegisteredNode;
     use meridian_store::follow::{Follower, Options};
     use meridian_store::memory::MemoryStore;
 
@@ -111,6 +150,30 @@ mod tests {
         check(65, 60_000, Some(50_000));
         // A young store has nothing to forget.
         check(125, KEPT_REVISIONS, None);
+    }
+
+    #[test]
+    fn a_node_that_was_down_for_a_day_is_forgotten_unless_its_whole_region_is_down() {
+        const NOW: i64 = 1_790_000_000_000;
+        let day = i64::try_from(GONE.as_millis()).unwrap();
+        let mut view = View::default();
+        let mut add = |region: &str, node: &str, verdict: NodeVerdict, for_ms: i64| {
+            let document = RegisteredNode::default();
+            let registered = Registered { region: region.parse().unwrap(), document, revision: Revision(1) };
+            view.nodes.insert(node.parse().unwrap(), registered);
+            let verdict = verdict.into();
+            let since_unix_ms = NOW - for_ms;
+            let node = NodeSummary { node: node.to_owned(), verdict, since_unix_ms, ..NodeSummary::default() };
+            let summary = view.summaries.entry(region.parse().unwrap()).or_insert_with(RegionSummary::default);
+            summary.nodes.push(node);
+        };
+        add("eu", "serves", NodeVerdict::Serving, 9 * day);
+        add("eu", "frozen", NodeVerdict::Unreachable, 9 * day);
+        add("eu", "young", NodeVerdict::Down, day - 1);
+        add("eu", "old", NodeVerdict::Down, day);
+        add("us", "last", NodeVerdict::Down, 9 * day);
+        let names: Vec<&str> = gone(&view, NOW).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["old"]);
     }
 
     #[tokio::test]

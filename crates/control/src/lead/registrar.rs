@@ -17,21 +17,25 @@ use crate::view::{Registered, View};
 const GATHER: Duration = Duration::from_millis(50);
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
+/// Without news, to forget who is gone.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Runs until the drain.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut news = shared.fleet.subscribe();
     loop {
+        // First: who is forgotten in the store as well must not come back from memory.
+        shared.fleet.forget();
         let wait = match register_all(&shared).await {
-            Ok(()) => None,
+            Ok(()) => LOOK,
             Err(error) => {
                 tracing::debug!(%error, "nodes could not be registered");
-                Some(RETRY)
+                RETRY
             }
         };
         tokio::select! {
             _ = news.changed() => tokio::time::sleep(GATHER).await,
-            () = tokio::time::sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => {}
+            () = tokio::time::sleep(wait) => {}
             () = shared.shutdown.draining() => return,
         }
     }
