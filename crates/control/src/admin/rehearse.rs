@@ -27,11 +27,21 @@ pub(super) fn rehearse(shared: &Shared, request: &admin::RehearseRequest) -> Res
     Ok(message(&view, &with(shared, &view, &suppose)))
 }
 
-/// Why a drain of `region` would leave requests without room; `None` if it leaves no more than now.
+/// Why a drain of `region` would leave requests without room, or every region drained; `None` if it leaves no more than now.
 pub(super) fn objection(shared: &Shared, region: &RegionName) -> Option<String> {
     let view = shared.mirror.view();
     let now = with(shared, &view, &[]);
     let then = with(shared, &view, &[Supposition::Drained(region.clone(), true)]);
+    let serves = |rehearsed: &Rehearsed| rehearsed.regions.values().any(|region| region.state.takes_traffic());
+    if serves(&now) && !serves(&then) {
+        let with_weight = then.regions.iter().filter(|(_, then)| then.weight > 0);
+        let back: Vec<String> = with_weight.map(|(name, then)| format!("{name} {}", then.weight)).collect();
+        return Some(format!(
+            "no other region takes traffic: drained ones would get it, whatever they were drained for ({} of 1000); undrain one \
+             first, or --force does it anyway",
+            back.join(", ")
+        ));
+    }
     if then.shed <= now.shed + NOISE {
         return None;
     }
@@ -55,8 +65,10 @@ fn with(shared: &Shared, view: &View, suppose: &[Supposition]) -> Rehearsed {
 
 fn read(view: &View, supposition: &admin::Supposition) -> Result<Supposition, Status> {
     let name = RegionName::new(&supposition.region).map_err(|error| Status::invalid_argument(error.to_string()))?;
-    if !view.head.as_ref().is_some_and(|head| head.configuration.regions.contains_key(&name)) {
-        return Err(Status::not_found(format!("there is no region {name}")));
+    let known = || view.head.iter().flat_map(|head| head.configuration.regions.keys());
+    if !known().any(|region| *region == name) {
+        let known = super::listed(known().map(RegionName::as_str));
+        return Err(Status::not_found(format!("there is no region {name}; there are: {known}")));
     }
     match supposition.what {
         Some(What::Down(true)) => Ok(Supposition::Down(name)),

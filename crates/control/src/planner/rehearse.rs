@@ -104,6 +104,8 @@ fn apply(supposition: &Supposition, inputs: &mut Inputs, origins: &mut BTreeMap<
         }
         Supposition::Demand(_, demand) => {
             origins.insert(name.clone(), *demand);
+            // What is said of its load is about the same.
+            region.demand = Some(*demand);
             region.reason = format!("{}; supposed demand {demand:.0}", region.reason);
         }
     }

@@ -169,6 +169,13 @@ async fn a_drain_without_room_elsewhere_is_refused_unless_forced_and_the_rehears
     }
     replica.fleet_with("quiet", |fleet| fleet.regions.iter().all(|region| region.demand == 10.0)).await;
     replica.drain("eu", true).await.unwrap();
+    // Where nobody is left, the drained would get it all back.
+    replica.drain("ap", true).await.unwrap();
+    replica.fleet_with("us alone", |fleet| weights(fleet) == [0, 0, 1000]).await;
+    let refused = replica.drain("us", true).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().starts_with("no other region takes traffic"), "{refused}");
+    replica.force_drain("us").await.unwrap();
 
     for (what, region, expected) in [
         (Some(What::Down(false)), "eu", Code::InvalidArgument),

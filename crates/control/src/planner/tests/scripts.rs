@@ -294,6 +294,8 @@ fn a_rehearsal_tells_shares_load_and_what_would_be_shed_and_changes_nothing() {
     let heavy = rehearse(&[Supposition::Demand(region("ap"), 100.0), Supposition::Weight(region("us"), 200)]);
     assert_eq!(rounded(&heavy).iter().map(|(_, load, _)| *load).collect::<Vec<_>>(), [85, 75, 60]);
     assert!(heavy.regions["us"].weight > 400);
+    let told = &heavy.regions["ap"].reason;
+    assert!(told.contains("supposed demand 100; load 100 % of capacity 100: "), "{told}");
     // It was only a rehearsal.
     fleet.run(LONG);
     assert_eq!(fleet.plans, plans);
