@@ -9,7 +9,7 @@ use meridian_host::Host;
 
 use crate::format::date;
 use crate::output;
-use crate::roles::place::StoreArgs;
+use crate::roles::place::{Place, StoreArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreVerb {
@@ -48,7 +48,14 @@ pub(crate) async fn run(verb: StoreVerb) -> anyhow::Result<()> {
 }
 
 async fn take(host: &Host, args: BackupArgs) -> anyhow::Result<()> {
-    let (store, embedded) = args.store.place()?.open(host).await?;
+    let place = args.store.place()?;
+    if let Place::Embedded(dir) = &place
+        // To open it would make one.
+        && host.files.list(dir).await.unwrap_or_default().is_empty()
+    {
+        anyhow::bail!("there is no store in {}; nothing was written", dir.display());
+    }
+    let (store, embedded) = place.open(host).await?;
     let taken = backup::take(&*store, &args.store.cluster, &*host.clock).await;
     if let Some(embedded) = embedded {
         embedded.close().await;

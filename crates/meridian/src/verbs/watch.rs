@@ -21,7 +21,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
-    /// Go on from this cursor, which an earlier watch printed; default: from now on.
+    /// Go on from this cursor, which `-o json` prints with every message, and a watch that had to end in its last words;
+    /// default: from now on.
     #[arg(long, default_value = "")]
     cursor: String,
     /// `table` (lines for people) or `json` (one message a line, with its cursor).

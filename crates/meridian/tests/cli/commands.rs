@@ -381,7 +381,8 @@ fn an_embedded_store_is_backed_up_and_restored_under_a_new_epoch() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (old, new, file) = (path("old"), path("new"), path("backup"));
     let empty = run(&["store", "backup", &file, "--data-dir", &old], "");
-    assert!(empty.code == 1 && empty.err.contains("holds nothing of cluster meridian"), "{}", empty.err);
+    assert!(empty.code == 1 && empty.err.contains("there is no store in"), "{}", empty.err);
+    assert!(!Path::new(&old).exists(), "a slip of the pen made a store");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = meridian_store::embedded::EmbeddedStore::open(Path::new(&old), 1).await.unwrap();
@@ -391,6 +392,8 @@ fn an_embedded_store_is_backed_up_and_restored_under_a_new_epoch() {
     });
     let taken = run(&["store", "backup", &file, "--data-dir", &old], "");
     assert!(taken.code == 0 && taken.out.starts_with("1 keys, "), "{}{}", taken.out, taken.err);
+    let other = run(&["store", "backup", &file, "--data-dir", &old, "--cluster", "other"], "");
+    assert!(other.code == 1 && other.err.contains("holds nothing of cluster other"), "{}", other.err);
     let restored = run(&["store", "restore", &file, "--data-dir", &new], "");
     assert!(restored.out.contains("restored, 0 removed; the store is at epoch 1"), "{}", restored.err);
     let refused = run(&["store", "restore", &file, "--data-dir", &new], "");
