@@ -14,6 +14,7 @@ use meridian_proto::node::v1::node_service_server::NodeServiceServer;
 use meridian_proto::{DESCRIPTORS, MAX_MESSAGE_BYTES, transport};
 use meridian_store::Store;
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 use tonic_health::ServingStatus;
 
 use crate::Options;
@@ -22,7 +23,7 @@ use crate::admin::Admin;
 use crate::fleet::{Fleet, Roster};
 use crate::lead;
 use crate::metrics::Metrics;
-use crate::node::Nodes;
+use crate::node::{Nodes, WHOLE_AT_ONCE};
 use crate::planner::{self, Planner};
 use crate::shared::Shared;
 use crate::store::Layout;
@@ -128,6 +129,7 @@ impl Service {
             mirror,
             fleet: Fleet::new(),
             roster: Roster::default(),
+            whole_turns: Arc::new(Semaphore::new(WHOLE_AT_ONCE)),
             access: Access { plaintext },
             metrics: self.metrics,
             planner: self.planner,

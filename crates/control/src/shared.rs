@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meridian_host::Host;
 use meridian_lifecycle::{Readiness, Shutdown};
 use meridian_store::Store;
+use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::fleet::{Fleet, Roster};
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) mirror: Mirror,
     pub(crate) fleet: Fleet,
     pub(crate) roster: Roster,
+    /// Turns of nodes that need a whole commit.
+    pub(crate) whole_turns: Arc<Semaphore>,
     pub(crate) access: Access,
     pub(crate) metrics: Metrics,
     pub(crate) planner: Planner,

@@ -8,3 +8,4 @@ mod sync;
 mod transfer;
 
 pub(crate) use service::Nodes;
+pub(crate) use transfer::WHOLE_AT_ONCE;

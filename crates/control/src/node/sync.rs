@@ -14,7 +14,7 @@ use meridian_types::{CommitId, Digest, NodeName, RegionName};
 use tonic::{Status, Streaming};
 
 use super::outbox::{Closed, Outbox};
-use super::transfer;
+use super::transfer::{self, Turn};
 use crate::fleet::Refusal;
 use crate::rollout::CellId;
 use crate::shared::Shared;
@@ -60,6 +60,7 @@ pub(super) async fn run(
         cell,
         sent: None,
         refused: None,
+        turn: Turn::None,
         accounts: view.accounts.clone(),
     };
     // Whatever ended it, the node notices by itself.
@@ -97,6 +98,8 @@ struct SyncLane {
     sent: Option<Arc<Target>>,
     /// Not sent again.
     refused: Option<Arc<Target>>,
+    /// To get a whole commit.
+    turn: Turn,
     /// What the node has.
     accounts: Arc<Accounts>,
 }
@@ -133,6 +136,7 @@ impl SyncLane {
                     changed.map_err(|_| Closed)?;
                     self.follow(outbox).await?;
                 }
+                () = self.turn.changed() => self.send_commit(outbox).await?,
                 () = outbox.closed() => return Ok(()),
                 () = shutdown.draining() => return self.goaway(outbox).await,
             }
@@ -166,6 +170,7 @@ impl SyncLane {
             }
         }
         self.sent = None;
+        self.turn = Turn::None;
         self.send_commit(outbox).await
     }
 
@@ -192,7 +197,16 @@ impl SyncLane {
         if self.sent.is_some() || self.refused.as_ref() == Some(target) {
             return Ok(());
         }
-        let Some(chunks) = transfer::to_target(&view, target, self.held, self.digest) else { return Ok(()) };
+        if self.held == target.id && self.digest == Some(target.digest) {
+            self.turn = Turn::None;
+            return Ok(());
+        }
+        // Only what we know to be what the node holds can be a base.
+        let base = transfer::base(&view, self.held, self.digest);
+        if base.is_none() && !self.turn.asks(&self.shared.whole_turns) {
+            return Ok(());
+        }
+        let chunks = transfer::to_target(target, self.held, base.as_deref());
         self.sent = Some(target.clone());
         for chunk in chunks {
             send(outbox, sync_response::Message::Commit(chunk)).await?;

@@ -1,27 +1,81 @@
 //! A commit on its way to a node: whole, as a difference, or not at all.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_proto::content::Content;
 use meridian_proto::node::v1::{CommitBody, CommitChunk};
 use meridian_types::{CommitId, Digest};
 use prost::Message;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::view::{Target, View};
 
 /// Largest piece: small enough that account changes and questions are not held up behind it.
 const CHUNK_BYTES: usize = 256 << 10;
+/// Whole commits on their way at once. Each is encoded for its node and may have 16 MiB: a herd of nodes that hold nothing
+/// must not cost the replica its memory. They take a fraction of a second each; what comes as a difference does not wait.
+pub(crate) const WHOLE_AT_ONCE: usize = 16;
+/// A node that does not answer keeps its turn for so long.
+const TURN: Duration = Duration::from_secs(10);
 
-/// What a node that holds `held` needs to come to the target; `None`: nothing.
-pub(crate) fn to_target(
-    view: &View,
-    target: &Target,
-    held: CommitId,
-    digest: Option<Digest>,
-) -> Option<Vec<CommitChunk>> {
-    if held == target.id && digest == Some(target.digest) {
-        return None;
+/// Ends when the turn has come.
+type Queue = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send + Sync>>;
+
+/// One node's turn to get a whole commit.
+#[derive(Default)]
+pub(super) enum Turn {
+    #[default]
+    None,
+    Waits(Queue),
+    Has {
+        _permit: OwnedSemaphorePermit,
+        until: Instant,
+    },
+}
+
+impl Turn {
+    /// Whether it is this node's turn; if not it stands in the queue from now on.
+    pub(super) fn asks(&mut self, turns: &Arc<Semaphore>) -> bool {
+        if matches!(self, Self::None) {
+            *self = match turns.clone().try_acquire_owned() {
+                Ok(permit) => Self::has(permit),
+                Err(_) => {
+                    let turns = turns.clone();
+                    Self::Waits(Box::pin(async move { turns.acquire_owned().await.ok() }))
+                }
+            };
+        }
+        matches!(self, Self::Has { .. })
     }
-    // Only what we know to be what the node holds can be a base.
-    let base = digest.and_then(|digest| view.content_of(held, digest));
-    let (upserts, removals) = match &base {
+
+    /// Returns when it has come, or is over.
+    pub(super) async fn changed(&mut self) {
+        *self = match self {
+            Self::None => std::future::pending().await,
+            Self::Waits(turn) => turn.await.map_or(Self::None, Self::has),
+            Self::Has { until, .. } => {
+                tokio::time::sleep_until(*until).await;
+                Self::None
+            }
+        };
+    }
+
+    fn has(permit: OwnedSemaphorePermit) -> Self {
+        Self::Has { _permit: permit, until: Instant::now() + TURN }
+    }
+}
+
+/// What the node holds, if that is known here: then the difference to it is enough.
+pub(super) fn base(view: &View, held: CommitId, digest: Option<Digest>) -> Option<Arc<Content>> {
+    digest.and_then(|digest| view.content_of(held, digest))
+}
+
+/// What a node that holds `held`, which is `base` if that is known, needs to come to the target.
+pub(super) fn to_target(target: &Target, held: CommitId, base: Option<&Content>) -> Vec<CommitChunk> {
+    let (upserts, removals) = match base {
         Some(base) => target.content.diff(base),
         None => (target.content.resources().collect(), Vec::new()),
     };
@@ -32,7 +86,7 @@ pub(crate) fn to_target(
         removals,
         digest: target.digest.as_bytes().to_vec().into(),
     };
-    Some(chunks(target.id, &body.encode_to_vec()))
+    chunks(target.id, &body.encode_to_vec())
 }
 
 fn chunks(id: CommitId, body: &[u8]) -> Vec<CommitChunk> {

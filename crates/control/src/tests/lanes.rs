@@ -93,6 +93,36 @@ async fn a_large_commit_comes_in_chunks_and_only_the_newest_follows_an_unacknowl
 }
 
 #[tokio::test]
+async fn of_a_herd_so_many_get_a_whole_commit_at_once_and_accounts_wait_for_nobody() {
+    let store = MemoryStore::new(1);
+    let mut replica = Replica::start(&store, "cp-1").await;
+    replica.apply(apply(0, everything(), Vec::new())).await;
+    let mut herd = Vec::new();
+    for number in 0..crate::node::WHOLE_AT_ONCE {
+        let mut node = Syncing::start(replica.address, "eu", &format!("n{number}")).await;
+        let body = node.body().await;
+        herd.push((node, body));
+    }
+    let mut late = Syncing::start(replica.address, "eu", "late").await;
+    match late.receive().await.unwrap() {
+        sync_response::Message::Accounts(update) => assert!(late.accounts.apply(&update).is_empty()),
+        other => panic!("unexpected {other:?}"),
+    }
+    assert_eq!(late.accounts.tenants.len(), 1);
+    assert_eq!(late.soon().await, None, "it got a commit out of turn");
+    let (mut first, body) = herd.swap_remove(0);
+    first.take(body).await;
+    let body = tokio::time::timeout(Duration::from_secs(5), late.body()).await.expect("its turn did not come");
+    assert_eq!((body.commit, body.base), (1, 0));
+    late.take(body).await;
+    // Who leaves gives up his turn, and a difference needs none.
+    replica.apply(apply(1, vec![region("us", 5.0)], Vec::new())).await;
+    assert_eq!(first.body().await.base, 1);
+    drop(herd);
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_refusal_is_shown_and_the_next_commit_is_tried() {
     let store = MemoryStore::new(1);
     let mut replica = Replica::start(&store, "cp-1").await;
