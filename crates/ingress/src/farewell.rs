@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use http::{Request, Version};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use meridian_lifecycle::Shutdown;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::guard::Version;
+
 /// When one connection is.
 pub(crate) struct Leave {
+    pub(crate) shutdown: Shutdown,
     /// With the stop of the process, or ...
     pub(crate) stop: Stop,
     /// ... while its clients are sent elsewhere. Only over HTTP/2: the answers of HTTP/1.1 say `Connection: close`, and
@@ -40,23 +43,30 @@ pub(crate) struct Noted<S> {
 }
 
 impl Leave {
-    pub(crate) async fn wait(self, shutdown: &Shutdown) {
-        let Self { stop, mut drained, asked } = self;
-        let stopped = async {
-            match stop {
-                Stop::OnDrain => shutdown.draining().await,
-                Stop::At(token) => token.cancelled().await,
-            }
-        };
+    /// The process stops.
+    pub(crate) async fn stopped(&self) {
+        match &self.stop {
+            Stop::OnDrain => self.shutdown.draining().await,
+            Stop::At(token) => token.cancelled().await,
+        }
+    }
+
+    /// The connection is to end. Looked at with each event of a stream: HTTP/1.1 has but one thing to look at.
+    pub(crate) async fn wait(self, version: Version) {
+        if version == Version::Http1 {
+            return self.stopped().await;
+        }
+        let mut drained = self.drained.clone();
         let moved = async {
-            asked.0.notified().await;
+            self.asked.0.notified().await;
             if drained.wait_for(|drained| *drained).await.is_err() {
                 // Nobody is left to say so.
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
-            () = stopped => {}
+            biased;
+            () = self.stopped() => {}
             () = moved => {}
         }
     }
@@ -68,7 +78,7 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for Noted<S> {
     type Future = S::Future;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        if request.version() == Version::HTTP_2 {
+        if request.version() == http::Version::HTTP_2 {
             self.asked.0.notify_one();
         }
         self.handler.call(request)

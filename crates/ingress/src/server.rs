@@ -14,8 +14,8 @@ use meridian_lifecycle::Shutdown;
 use meridian_types::{NodeName, RegionName};
 use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::farewell::{Asked, Leave, Noted, Stop};
 use crate::guard::{Guarded, Version};
@@ -138,7 +138,8 @@ impl Service {
     /// taken for the linger time. While the surface says that it is drained, clients are asked to connect anew after each
     /// answer, and are served. Returns when every connection has ended, or at once when forced.
     pub async fn run(mut self, shutdown: Shutdown) {
-        let connections = TaskTracker::new();
+        // Dropped, it ends them: so none has to look for itself, with each event of a stream, whether it is forced to.
+        let mut connections = JoinSet::new();
         let slots = Arc::new(Semaphore::new(self.limits.max_connections.min(Semaphore::MAX_PERMITS)));
         // Ends the connections that were taken during the linger time.
         let last_call = CancellationToken::new();
@@ -152,6 +153,7 @@ impl Service {
                 biased;
                 () = shutdown.forced() => break,
                 () = &mut lingered => break,
+                Some(_) = connections.join_next() => continue,
                 accepted = self.listener.accept() => accepted,
             };
             let connection = match accepted {
@@ -166,15 +168,14 @@ impl Service {
                 continue;
             };
             let stop = if shutdown.is_draining() { Stop::At(last_call.clone()) } else { Stop::OnDrain };
-            let serving = self.serve(connection, slot, stop, shutdown.clone());
-            connections.spawn(serving);
+            connections.spawn(self.serve(connection, slot, stop, shutdown.clone()));
         }
         drop(self.listener);
         last_call.cancel();
-        connections.close();
+        let all = async { while connections.join_next().await.is_some() {} };
         tokio::select! {
             () = shutdown.forced() => {}
-            () = connections.wait() => {}
+            () = all => {}
         }
     }
 
@@ -188,7 +189,7 @@ impl Service {
         let (tls, metrics, server, limits) = (self.tls.clone(), self.metrics.clone(), self.server.clone(), self.limits);
         let callers = self.callers;
         let asked = Asked::default();
-        let leave = Leave { stop, drained: self.drained.clone(), asked: asked.clone() };
+        let leave = Leave { shutdown, stop, drained: self.drained.clone(), asked: asked.clone() };
         async move {
             let _slot = slot;
             let _open = Open::new(&metrics);
@@ -200,37 +201,36 @@ impl Service {
                     return;
                 }
             };
-            let guarded = Guarded::new(connection.io, limits);
-            tokio::select! {
-                () = shutdown.forced() => {}
-                () = server.serve(guarded, asked, leave.wait(&shutdown)) => {}
-            }
+            server.serve(Guarded::new(connection.io, limits), asked, leave).await;
         }
     }
 }
 
 impl Server {
-    async fn serve(self, mut io: Guarded, asked: Asked, leave: impl Future<Output = ()>) {
+    async fn serve(self, mut io: Guarded, asked: Asked, leave: Leave) {
         let Self { builder, handler } = self;
-        tokio::pin!(leave);
         let version = tokio::select! {
             version = io.version() => version,
             // It has asked for nothing.
-            () = &mut leave => return,
+            () = leave.stopped() => return,
         };
-        let builder = match version {
-            Ok(Version::Http1) => builder.http1_only(),
-            Ok(Version::Http2) => builder.http2_only(),
+        let version = match version {
+            Ok(version) => version,
             Err(error) => {
                 tracing::debug!(%error, "connection ended before a request");
                 return;
             }
         };
+        let builder = match version {
+            Version::Http1 => builder.http1_only(),
+            Version::Http2 => builder.http2_only(),
+        };
         let connection = builder.serve_connection(TokioIo::new(io), Noted { handler, asked });
         tokio::pin!(connection);
         let outcome = tokio::select! {
+            biased;
             outcome = &mut connection => outcome,
-            () = leave => {
+            () = leave.wait(version) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
