@@ -4,11 +4,12 @@ use std::io;
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
-use futures::{StreamExt, stream};
+use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use meridian_ingress::{Audience, Body};
 use meridian_llm::{ClientError, Failure, Splice};
+use meridian_providers::Step;
 use meridian_types::ErrorCode;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -20,7 +21,7 @@ use crate::source::Source;
 use crate::tally::Tally;
 use crate::ticket::Ticket;
 
-/// Events that go out together if they are all there: a provider that was held up sends many at once, and a frame for each
+/// Events that go out together if they came together: a provider that was held up sends many at once, and a frame for each
 /// would be several writes.
 const MAX_TOGETHER: usize = 32;
 
@@ -36,6 +37,8 @@ pub(crate) struct Relay {
     continuation: Option<Box<Continuation>>,
     /// Set once it has gone on.
     splice: Option<Splice>,
+    /// Came behind events that go out first.
+    failure: Option<Failure>,
     ledger: Ledger,
     to: Audience,
 }
@@ -51,7 +54,7 @@ impl Relay {
         to: Audience,
     ) -> Self {
         let (ticket, tally) = (Some(ticket), Some(tally));
-        let mut relay = Self { held, source, ticket, tally, continuation, splice: None, ledger, to };
+        let mut relay = Self { held, source, ticket, tally, continuation, splice: None, failure: None, ledger, to };
         if let Some(continuation) = &mut relay.continuation {
             continuation.sent(&relay.held);
         }
@@ -64,10 +67,9 @@ impl Relay {
         let leaving = Box::pin(self.ledger.node().leaving.clone().cancelled_owned());
         let events = stream::unfold((Box::new(self), leaving), |(mut relay, mut leaving)| async move {
             let bytes = relay.next(leaving.as_mut()).await?;
-            Some((bytes, (relay, leaving)))
+            Some((Ok::<_, io::Error>(Frame::data(bytes)), (relay, leaving)))
         });
-        let frames = events.ready_chunks(MAX_TOGETHER).map(|events| Ok::<_, io::Error>(Frame::data(joined(events))));
-        StreamBody::new(frames).boxed_unsync()
+        StreamBody::new(events).boxed_unsync()
     }
 
     /// The next events for the client; `None` after the last. `leaving`: the node's grace is over.
@@ -77,7 +79,7 @@ impl Relay {
             if self.source.is_none() {
                 self.complete();
             }
-            return Some(held);
+            return Some(self.with_company(held));
         }
         while self.source.is_some() {
             let bytes = tokio::select! {
@@ -93,33 +95,52 @@ impl Relay {
         None
     }
 
-    /// What one more event of the upstream brings the client; perhaps nothing.
+    /// What the next events of the upstream bring the client; perhaps nothing.
     async fn advance(&mut self) -> Bytes {
-        let Some(source) = self.source.as_mut() else { return Bytes::new() };
+        let outcome = match (self.failure.take(), self.source.as_mut()) {
+            (Some(failure), _) => Err(failure),
+            (None, None) => return Bytes::new(),
+            (None, Some(source)) => source.next_after_content().await,
+        };
         let early = || Failure::truncated("the stream ended before its answer did");
-        let step = match source.next_after_content().await {
-            Ok(step) => step.ok_or_else(early),
-            Err(failure) => Err(failure),
-        };
-        let (done, bytes) = match step {
-            Ok(step) => {
-                if let Some(tally) = &mut self.tally {
-                    tally.tokens.add(&step);
-                }
-                (step.done, self.fit(step.bytes))
-            }
-            Err(failure) => (false, Err(failure)),
-        };
-        match bytes {
-            Ok(bytes) => {
-                if done {
-                    self.complete();
-                }
-                bytes
-            }
+        match outcome.and_then(|step| self.take(step.ok_or_else(early)?)) {
+            Ok(bytes) => self.with_company(bytes),
             // Large, and seldom run: off the stack of every stream.
             Err(failure) => Box::pin(self.go_on(failure)).await,
         }
+    }
+
+    /// The first event, and what came together with it.
+    fn with_company(&mut self, first: Bytes) -> Bytes {
+        let mut all = BytesMut::new();
+        for _ in 1..MAX_TOGETHER {
+            let Some(step) = self.source.as_mut().and_then(|source| source.next_at_hand()) else { break };
+            match step.and_then(|step| self.take(step)) {
+                Ok(bytes) => {
+                    if all.is_empty() {
+                        all.extend_from_slice(&first);
+                    }
+                    all.extend_from_slice(&bytes);
+                }
+                Err(failure) => {
+                    self.failure = Some(failure);
+                    break;
+                }
+            }
+        }
+        if all.is_empty() { first } else { all.freeze() }
+    }
+
+    /// One event of the present target, for the client.
+    fn take(&mut self, step: Step) -> Result<Bytes, Failure> {
+        if let Some(tally) = &mut self.tally {
+            tally.tokens.add(&step);
+        }
+        let bytes = self.fit(step.bytes)?;
+        if step.done {
+            self.complete();
+        }
+        Ok(bytes)
     }
 
     /// Events of the present target as the client is to get them.
@@ -199,17 +220,5 @@ impl Relay {
         self.tally = None;
         self.ledger.end(End::Failed(ErrorCode::Draining, None));
         self.to.event(&ClientError::new(ErrorCode::Draining, "the node stops; the answer is incomplete"))
-    }
-}
-
-/// One event as it is, several as one piece.
-fn joined(mut events: Vec<Bytes>) -> Bytes {
-    match events.len() {
-        1 => events.pop().unwrap_or_default(),
-        _ => {
-            let mut all = BytesMut::with_capacity(events.iter().map(Bytes::len).sum());
-            events.iter().for_each(|event| all.extend_from_slice(event));
-            all.freeze()
-        }
     }
 }

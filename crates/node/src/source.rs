@@ -132,26 +132,19 @@ impl Source {
     pub(crate) async fn next_after_content(&mut self) -> Result<Option<Step>, Failure> {
         let timeline = &self.timeline;
         self.meter.get_or_insert_with(|| timeline.meter());
-        let step = self.next(Timeline::idle).await?;
-        if let (Some(meter), Some(step)) = (&mut self.meter, &step)
-            && !step.content
-        {
-            meter.keep_alive();
-        }
-        Ok(step)
+        self.next(Timeline::idle).await
+    }
+
+    /// The next step, if its event came together with the one before.
+    pub(crate) fn next_at_hand(&mut self) -> Option<Result<Step, Failure>> {
+        self.event().transpose()
     }
 
     async fn next(&mut self, deadline: fn(&Timeline, Instant) -> (Instant, Stage)) -> Result<Option<Step>, Failure> {
         // A whole event has to come in time, and not only a piece of it. What came while nobody asked is there at once.
         let deadline = deadline(&self.timeline, Instant::now());
         loop {
-            let event = self.framer.next_event().map_err(|_| Failure::malformed("a stream event is too large"))?;
-            if let Some(event) = event {
-                if let Some(left) = &mut self.events_left {
-                    *left = left.checked_sub(1).ok_or_else(broken)?;
-                }
-                let step = self.translator.event(event)?;
-                self.finished |= step.finished;
+            if let Some(step) = self.event()? {
                 return Ok(Some(step));
             }
             if self.ended {
@@ -167,6 +160,23 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// The step of the next event, if all of that has been read.
+    fn event(&mut self) -> Result<Option<Step>, Failure> {
+        let event = self.framer.next_event().map_err(|_| Failure::malformed("a stream event is too large"))?;
+        let Some(event) = event else { return Ok(None) };
+        if let Some(left) = &mut self.events_left {
+            *left = left.checked_sub(1).ok_or_else(broken)?;
+        }
+        let step = self.translator.event(event)?;
+        self.finished |= step.finished;
+        if let Some(meter) = &mut self.meter
+            && !step.content
+        {
+            meter.keep_alive();
+        }
+        Ok(Some(step))
     }
 
     /// Reads on; whether there was more.
