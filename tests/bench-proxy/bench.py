@@ -29,8 +29,9 @@ FIRST = Ask("first-sim-fault-first_token;ms=5", tokens=3, stream=True)
 # Open for as long as it is looked at.
 OPEN = Ask("open-sim-fault-gap;ms=1000", tokens=600, stream=True)
 OPEN_STREAMS = 1000
-# The provider's timer goes by whole milliseconds. Asked back to back, a stream would begin where the answer before it ended,
-# which is another server's, and be charged with how late that was: a pause of up to one more of them makes all moments alike.
+# The provider's timer goes by whole milliseconds. Asked back to back, a stream would begin where the answer before it
+# ended, which is another server's, and be charged with how late that was: a pause of up to one more of them makes all
+# moments alike.
 PAUSE_S = (0.001, 0.002)
 ASKS = [PLAIN, PACED, FAST, FIRST, OPEN]
 
