@@ -33,9 +33,9 @@ async fn boot_commit(options: &Options, generations: Vec<Saved>, breaker: &mut B
     let mut commits: Vec<_> =
         generations.into_iter().filter_map(|saved| Some((saved.held.commit?, saved.saved_at_unix_ms))).collect();
     // With nothing else to serve, a commit that may kill is better than none that serves.
-    let has_other = commits.iter().any(|(commit, _)| !breaker.condemns(commit.id));
+    let has_other = commits.iter().any(|(commit, _)| !breaker.condemns(commit.id, commit.digest));
     commits.retain(|(commit, _)| {
-        let keep = !has_other || !breaker.condemns(commit.id);
+        let keep = !has_other || !breaker.condemns(commit.id, commit.digest);
         if !keep {
             tracing::error!(commit = %commit.id, "the process died twice soon after applying it; starting from another");
         }
@@ -60,7 +60,7 @@ async fn apply(options: &Options, commit: &HeldCommit, age: Duration, breaker: &
                 configuration: Arc::new(configuration),
                 source: Source::File { age },
             };
-            breaker.applying(commit.id).await;
+            breaker.applying(commit.id, commit.digest).await;
             match options.serving.apply(Arc::new(published)) {
                 Ok(()) => {
                     tracing::info!(commit = %commit.id, age_s = age.as_secs(), "serving from the last-known-good file");

@@ -2,20 +2,21 @@
 //!
 //! Before a commit is applied a marker file says so; it is removed when the process has lived on for [`SURVIVED`], or
 //! stops in order. A process that finds the marker at its start knows that the one before died of it, perhaps. What
-//! repairs a condemned commit is another commit: the verdict stands until there is a newer one.
+//! repairs a condemned commit is another commit: the verdict stands until there is a newer one. A commit is known by its
+//! number and its content, because numbers are given out again after a restore.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meridian_host::Host;
-use meridian_types::CommitId;
+use meridian_types::{CommitId, Digest};
 use tokio::time::Instant;
 
 /// A process that lives this long after applying a commit did not die of it.
 const SURVIVED: Duration = Duration::from_secs(60);
 /// Deaths that condemn a commit. The first may have been chance: an operator's kill, the machine's power.
 const DEATHS: u32 = 2;
-/// The marker file: one line, see [`Marker`].
+/// The marker file: one line, see [`Marker`]. An older build reads the numbers and leaves the rest.
 const FILE: &str = "applying";
 
 /// The marker of one node.
@@ -27,15 +28,24 @@ pub(crate) struct Breaker {
     applied: Option<Instant>,
 }
 
-/// Three numbers with spaces between.
+/// Three numbers and two digests with spaces between: number of the suspect, deaths, number of the condemned, and the
+/// contents of both. The file of an older build ends after the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Marker {
     /// The commit that was last applied; none if it was survived.
-    commit: CommitId,
+    suspect: Marked,
     /// Processes that applied it and are not known to have survived it.
     deaths: u32,
     /// The last commit that was condemned.
-    condemned: CommitId,
+    condemned: Marked,
+}
+
+/// A commit in the marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Marked {
+    id: CommitId,
+    /// Of its content. `None`: an older build did not write it, and the number is all there is.
+    digest: Option<Digest>,
 }
 
 impl Breaker {
@@ -45,23 +55,22 @@ impl Breaker {
         let bytes = host.files.read(&path).await.unwrap_or_default();
         let mut marker = Marker::parse(&bytes).unwrap_or_default();
         if marker.deaths >= DEATHS {
-            marker = Marker { condemned: marker.commit, ..Marker::default() };
+            marker = Marker { condemned: marker.suspect, ..Marker::default() };
         }
         Self { host, path, marker, applied: None }
     }
 
     /// Whether the commit must not be applied.
-    pub(crate) fn condemns(&self, commit: CommitId) -> bool {
-        commit != CommitId::NONE && self.marker.condemned == commit
+    pub(crate) fn condemns(&self, commit: CommitId, digest: Digest) -> bool {
+        self.marker.condemned.is(commit, digest)
     }
 
     /// Call it before applying a commit. That the marker cannot be written is no reason not to apply.
-    pub(crate) async fn applying(&mut self, commit: CommitId) {
-        if self.marker.commit == commit {
-            self.marker.deaths += u32::from(self.applied.is_none());
-        } else {
-            self.marker = Marker { commit, deaths: 1, ..self.marker };
-        }
+    pub(crate) async fn applying(&mut self, commit: CommitId, digest: Digest) {
+        let before = self.marker.suspect.is(commit, digest);
+        let deaths = if before { self.marker.deaths + u32::from(self.applied.is_none()) } else { 1 };
+        let suspect = Marked { id: commit, digest: Some(digest) };
+        self.marker = Marker { suspect, deaths, ..self.marker };
         self.applied = Some(Instant::now());
         self.write().await;
     }
@@ -93,18 +102,31 @@ impl Breaker {
     }
 }
 
+impl Marked {
+    fn is(&self, commit: CommitId, digest: Digest) -> bool {
+        self.id != CommitId::NONE && self.id == commit && self.digest.is_none_or(|marked| marked == digest)
+    }
+}
+
 impl Marker {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let mut words = std::str::from_utf8(bytes).ok()?.split_ascii_whitespace();
         let mut number = || words.next()?.parse::<u64>().ok();
-        let (commit, deaths, condemned) = (number()?, number()?, number()?);
-        Some(Self { commit: CommitId(commit), deaths: deaths.try_into().ok()?, condemned: CommitId(condemned) })
+        let (suspect, deaths, condemned) = (number()?, number()?, number()?);
+        let mut marked = |id| {
+            let digest = words.next().and_then(|word| Digest::from_slice(&hex::decode(word).ok()?));
+            Marked { id: CommitId(id), digest }
+        };
+        let (suspect, condemned) = (marked(suspect), marked(condemned));
+        Some(Self { suspect, deaths: deaths.try_into().ok()?, condemned })
     }
 }
 
 impl std::fmt::Display for Marker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{} {} {}", self.commit, self.deaths, self.condemned)
+        let Self { suspect, deaths, condemned } = self;
+        let digest = |marked: &Marked| marked.digest.map_or("-".to_owned(), |digest| digest.to_string());
+        writeln!(f, "{} {deaths} {} {} {}", suspect.id, condemned.id, digest(suspect), digest(condemned))
     }
 }
 
@@ -113,18 +135,20 @@ mod tests {
     use super::*;
 
     const X: CommitId = CommitId(9);
+    const DEADLY: Digest = Digest([1; 32]);
+    const GOOD: Digest = Digest([2; 32]);
 
     #[tokio::test]
     async fn two_deaths_condemn_a_commit_for_good() {
         let dir = tempfile::tempdir().unwrap();
         for condemned in [false, false, true, true] {
             let mut breaker = Breaker::open(Host::real(), dir.path()).await;
-            assert_eq!(breaker.condemns(X), condemned);
-            assert!(!breaker.condemns(CommitId(8)));
-            let commit = if condemned { CommitId(8) } else { X };
+            assert_eq!(breaker.condemns(X, DEADLY), condemned);
+            assert!(!breaker.condemns(CommitId(8), GOOD));
+            let (commit, digest) = if condemned { (CommitId(8), GOOD) } else { (X, DEADLY) };
             // Twice in one process is one death.
-            breaker.applying(commit).await;
-            breaker.applying(commit).await;
+            breaker.applying(commit, digest).await;
+            breaker.applying(commit, digest).await;
             if condemned {
                 breaker.survived().await;
             }
@@ -136,14 +160,40 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for _ in 0..3 {
             let mut breaker = Breaker::open(Host::real(), dir.path()).await;
-            breaker.applying(X).await;
+            breaker.applying(X, DEADLY).await;
             breaker.survived().await;
-            breaker.applying(X).await;
+            breaker.applying(X, DEADLY).await;
             let mut breaker = Breaker::open(Host::real(), dir.path()).await;
-            assert!(!breaker.condemns(X));
-            breaker.applying(X).await;
+            assert!(!breaker.condemns(X, DEADLY));
+            breaker.applying(X, DEADLY).await;
             breaker.survived().await;
         }
         assert!(!dir.path().join(FILE).exists());
+    }
+
+    #[tokio::test]
+    async fn another_content_with_the_number_of_a_condemned_one_is_not_condemned() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            Breaker::open(Host::real(), dir.path()).await.applying(X, DEADLY).await;
+        }
+        let mut breaker = Breaker::open(Host::real(), dir.path()).await;
+        assert!(breaker.condemns(X, DEADLY) && !breaker.condemns(X, GOOD));
+        // Nor do the deaths of one content count for another, and the verdict stands beside a new suspect.
+        breaker.applying(X, GOOD).await;
+        let breaker = Breaker::open(Host::real(), dir.path()).await;
+        assert!(breaker.condemns(X, DEADLY) && !breaker.condemns(X, GOOD));
+    }
+
+    #[tokio::test]
+    async fn the_marker_of_an_older_build_is_read_and_means_the_number() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), "9 1 7\n").unwrap();
+        let mut breaker = Breaker::open(Host::real(), dir.path()).await;
+        assert!(breaker.condemns(CommitId(7), GOOD) && !breaker.condemns(X, DEADLY));
+        // Its death counts, and from now on the content is known.
+        breaker.applying(X, DEADLY).await;
+        let breaker = Breaker::open(Host::real(), dir.path()).await;
+        assert!(breaker.condemns(X, DEADLY) && !breaker.condemns(X, GOOD));
     }
 }

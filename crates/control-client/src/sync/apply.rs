@@ -43,11 +43,11 @@ impl Applier {
         let configuration = commit.content.configuration().map_err(|mistakes| Refusal::mistakes(&mistakes))?;
         {
             let mut breaker = self.breaker.lock().await;
-            if breaker.condemns(commit.id) {
+            if breaker.condemns(commit.id, commit.digest) {
                 let text = "the process died twice soon after applying this commit";
                 return Err(Refusal::of(ErrorCode::Internal, text));
             }
-            breaker.applying(commit.id).await;
+            breaker.applying(commit.id, commit.digest).await;
         }
         let published = Published {
             commit: commit.id,
