@@ -7,10 +7,10 @@ use meridian_identity::Identity;
 use meridian_proto::PROTO_VERSIONS;
 use meridian_proto::accounts::Accounts;
 use meridian_proto::node::v1::{
-    AccountUpdate, Goaway, Hello, SyncRequest, SyncResponse, Welcome, sync_request, sync_response,
+    AccountUpdate, Goaway, Hello, Nack, SyncRequest, SyncResponse, Welcome, sync_request, sync_response,
 };
 use meridian_proto::transport::Peer;
-use meridian_types::{CommitId, Digest, NodeName, RegionName};
+use meridian_types::{CommitId, Digest, ErrorCode, NodeName, RegionName};
 use tonic::{Status, Streaming};
 
 use super::outbox::{Closed, Outbox};
@@ -163,10 +163,15 @@ impl SyncLane {
             }
             sync_request::Message::Nack(nack) => {
                 let texts: Vec<&str> = nack.faults.iter().map(|fault| fault.text.as_str()).collect();
-                tracing::warn!(node = %self.name, commit = nack.commit, faults = ?texts, "commit refused");
-                self.shared.metrics.nacks.inc();
+                // Not again on this stream.
                 self.refused = self.sent.take().filter(|sent| sent.id.0 == nack.commit);
-                self.shared.fleet.answered(&self.name, CommitId(nack.commit), Some(nack.faults));
+                if asks_for_whole(&nack) {
+                    tracing::info!(node = %self.name, commit = nack.commit, why = ?texts, "commit asked for whole");
+                } else {
+                    tracing::warn!(node = %self.name, commit = nack.commit, faults = ?texts, "commit refused");
+                    self.shared.metrics.nacks.inc();
+                    self.shared.fleet.answered(&self.name, CommitId(nack.commit), Some(nack.faults));
+                }
             }
         }
         self.sent = None;
@@ -222,6 +227,13 @@ impl SyncLane {
         };
         send(outbox, sync_response::Message::Goaway(goaway)).await
     }
+}
+
+/// Whether only the pieces did not fit, together or to what the node holds: that is no verdict on the commit, and must hold up
+/// no rollout. The node ends the stream and comes back for all of it.
+fn asks_for_whole(nack: &Nack) -> bool {
+    let conflict = ErrorCode::Conflict.as_str();
+    !nack.faults.is_empty() && nack.faults.iter().all(|fault| fault.code == conflict)
 }
 
 async fn send(outbox: &Outbox<SyncResponse>, message: sync_response::Message) -> Result<(), Closed> {

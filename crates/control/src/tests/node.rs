@@ -292,7 +292,12 @@ impl Syncing {
     }
 
     pub(super) async fn refuse(&mut self, commit: u64, text: &str) {
-        let fault = Fault { text: text.to_owned(), ..Fault::default() };
+        self.nack(commit, "invalid_field", text).await;
+    }
+
+    /// Refuses with a fault of this code.
+    pub(super) async fn nack(&mut self, commit: u64, code: &str, text: &str) {
+        let fault = Fault { code: code.to_owned(), text: text.to_owned(), ..Fault::default() };
         let nack = Nack { commit, faults: vec![fault] };
         self.requests.send(request(sync_request::Message::Nack(nack))).await.unwrap();
     }

@@ -131,6 +131,38 @@ async fn a_commit_comes_to_one_cell_after_the_other_and_the_store_keeps_no_pin()
 }
 
 #[tokio::test]
+async fn a_nack_that_only_asks_for_the_whole_commit_takes_no_rollout_back() {
+    let (mut replica, [_waits]) = start(&MemoryStore::new(1), ["eu/main"]).await;
+    let identity = NodeIdentity { cell: "canary".to_owned(), ..identity("eu", "by-hand", 1) };
+    let pulse = Pulsing::with(replica.address, identity.clone(), &[]).await;
+    let says_hello = Hello { identity: Some(identity), ..hello() };
+    let mut sync = Syncing::with(replica.address, says_hello.clone()).await.unwrap();
+    let take = async |sync: &mut Syncing, commit: u64| {
+        let body = sync.body().await;
+        assert_eq!(body.commit, commit);
+        sync.take(body).await;
+        pulse.say(|words| words.serves = (commit, sync.content.digest().as_bytes().to_vec()));
+    };
+    take(&mut sync, 1).await;
+    all_serve(&mut replica, 1, 2).await;
+
+    replica.apply(staged(1, vec![provider("openai", "anthropic")], 100)).await;
+    assert_eq!(sync.body().await.base, 1);
+    sync.nack(2, "conflict", "the base, commit 1, is not held").await;
+    // Time enough to take it back.
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    assert_eq!(status(&mut replica).await.state(), RolloutState::Running);
+    let node = replica.fleet().await.nodes.into_iter().find(|node| node.node == "by-hand").unwrap();
+    assert_eq!(node.faults, []);
+
+    let mut again = Syncing::with(replica.address, says_hello).await.unwrap();
+    take(&mut again, 2).await;
+    all_serve(&mut replica, 2, 2).await;
+    replica.fleet_with("the rollout is done", |fleet| fleet.rollout.is_none()).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_refusal_of_another_commit_that_had_the_number_before_a_restore_says_nothing() {
     let (mut replica, [first, _second]) = start(&MemoryStore::new(1), ["eu/a", "us/a"]).await;
     first.pulse.words.lock().unwrap().refuses = (2, "no such codec".to_owned(), vec![7; 32]);
