@@ -17,9 +17,10 @@ const ON_ITS_WAY: Duration = Duration::from_millis(500);
 /// In what a node may differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Aspect {
-    /// What it serves is not what its own commit says: never on its way, always wrong.
+    /// What it serves is nothing that this replica knows by that commit's number. In a rollout that may be on its way here: an
+    /// old commit with the regions and zones of a head that this replica has not read yet.
     Content,
-    /// Its tables are not what its commit says: never on its way either.
+    /// Its tables are not what its commit says, of a content that is known here: never on its way, always wrong.
     Tables,
     /// It serves another commit than its cell is to run.
     Commit,
@@ -50,9 +51,7 @@ impl Divergences {
 
     /// Those that count.
     pub(crate) fn standing(&self) -> Vec<String> {
-        let counts = |aspect: &Aspect, since: Instant| {
-            matches!(aspect, Aspect::Content | Aspect::Tables) || since.elapsed() >= ON_ITS_WAY
-        };
+        let counts = |aspect: &Aspect, since: Instant| *aspect == Aspect::Tables || since.elapsed() >= ON_ITS_WAY;
         let standing = self.found.iter().filter(|(aspect, (since, _))| counts(aspect, *since));
         standing.map(|(_, (_, text))| text.clone()).collect()
     }

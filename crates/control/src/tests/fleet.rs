@@ -263,11 +263,11 @@ async fn a_node_that_serves_something_else_than_it_should_shows_within_a_second(
     }
     replica.fleet_with("in step", |fleet| told(fleet) == (true, String::new())).await;
 
-    // Its state rots.
+    // Its state rots; for a moment that may as well be a target that this replica has not heard of.
     let began = Instant::now();
     serve(1, &[7; 32]);
-    let seen = replica.fleet_with("rot", |fleet| !told(fleet).0).await;
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    let seen = replica.fleet_with("rot", |fleet| !told(fleet).1.is_empty()).await;
+    assert!((500..1000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     assert!(told(&seen).1.starts_with("it serves content 070707070707 as commit 1, which is "), "{}", told(&seen).1);
     serve(1, &digest);
     replica.fleet_with("in step again", |fleet| told(fleet) == (true, String::new())).await;
