@@ -109,6 +109,8 @@ pub(crate) struct Shared {
     /// The commit of the last Nack, with the digest of its content and its first fault, until another one is applied: every
     /// beat says it.
     pub(crate) refused: watch::Sender<Option<(u64, Option<Digest>, String)>>,
+    /// Why the last-known-good file could not be written when it was tried last; empty: it was.
+    pub(crate) unsaved: watch::Sender<String>,
     pub(crate) report_now: Notify,
 }
 

@@ -16,6 +16,8 @@ use crate::metrics::{Metrics, Outcome};
 const DELAY: Duration = Duration::from_secs(2);
 /// Between attempts to write when the disk refuses.
 const RETRY: Duration = Duration::from_secs(5);
+/// Bytes of an error that every beat carries while it stands.
+const MAX_ERROR: usize = 200;
 /// Commits that wait to be written; the lane has at most one under way.
 const WAITING: usize = 4;
 
@@ -39,6 +41,8 @@ pub(crate) struct Keeper {
     held: watch::Receiver<Held>,
     requests: mpsc::Receiver<oneshot::Sender<()>>,
     waiting: Vec<oneshot::Sender<()>>,
+    /// Why the last attempt failed; empty: it did not.
+    unsaved: watch::Sender<String>,
     entropy: Arc<dyn Entropy>,
     metrics: Metrics,
 }
@@ -47,11 +51,12 @@ impl Keeper {
     pub(crate) fn new(
         store: Store,
         held: watch::Receiver<Held>,
+        unsaved: watch::Sender<String>,
         entropy: Arc<dyn Entropy>,
         metrics: Metrics,
     ) -> (Self, Flush) {
         let (sender, requests) = mpsc::channel(WAITING);
-        (Self { store, held, requests, waiting: Vec::new(), entropy, metrics }, Flush { requests: sender })
+        (Self { store, held, requests, waiting: Vec::new(), unsaved, entropy, metrics }, Flush { requests: sender })
     }
 
     /// Runs until nobody holds anything any more.
@@ -88,6 +93,7 @@ impl Keeper {
         match self.store.save(&held).await {
             Ok(()) => {
                 self.metrics.file_writes.get_or_create(&Outcome::DONE).inc();
+                self.unsaved.send_replace(String::new());
                 for done in self.waiting.drain(..) {
                     // Whoever stopped waiting does not mind.
                     let _ = done.send(());
@@ -96,6 +102,9 @@ impl Keeper {
             }
             Err(error) => {
                 self.metrics.file_writes.get_or_create(&Outcome::FAILED).inc();
+                let mut why = error.to_string();
+                why.truncate(why.floor_char_boundary(MAX_ERROR));
+                self.unsaved.send_replace(why);
                 tracing::error!(%error, "the last-known-good file cannot be written; a restart may find an old one");
                 Err(RETRY / 2 + jitter(&*self.entropy, RETRY / 2))
             }

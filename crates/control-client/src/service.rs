@@ -36,6 +36,7 @@ impl Service {
             held: watch::Sender::new(Held::default()),
             links: watch::Sender::new(Links::new(&options.endpoints)),
             refused: watch::Sender::new(None),
+            unsaved: watch::Sender::default(),
             report_now: Notify::new(),
         };
         Self { options, metrics: Metrics::new(registry), handle: Handle { shared: Arc::new(shared) } }
@@ -59,7 +60,8 @@ impl Service {
 
         let breaker = Arc::new(Mutex::new(breaker));
         let entropy = options.host.entropy.clone();
-        let (keeper, flush) = Keeper::new(store, shared.held.subscribe(), entropy, metrics.clone());
+        let (keeper, flush) =
+            Keeper::new(store, shared.held.subscribe(), shared.unsaved.clone(), entropy, metrics.clone());
         let lane = sync::Lane::new(&options, &shared, &metrics, &breaker, flush);
         let (hub, sessions) = pulse::Hub::new(&options, &shared, &metrics);
 

@@ -190,6 +190,7 @@ impl Session {
             refused_digest: refused_digest.map(|digest| digest.as_bytes().to_vec().into()).unwrap_or_default(),
             tables_digest: vitals.served.map(|served| served.tables.as_bytes().to_vec().into()).unwrap_or_default(),
             tables_form: meridian_types::served::FORM,
+            unsaved: self.shared.unsaved.borrow().clone(),
         }
     }
 

@@ -238,6 +238,9 @@ async fn a_disk_that_goes_on_refusing_keeps_no_later_commit_away() {
         assert_eq!((ack.commit, node.served()), (commit, Some(commit)));
         assert!(sent.elapsed() >= Duration::from_secs(30), "the disk was not waited for: {:?}", sent.elapsed());
     }
+    let said = || replica.behaviour.beats.lock().unwrap().last().unwrap().unsaved.clone();
+    assert!(said().contains("no storage space"), "beats do not say it: {:?}", said());
     machine.files.fails.store(false, Ordering::Relaxed);
     eventually("the file is written", || !machine.files.content.lock().unwrap().is_empty()).await;
+    eventually("beats say so", || said().is_empty()).await;
 }

@@ -102,6 +102,7 @@ fn node(view: &View, name: &NodeName, live: Option<&Node>, registered: Option<&R
         node.in_flight = live.in_flight;
         node.plan_number = live.plan.number;
         node.divergences = live.divergences();
+        node.notes = live.notes();
         node.state = if live.state == ServingState::Unspecified { 0 } else { live.state.into() };
         node.faults = match (&live.refused, live.refusal()) {
             (Some((_, faults)), _) => (**faults).clone(),

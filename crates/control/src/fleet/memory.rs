@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::divergence::Divergences;
+use super::notes::Notes;
 use super::sessions::Asks;
 use crate::rollout::CellId;
 use crate::view::{Target, View};
@@ -50,6 +51,7 @@ pub(crate) struct Node {
     pub(crate) digest: Option<Digest>,
     pub(crate) plan: PlanId,
     divergences: Divergences,
+    notes: Notes,
     pub(crate) in_flight: u32,
     pub(crate) report: Option<(Instant, Arc<Report>)>,
     /// The commit of the last Nack, if it stands, with its faults.
@@ -129,6 +131,7 @@ impl Fleet {
         let state_moved = std::mem::replace(&mut node.state, beat.state()) != beat.state();
         let cell = node.cell();
         node.divergences.compare(&beat, cell.as_ref(), view);
+        node.notes.beat(&beat);
         let refusal = (beat.refused_commit != 0).then(|| (beat.refused_commit, beat.refusal.clone()));
         node.refused_digest = Digest::from_slice(&beat.refused_digest);
         let refusal_moved = std::mem::replace(&mut node.refusal, refusal) != node.refusal;
@@ -246,6 +249,7 @@ impl Node {
             digest: None,
             plan: PlanId::default(),
             divergences: Divergences::default(),
+            notes: Notes::default(),
             in_flight: 0,
             report: None,
             refused: None,
@@ -304,6 +308,11 @@ impl Node {
     /// What it serves that is not what it should serve; of a node that is silent nothing is known.
     pub(crate) fn divergences(&self) -> Vec<String> {
         if self.is_connected() { self.divergences.standing() } else { Vec::new() }
+    }
+
+    /// What else is wrong with it, one text each.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.notes.texts()
     }
 
     /// The node's report, if it is recent.

@@ -3,6 +3,7 @@
 mod divergence;
 mod load;
 mod memory;
+mod notes;
 mod peers;
 mod sessions;
 

@@ -246,6 +246,23 @@ async fn a_watcher_sees_the_fleet_move() {
 }
 
 #[tokio::test]
+async fn a_disk_that_refuses_shows_in_the_fleet_and_in_the_explanation() {
+    let store = MemoryStore::new(1);
+    let (mut replica, nodes) = fleet(&store).await;
+    let notes = |fleet: &admin::Fleet| fleet.nodes.iter().flat_map(|node| node.notes.clone()).collect::<Vec<_>>();
+    assert_eq!(notes(&replica.fleet().await), Vec::<String>::new());
+    nodes[1].say(|words| words.unsaved = "no storage space".to_owned());
+    let seen = replica.fleet_with("it is told", |fleet| !notes(fleet).is_empty()).await;
+    assert!(notes(&seen)[0].starts_with("its disk refuses (no storage space)"), "{:?}", notes(&seen));
+    let subject = Some(admin::explain_request::Subject::Node("n-eu".to_owned()));
+    let lines = replica.admin.explain(admin::ExplainRequest { subject }).await.unwrap().into_inner().lines;
+    assert!(lines.contains(&notes(&seen)[0]), "{lines:?}");
+    nodes[1].say(|words| words.unsaved.clear());
+    replica.fleet_with("it is over", |fleet| notes(fleet).is_empty()).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_node_that_serves_something_else_than_it_should_shows_within_a_second() {
     let store = MemoryStore::new(1);
     let (mut replica, nodes) = fleet(&store).await;

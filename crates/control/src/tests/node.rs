@@ -33,6 +33,8 @@ pub(super) struct Words {
     pub(super) stopped: bool,
     /// What it serves: commit and digest.
     pub(super) serves: (u64, Vec<u8>),
+    /// Why its file is not written.
+    pub(super) unsaved: String,
     /// What it refused last, and why.
     pub(super) refuses: (u64, String, Vec<u8>),
     /// Other nodes as `region/name`, and whether they are reached.
@@ -85,6 +87,7 @@ impl Pulsing {
             first_token_ms: 100.0,
             stopped: false,
             serves: (0, Vec::new()),
+            unsaved: String::new(),
             refuses: (0, String::new(), Vec::new()),
             sees: others.iter().map(|other| ((*other).to_owned(), true)).collect(),
             lost: BTreeSet::new(),
@@ -199,6 +202,7 @@ fn beat(sequence: u64, identity: Option<NodeIdentity>, words: &Words) -> Beat {
         commit: words.serves.0,
         digest: words.serves.1.clone().into(),
         report: Some(report),
+        unsaved: words.unsaved.clone(),
         refused_commit: words.refuses.0,
         refusal: words.refuses.1.clone(),
         refused_digest: words.refuses.2.clone().into(),

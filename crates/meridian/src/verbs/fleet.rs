@@ -209,6 +209,7 @@ fn node_note(node: &FleetNode) -> String {
         let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
         parts.push(format!("refused {}/{}: {}: {}{more}", fault.kind, fault.name, fault.field_path, fault.text));
     }
+    parts.extend(node.notes.iter().cloned());
     parts.extend((!node.evidence.is_empty()).then(|| node.evidence.clone()));
     let away: Vec<_> = node.targets.iter().filter(|target| !target.available).collect();
     if let Some(target) = away.first() {
@@ -259,6 +260,7 @@ mod tests {
                 last_pulse_age_ms: 1_512,
                 commit: 3,
                 divergences: vec!["it serves commit 3 and not the head 4".into()],
+                notes: vec!["its disk refuses".into()],
                 ..FleetNode::default()
             }],
             ..Fleet::default()
@@ -274,7 +276,7 @@ mod tests {
              us-west  DRAINED  500     0/0        0.0     -            -      drained by alice: kernel\n\
              \n\
              NODE       REGION   STATE  LAST PULSE  COMMIT  IN FLIGHT  ADDRESSES  NOTE\n\
-             eu-west-1  eu-west  DOWN   1.5s        3       0/0        -          DIFFERS: it serves commit 3 and not the head 4\n"
+             eu-west-1  eu-west  DOWN   1.5s        3       0/0        -          DIFFERS: it serves commit 3 and not the head 4; its disk refuses\n"
         );
         assert!(coloured(&text).contains("\x1b[31mDOWN\x1b[0m"));
     }

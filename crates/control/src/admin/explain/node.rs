@@ -47,6 +47,7 @@ pub(super) fn node(shared: &Shared, view: &Arc<View>, name: &str) -> Result<Vec<
     for divergence in found.map(Node::divergences).unwrap_or_default() {
         lines.push(format!("it DIFFERS from what it should serve: {divergence}"));
     }
+    lines.extend(found.map(Node::notes).unwrap_or_default());
     lines.extend(seen(&live, name));
     history(shared, name, &mut lines);
     Ok(lines)

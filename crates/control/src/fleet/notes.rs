@@ -17,8 +17,9 @@ impl Notes {
 
     /// What there is to say, one text each.
     pub(super) fn texts(&self) -> Vec<String> {
-        let unsaved = (!self.unsaved.is_empty())
-            .then(|| format!("its disk refuses ({}): a restart would find an older last-known-good file", self.unsaved));
+        let unsaved = (!self.unsaved.is_empty()).then(|| {
+            format!("its disk refuses ({}): a restart would find an older last-known-good file", self.unsaved)
+        });
         unsaved.into_iter().collect()
     }
 }
