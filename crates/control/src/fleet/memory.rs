@@ -176,9 +176,19 @@ impl Fleet {
         self.lock().nodes.retain(|_, node| stays(node));
     }
 
-    /// A sync stream begins: its node must not be superseded.
-    pub(crate) fn open_sync(&self, identity: NodeIdentity) -> Result<NodeName, Refusal> {
-        self.lock().admit(identity).map(|(name, _)| name)
+    /// A sync stream begins: its node must not be superseded. Its number is needed for the rest.
+    pub(crate) fn open_sync(&self, identity: NodeIdentity) -> Result<(NodeName, u64), Refusal> {
+        self.lock().admit(identity)
+    }
+
+    /// A sync stream owes an answer to this commit now, or to none.
+    pub(crate) fn awaits(&self, name: &NodeName, session: u64, commit: Option<CommitId>) {
+        if let Some(node) = self.lock().nodes.get_mut(name) {
+            match commit {
+                Some(commit) => node.notes.sent(session, commit),
+                None => node.notes.settled(session),
+            }
+        }
     }
 
     /// A node refused a commit, or took one (`faults` is `None`).

@@ -46,7 +46,7 @@ pub(super) async fn run(
     let identity = hello.identity.clone().unwrap_or_default();
     let region = RegionName::new(&identity.region).ok();
     let cell = region.and_then(|region| CellId::new(&region, &identity.cell));
-    let name = match shared.fleet.open_sync(identity) {
+    let (name, session) = match shared.fleet.open_sync(identity) {
         Ok(opened) => opened,
         Err(refusal @ Refusal::Identity(_)) => return outbox.fail(Status::invalid_argument(refusal.to_string())).await,
         Err(refusal) => return outbox.fail(Status::failed_precondition(refusal.to_string())).await,
@@ -55,6 +55,7 @@ pub(super) async fn run(
     let mut lane = SyncLane {
         shared: shared.clone(),
         name: name.clone(),
+        session,
         held: CommitId(hello.commit_held),
         digest: Digest::from_slice(&hello.digest_held),
         cell,
@@ -65,6 +66,7 @@ pub(super) async fn run(
     };
     // Whatever ended it, the node notices by itself.
     let _ = lane.serve(&hello, &view, &mut incoming, &outbox).await;
+    shared.fleet.awaits(&name, session, None);
     tracing::info!(node = %name, "sync ended");
 }
 
@@ -89,6 +91,7 @@ async fn welcome(shared: &Shared, peer: &Peer<Identity>, hello: &Hello) -> Resul
 struct SyncLane {
     shared: Arc<Shared>,
     name: NodeName,
+    session: u64,
     /// What the node says that it serves.
     held: CommitId,
     digest: Option<Digest>,
@@ -174,6 +177,7 @@ impl SyncLane {
                 }
             }
         }
+        self.shared.fleet.awaits(&self.name, self.session, None);
         self.sent = None;
         self.turn = Turn::None;
         self.send_commit(outbox).await
@@ -213,6 +217,7 @@ impl SyncLane {
         }
         let chunks = transfer::to_target(target, self.held, base.as_deref());
         self.sent = Some(target.clone());
+        self.shared.fleet.awaits(&self.name, self.session, Some(target.id));
         for chunk in chunks {
             send(outbox, sync_response::Message::Commit(chunk)).await?;
         }

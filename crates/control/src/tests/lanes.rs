@@ -93,6 +93,24 @@ async fn a_large_commit_comes_in_chunks_and_only_the_newest_follows_an_unacknowl
 }
 
 #[tokio::test]
+async fn a_node_that_owes_an_answer_for_a_minute_shows_until_it_gives_it() {
+    let store = MemoryStore::new(1);
+    let mut replica = Replica::start(&store, "cp-1").await;
+    replica.apply(apply(0, everything(), Vec::new())).await;
+    let mut node = Syncing::start(replica.address, "eu", "n1").await;
+    let body = node.body().await;
+    let notes = |fleet: &admin::Fleet| fleet.nodes.iter().flat_map(|node| node.notes.clone()).collect::<Vec<_>>();
+    assert_eq!(notes(&replica.fleet().await), Vec::<String>::new());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    let seen = replica.fleet_with("it is told", |fleet| !notes(fleet).is_empty()).await;
+    assert!(notes(&seen)[0].starts_with("it has not answered commit 1 for 6"), "{:?}", notes(&seen));
+    node.take(body).await;
+    replica.fleet_with("it answered", |fleet| notes(fleet).is_empty()).await;
+}
+
+#[tokio::test]
 async fn of_a_herd_so_many_get_a_whole_commit_at_once_and_accounts_wait_for_nobody() {
     let store = MemoryStore::new(1);
     let mut replica = Replica::start(&store, "cp-1").await;
