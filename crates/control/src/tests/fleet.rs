@@ -263,6 +263,22 @@ async fn a_disk_that_refuses_shows_in_the_fleet_and_in_the_explanation() {
 }
 
 #[tokio::test]
+async fn a_node_that_does_not_hear_the_replica_is_shown_as_such() {
+    let store = MemoryStore::new(1);
+    let (mut replica, nodes) = fleet(&store).await;
+    let note = |fleet: &admin::Fleet| {
+        let node = fleet.nodes.iter().find(|node| node.node == "n-eu").unwrap();
+        assert!(fleet.nodes.iter().all(|other| other.node == "n-eu" || other.notes.is_empty()), "{fleet:?}");
+        node.notes.join("; ")
+    };
+    nodes[1].say(|words| words.deaf = true);
+    replica.fleet_with("it is told", |fleet| note(fleet).contains("lost one way")).await;
+    nodes[1].say(|words| words.deaf = false);
+    replica.fleet_with("it is over", |fleet| note(fleet).is_empty()).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_node_that_serves_something_else_than_it_should_shows_within_a_second() {
     let store = MemoryStore::new(1);
     let (mut replica, nodes) = fleet(&store).await;

@@ -33,6 +33,8 @@ pub(super) struct Words {
     pub(super) stopped: bool,
     /// What it serves: commit and digest.
     pub(super) serves: (u64, Vec<u8>),
+    /// It says that no echo came.
+    pub(super) deaf: bool,
     /// Why its file is not written.
     pub(super) unsaved: String,
     /// What it refused last, and why.
@@ -87,6 +89,7 @@ impl Pulsing {
             first_token_ms: 100.0,
             stopped: false,
             serves: (0, Vec::new()),
+            deaf: false,
             unsaved: String::new(),
             refuses: (0, String::new(), Vec::new()),
             sees: others.iter().map(|other| ((*other).to_owned(), true)).collect(),
@@ -107,7 +110,7 @@ impl Pulsing {
             // Dropping the task closes the connection, as the end of a process would.
             let _client = client;
             let mut interval = tokio::time::interval(BEAT);
-            let mut sequence = 0;
+            let (mut sequence, mut echo_seen) = (0, 0);
             let mut answered: Vec<Reply> = Vec::new();
             loop {
                 tokio::select! {
@@ -119,12 +122,14 @@ impl Pulsing {
                         sequence += 1;
                         let first = (sequence == 1).then(|| identity.clone());
                         let replies = std::mem::take(&mut answered);
-                        if queue.send(Beat { replies, ..beat(sequence, first, &words) }).await.is_err() {
+                        let echo_seen = if words.deaf { 0 } else { echo_seen };
+                        if queue.send(Beat { replies, echo_seen, ..beat(sequence, first, &words) }).await.is_err() {
                             return;
                         }
                     }
                     reply = incoming.message() => {
                         let Ok(Some(reply)) = reply else { return };
+                        echo_seen = reply.sequence_echo;
                         if let Some(plan) = &reply.plan {
                             plan_sender.send_replace(Some(plan.clone()));
                         }
