@@ -5,8 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-/// Inputs for each target when nobody asks for more (`MERIDIAN_FUZZ_ROUNDS`): a second or less.
-const ROUNDS: u64 = 3_000;
 /// Changes to one input at most: enough to get past a length and into what it measures.
 const MAX_CHANGES: u32 = 6;
 /// Inputs do not grow beyond this; larger ones only cost time.
@@ -14,18 +12,22 @@ const MAX_BYTES: usize = 64 * 1024;
 /// Numbers at the borders of what lengths, varints and texts can say.
 const BORDERS: [u8; 8] = [0, 1, 0x7f, 0x80, 0xff, b'\n', b'-', b'0'];
 
-/// Gives `target` inputs made from `corpus`, each round's from the round's number alone. What the target returns does
-/// not matter; that it returns does.
+/// Gives `target` as many inputs made from `corpus` as `rounds` says, or `MERIDIAN_FUZZ_ROUNDS`; each from the number of its
+/// round alone. What the target returns does not matter; that it returns does. Prints how long it took.
 ///
 /// # Panics
 /// The target panicked: the message names the round and shows the input.
-pub fn fuzz(name: &str, corpus: &[Vec<u8>], target: impl Fn(&[u8])) {
-    let rounds = std::env::var("MERIDIAN_FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+#[expect(clippy::print_stdout, reason = "it is for who runs the test, and shown only where output is asked for")]
+pub fn fuzz(name: &str, rounds: u64, corpus: &[Vec<u8>], target: impl Fn(&[u8])) {
+    let asked = std::env::var("MERIDIAN_FUZZ_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    let rounds = asked.unwrap_or(rounds);
+    let began = tokio::time::Instant::now();
     for round in 0..rounds {
         let input = mutated(corpus, round);
         let survived = catch_unwind(AssertUnwindSafe(|| target(&input))).is_ok();
         assert!(survived, "{name} panicked in round {round} on {}", hex::encode(&input));
     }
+    println!("{name}: {rounds} inputs in {:.1} s", began.elapsed().as_secs_f64());
 }
 
 /// The input of one round.
@@ -92,11 +94,11 @@ mod tests {
     #[test]
     #[should_panic(expected = "picky panicked in round")]
     fn a_target_that_panics_is_told_with_its_round() {
-        fuzz("picky", &[b"good".to_vec()], |input| assert!(input.starts_with(b"g")));
+        fuzz("picky", 1_000, &[b"good".to_vec()], |input| assert!(input.starts_with(b"g")));
     }
 
     #[test]
     fn an_empty_corpus_is_fuzzed_too() {
-        fuzz("anything", &[], |input| assert!(input.len() <= MAX_BYTES));
+        fuzz("anything", 1_000, &[], |input| assert!(input.len() <= MAX_BYTES));
     }
 }

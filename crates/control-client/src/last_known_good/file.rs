@@ -191,7 +191,7 @@ mod tests {
     fn a_file_of_any_bytes_is_read_or_refused() {
         let body = |file: &[u8]| file.splitn(2, |byte| *byte == b'\n').last().unwrap_or_default().to_vec();
         let corpus = [body(&encode(&fixtures::held(7), 1)), body(&encode(&Held::default(), 1))];
-        meridian_testkit::fuzz("last-known-good files", &corpus, |input| {
+        meridian_testkit::fuzz("last-known-good files", 500_000, &corpus, |input| {
             drop(decode(input));
             // With the right digest, so that what lies behind it is reached.
             let header = format!("{MAGIC} {FORM} {}\n", Digest::of(input));

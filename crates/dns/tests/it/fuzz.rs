@@ -10,7 +10,7 @@ use meridian_dns::{GeoDatabase, Snapshot, Transport, answer};
 use crate::world::{Query, inputs, plan, zone};
 
 /// Some seconds in a debug build.
-const ROUNDS: u64 = 60_000;
+const ROUNDS: u64 = 1_000_000;
 const MAX_PACKET: usize = 4096;
 /// The largest amplification over UDP that BCP 140 puts up with, beyond what a small packet can ask for anyway.
 const SMALL: usize = 512;
