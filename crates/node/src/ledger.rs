@@ -93,7 +93,7 @@ impl Ledger {
         self.journal.first_content();
         let waited = self.started.elapsed();
         self.node.metrics.first_token.observe(waited.as_secs_f64());
-        self.node.window().first_token.add(waited);
+        self.node.window().first_tokens.add(waited);
     }
 
     /// It ended. Later calls change nothing.

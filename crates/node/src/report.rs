@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_control_client::{Served, Vitals};
+use meridian_proto::convert;
 use meridian_proto::node::v1;
 use meridian_types::RegionName;
 
@@ -45,8 +46,8 @@ pub(crate) fn report(node: &Node) -> v1::Report {
         requests_started: window.started,
         requests_finished: window.finished,
         requests_shed: window.shed,
-        first_token_p50_ms: window.first_token.quantile_ms(0.5),
-        first_token_p99_ms: window.first_token.quantile_ms(0.99),
+        first_token_p50_ms: window.first_tokens.quantile_ms(0.5).unwrap_or_default(),
+        first_token_p99_ms: window.first_tokens.quantile_ms(0.99).unwrap_or_default(),
         mean_duration_ms: window.mean_duration_ms(),
         errors: window
             .errors
@@ -57,6 +58,7 @@ pub(crate) fn report(node: &Node) -> v1::Report {
         observations: node.peers.observations(),
         loop_lag_ms: node.lag.take_ms(),
         dns: node.dns.as_ref().map(|dns| served(&dns.served())),
+        first_tokens: convert::latencies_to_wire(&window.first_tokens),
     }
 }
 

@@ -6,9 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meridian_llm::FailureClass;
+use meridian_proto::convert;
 use meridian_proto::node::v1;
 use meridian_resilience::{Breaker, FirstTokens, Policy, Reason, Status};
 use meridian_routing::{Availability, Cause, Load, PeakEwma, TargetId};
+use meridian_types::LatencySketch;
 use meridian_upstream::CredentialError;
 use tokio::time::Instant;
 
@@ -28,11 +30,19 @@ pub(crate) struct State {
     pub(crate) failures: BTreeMap<FailureClass, u64>,
     /// Of streams: a whole answer begins when it ends.
     pub(crate) first_tokens: FirstTokens,
+    /// The same since the last report.
+    unreported: LatencySketch,
     first_token: PeakEwma,
     sampled: Instant,
 }
 
 impl State {
+    /// A stream's first content was waited for so long, at least.
+    pub(crate) fn waited(&mut self, first_token: Duration) {
+        self.first_tokens.add(first_token, Instant::now());
+        self.unreported.add(first_token);
+    }
+
     /// Content came this long after an attempt began.
     pub(crate) fn sample(&mut self, first_token: Duration) {
         let now = Instant::now();
@@ -49,6 +59,7 @@ impl Target {
             attempts: 0,
             failures: BTreeMap::new(),
             first_tokens: FirstTokens::default(),
+            unreported: LatencySketch::default(),
             first_token: PeakEwma::default(),
             sampled: Instant::now(),
         };
@@ -113,6 +124,7 @@ impl Target {
             in_flight: self.in_flight.load(Ordering::Relaxed),
             available,
             reason,
+            first_tokens: convert::latencies_to_wire(&std::mem::take(&mut state.unreported)),
         }
     }
 }

@@ -72,7 +72,7 @@ impl Ticket {
 
     /// A stream's first content was waited for so long, at least.
     pub(crate) fn waited(&self, first_token: Duration) {
-        self.target.state().first_tokens.add(first_token, Instant::now());
+        self.target.state().waited(first_token);
     }
 
     /// It answered; if it generates, content came `first_token` after the attempt began. `unit` is random in `[0, 1)`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use meridian_llm::FailureClass;
-use meridian_resilience::Sketch;
+use meridian_types::LatencySketch;
 use tokio::time::Instant;
 
 /// Counts since the last report.
@@ -14,7 +14,7 @@ pub(crate) struct Window {
     pub(crate) finished: u64,
     pub(crate) shed: u64,
     pub(crate) errors: BTreeMap<FailureClass, u64>,
-    pub(crate) first_token: Sketch,
+    pub(crate) first_tokens: LatencySketch,
     /// Of the finished ones, together.
     pub(crate) time_in_flight: Duration,
 }
@@ -28,7 +28,7 @@ impl Window {
             finished: 0,
             shed: 0,
             errors: BTreeMap::new(),
-            first_token: Sketch::default(),
+            first_tokens: LatencySketch::default(),
             time_in_flight: Duration::ZERO,
         }
     }

@@ -2,14 +2,8 @@
 
 use std::time::Duration;
 
+use meridian_types::LastMinute;
 use tokio::time::Instant;
-
-use crate::Sketch;
-
-/// Slices of the window, each forgotten whole.
-const SLICES: usize = 6;
-/// A minute in all: long enough for some samples of a target with little traffic, short enough to see it change.
-const SLICE: Duration = Duration::from_secs(10);
 
 /// Samples below which a quantile says nothing.
 pub const MIN_SAMPLES: u64 = 20;
@@ -22,36 +16,22 @@ const NOTICED_MS: f64 = 200.0;
 /// Times to first content of one target in the last minute.
 #[derive(Debug, Default)]
 pub struct FirstTokens {
-    slices: [Slice; SLICES],
+    minute: LastMinute,
     start: Option<Instant>,
-}
-
-#[derive(Debug, Default)]
-struct Slice {
-    number: u64,
-    sketch: Sketch,
 }
 
 impl FirstTokens {
     /// Takes one sample.
     pub fn add(&mut self, sample: Duration, now: Instant) {
-        let number = self.number(now);
-        let place = usize::try_from(number).unwrap_or_default() % SLICES;
-        let Some(slice) = self.slices.get_mut(place) else { return };
-        if slice.number != number {
-            *slice = Slice { number, sketch: Sketch::default() };
-        }
-        slice.sketch.add(sample);
+        let now = self.since_start(now);
+        self.minute.add(sample, now);
     }
 
     /// The `q`-quantile in milliseconds; `None` with fewer than [`MIN_SAMPLES`].
     pub fn quantile_ms(&mut self, q: f64, now: Instant) -> Option<f64> {
-        let number = self.number(now);
-        let mut all = Sketch::default();
-        for slice in self.slices.iter().filter(|slice| slice.number + SLICES as u64 > number) {
-            all.merge(&slice.sketch);
-        }
-        (all.count() >= MIN_SAMPLES).then(|| all.quantile_ms(q))
+        let now = self.since_start(now);
+        let all = self.minute.sketch(now);
+        all.quantile_ms(q).filter(|_| all.count() >= MIN_SAMPLES)
     }
 
     /// Forgets everything: what was slow before a pause says nothing of after it.
@@ -59,9 +39,8 @@ impl FirstTokens {
         *self = Self::default();
     }
 
-    fn number(&mut self, now: Instant) -> u64 {
-        let start = *self.start.get_or_insert(now);
-        now.saturating_duration_since(start).as_secs() / SLICE.as_secs()
+    fn since_start(&mut self, now: Instant) -> Duration {
+        now.saturating_duration_since(*self.start.get_or_insert(now))
     }
 }
 
@@ -99,7 +78,7 @@ mod tests {
             assert_eq!(times.quantile_ms(0.5, start), None);
             times.add(Duration::from_millis(100), start);
         }
-        let near = |ms: Option<f64>, truth: f64| (ms.unwrap() - truth).abs() < truth * 0.08;
+        let near = |ms: Option<f64>, truth: f64| (ms.unwrap() - truth).abs() < truth * 0.05;
         assert!(near(times.quantile_ms(0.95, start), 100.0));
         let later = start + Duration::from_secs(45);
         for _ in 0..MIN_SAMPLES {

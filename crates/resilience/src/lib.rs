@@ -12,7 +12,6 @@ mod first_tokens;
 mod hysteresis;
 mod meter;
 mod patience;
-mod sketch;
 
 pub use alarm::Alarm;
 pub use backoff::backoff;
@@ -24,4 +23,3 @@ pub use first_tokens::{FirstTokens, MIN_SAMPLES, far_slower};
 pub use hysteresis::{Hysteresis, Verdict};
 pub use meter::Meter;
 pub use patience::Patience;
-pub use sketch::Sketch;

@@ -1,4 +1,4 @@
-//! Ids, validated resources, plans and the closed list of error codes; no IO.
+//! Ids, validated resources, plans, latencies and the closed list of error codes; no IO.
 //!
 //! A value of these types is valid: messages become domain types in `meridian_proto::convert`, which reports every
 //! [`Mistake`] with its field path.
@@ -8,6 +8,7 @@ mod code;
 mod configuration;
 mod digest;
 mod generation;
+mod latency;
 mod mistake;
 pub mod model;
 mod name;
@@ -25,6 +26,7 @@ pub use code::ErrorCode;
 pub use configuration::Configuration;
 pub use digest::Digest;
 pub use generation::{CommitId, Incarnation, PlanId};
+pub use latency::{LastMinute, LatencySketch};
 pub use mistake::{Kind, Mistake};
 pub use model::Model;
 pub use name::{

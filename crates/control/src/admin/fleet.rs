@@ -48,6 +48,8 @@ fn region(view: &View, live: &BTreeMap<NodeName, Node>, name: &RegionName, now: 
         capacity: plan.map_or(0, |plan| plan.capacity),
         demand: load.offered.or_else(|| plan.map(|plan| plan.demand)).unwrap_or(0.0),
         first_token_p50_ms: load.first_token_ms.unwrap_or(0.0),
+        first_token_p99_ms: load.first_token_p99_ms.unwrap_or(0.0),
+        first_tokens: load.first_tokens,
         in_flight: load.in_flight,
         override_revision: view.overrides.get(name).map_or(0, |held| held.revision.0),
         ..admin::FleetRegion::default()

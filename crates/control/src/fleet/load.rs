@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use meridian_types::LatencySketch;
+
 use super::Node;
 
 /// A report older than this says nothing about now.
@@ -26,16 +28,20 @@ pub(crate) struct RegionLoad {
     /// Requests in flight that clients offer: admitted, and shed times how long each would have stayed. `None`: no
     /// node says anything.
     pub(crate) offered: Option<f64>,
-    /// Median time to the first token, weighted by requests. `None`: no node had one.
+    /// Median time to the first token of all requests of all nodes. `None`: no node had one.
     pub(crate) first_token_ms: Option<f64>,
-    /// Requests a second that this is the median of.
+    /// The 0.99-quantile of the same.
+    pub(crate) first_token_p99_ms: Option<f64>,
+    /// How many requests these are of ...
+    pub(crate) first_tokens: u64,
+    /// ... and how many a second.
     pub(crate) first_tokens_per_s: f64,
 }
 
 impl RegionLoad {
     pub(crate) fn of<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Self {
         let mut load = Self::default();
-        let (mut weighted, mut weight) = (0.0, 0.0);
+        let mut first_tokens = LatencySketch::default();
         for node in nodes.into_iter().filter(|node| node.serves() && node.is_connected()) {
             load.in_flight = load.in_flight.saturating_add(node.in_flight);
             let mut offered = f64::from(node.in_flight);
@@ -43,16 +49,14 @@ impl RegionLoad {
                 // Little's law: what was shed would have stayed for the mean duration.
                 let window_ms = f64::from(report.window_ms.max(1));
                 offered += report.requests_shed as f64 / window_ms * report.mean_duration_ms;
-                if report.first_token_p50_ms > 0.0 {
-                    let requests = report.requests_finished.max(1) as f64;
-                    weighted += report.first_token_p50_ms * requests;
-                    weight += requests;
-                    load.first_tokens_per_s += requests / window_ms * 1000.0;
-                }
+                first_tokens.merge(node.first_tokens());
+                load.first_tokens_per_s += node.first_tokens().count() as f64 / window_ms * 1000.0;
             }
             load.offered = Some(load.offered.unwrap_or(0.0) + offered);
         }
-        load.first_token_ms = (weight > 0.0).then(|| weighted / weight);
+        load.first_token_ms = first_tokens.quantile_ms(0.5);
+        load.first_token_p99_ms = first_tokens.quantile_ms(0.99);
+        load.first_tokens = first_tokens.count();
         load
     }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use meridian_health::{Handed, NodeEvidence, Observation, OwnState, Pulse};
 use meridian_proto::node::v1::{Beat, Fault, NodeIdentity, Report, Role, ServingState};
-use meridian_types::{CommitId, Digest, NodeName, PlanId, RegionName};
+use meridian_types::{CommitId, Digest, LatencySketch, NodeName, PlanId, RegionName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::divergence::Divergences;
+use super::latency::{Latencies, Reported, TargetId};
 use super::notes::Notes;
 use super::sessions::Asks;
 use crate::rollout::CellId;
@@ -35,6 +36,7 @@ pub(crate) struct Fleet {
 #[derive(Debug, Default)]
 struct Nodes {
     nodes: BTreeMap<NodeName, Node>,
+    latencies: Latencies,
     next_session: u64,
 }
 
@@ -54,6 +56,8 @@ pub(crate) struct Node {
     notes: Notes,
     pub(crate) in_flight: u32,
     pub(crate) report: Option<(Instant, Arc<Report>)>,
+    /// Times to first content, of the same report.
+    first_tokens: Arc<LatencySketch>,
     /// The commit of the last Nack, if it stands, with its faults.
     pub(crate) refused: Option<(CommitId, Arc<Vec<Fault>>)>,
     /// The same as its beats say it, which come to every replica: commit and first fault.
@@ -118,7 +122,8 @@ impl Fleet {
 
     /// Takes a beat, and compares what the node serves with what `view` says that it should. False: the stream was superseded and has to end.
     pub(crate) fn beat(&self, name: &NodeName, session: u64, beat: Beat, view: &View) -> Result<bool, Refusal> {
-        let mut nodes = self.lock();
+        let mut guard = self.lock();
+        let nodes = &mut *guard;
         let identity_moved = match beat.identity.clone() {
             Some(identity) => nodes.identify(name, identity)?,
             None => false,
@@ -140,7 +145,7 @@ impl Fleet {
         node.plan = PlanId { epoch: beat.plan_epoch, number: beat.plan_number };
         node.in_flight = beat.in_flight;
         let mut seen_moved = false;
-        if let Some(report) = beat.report {
+        if let Some(mut report) = beat.report {
             let outcomes = |report: &Report| -> Vec<(String, bool, Option<bool>)> {
                 let outcome = |seen: &meridian_proto::node::v1::Observation| {
                     (seen.node.clone(), seen.reachable, seen.handed.map(|last| last.taken))
@@ -153,9 +158,12 @@ impl Fleet {
             node.failed = node.failed.saturating_add(failed);
             let before = node.report.as_ref().map(|(_, report)| outcomes(report));
             seen_moved = before.as_ref() != Some(&outcomes(&report));
+            let reported = Reported::take(&mut report);
             node.report = Some((now, Arc::new(report)));
+            node.first_tokens = Arc::new(reported.requests.clone());
+            nodes.latencies.add(&node.region, reported, now - self.started);
         }
-        drop(nodes);
+        drop(guard);
         if identity_moved || first || state_moved || seen_moved || refusal_moved {
             self.announce();
         }
@@ -170,10 +178,26 @@ impl Fleet {
         self.announce();
     }
 
-    /// Forgets nodes that have no stream and are [`GONE`].
+    /// Forgets nodes that have no stream and are [`GONE`], and latencies of which nobody speaks any more.
     pub(crate) fn forget(&self) {
         let stays = |node: &Node| !node.pulses.is_empty() || node.age().is_none_or(|age| age < GONE);
-        self.lock().nodes.retain(|_, node| stays(node));
+        let mut nodes = self.lock();
+        nodes.nodes.retain(|_, node| stays(node));
+        nodes.latencies.forget(self.started.elapsed());
+    }
+
+    /// Times to first content of a region's requests in the last minute.
+    pub(crate) fn first_tokens(&self, region: &RegionName) -> LatencySketch {
+        self.lock().latencies.requests(region, self.started.elapsed())
+    }
+
+    /// The same of the streams of each target of this provider, or of one of them, by region.
+    pub(crate) fn first_tokens_of_targets(
+        &self,
+        provider: &str,
+        model: Option<&str>,
+    ) -> BTreeMap<TargetId, BTreeMap<RegionName, LatencySketch>> {
+        self.lock().latencies.targets(provider, model, self.started.elapsed())
     }
 
     /// A sync stream begins: its node must not be superseded. Its number is needed for the rest.
@@ -262,6 +286,7 @@ impl Node {
             notes: Notes::default(),
             in_flight: 0,
             report: None,
+            first_tokens: Arc::default(),
             refused: None,
             refusal: None,
             refused_digest: None,
@@ -323,6 +348,11 @@ impl Node {
     /// What else is wrong with it, one text each.
     pub(crate) fn notes(&self) -> Vec<String> {
         self.notes.texts()
+    }
+
+    /// Times to first content, of the last report.
+    pub(crate) fn first_tokens(&self) -> &LatencySketch {
+        &self.first_tokens
     }
 
     /// The node's report, if it is recent.

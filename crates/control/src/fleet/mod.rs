@@ -1,6 +1,7 @@
 //! The fleet as this replica sees it through its own streams: in memory, never stored.
 
 mod divergence;
+mod latency;
 mod load;
 mod memory;
 mod notes;

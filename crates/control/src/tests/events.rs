@@ -213,7 +213,7 @@ async fn explanations_name_verdicts_evidence_inputs_and_overrides() {
     check(&text, &["eu is drained, as judged since 20", "node n-eu is serving since 20", "until removed: maintenance"]);
     let text = explain(Subject::Weight("us".into())).await.unwrap();
     check(&text, &["us has weight 500 of 1000 in plan 0.", "takes over 167/1000 of all traffic from eu (drained)"]);
-    check(&text, &["capacity 100", "declared weight 100; no override", "first token here: 100 ms"]);
+    check(&text, &["capacity 100", "declared weight 100; no override", "first token here: 102 ms"]);
     let text = explain(Subject::Node("n-us".into())).await.unwrap();
     check(
         &text,

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use meridian_proto::admin::v1 as admin;
+use meridian_proto::admin::v1::{self as admin, explain_request::Subject};
 use meridian_proto::fleet::v1::{NodeVerdict, RegionState};
 use meridian_proto::node::v1::ServingState;
 use meridian_store::Store;
 use meridian_store::memory::MemoryStore;
+use meridian_types::LatencySketch;
 use prost::Message;
 use tokio::time::Instant;
 
@@ -228,6 +229,47 @@ async fn load_and_latency_move_weights_with_a_reason_within_two_seconds() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert!(shown(&seen, "ap").first_token_p50_ms > 400.0);
     replica.fleet_with("ap has less", |fleet| shown(fleet, "ap").weight < 300).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn quantiles_of_a_region_and_of_a_target_are_those_of_all_requests_of_all_nodes() {
+    let store = MemoryStore::new(1);
+    let (mut replica, mut nodes) = fleet(&store).await;
+    nodes.push(Pulsing::start(replica.address, "eu", "n-eu-2", &["ap/n-ap", "us/n-us"]).await);
+    // ap's and us's nodes are of an older build and say two quantiles alone.
+    let took = |ms: f64, times: u32| {
+        let mut sketch = LatencySketch::default();
+        sketch.add_ms(ms, times);
+        Some(sketch)
+    };
+    nodes[1].say(|words| words.first_tokens = took(100.0, 90));
+    nodes[3].say(|words| words.first_tokens = took(2000.0, 10));
+    let near = |ms: f64, truth: f64| (ms - truth).abs() <= truth * LatencySketch::RELATIVE_ERROR;
+    let seen = replica.fleet_with("both nodes report", |fleet| shown(fleet, "eu").first_tokens == 100).await;
+    let eu = shown(&seen, "eu");
+    // The mean of the nodes' medians would be 290.
+    assert!(near(eu.first_token_p50_ms, 100.0) && near(eu.first_token_p99_ms, 2000.0), "{eu:?}");
+    let us = shown(&seen, "us");
+    assert!(us.first_tokens == 5 && near(us.first_token_p50_ms, 100.0), "{us:?}");
+    let of_targets = seen.nodes.iter().flat_map(|node| &node.targets);
+    assert!(of_targets.clone().count() > 0 && of_targets.clone().all(|target| target.first_tokens.is_none()));
+
+    nodes[2].say(|words| words.first_tokens = took(700.0, 10));
+    replica.fleet_with("us has sketches", |fleet| shown(fleet, "us").first_tokens == 10).await;
+    let explain = async |subject: Subject| {
+        let request = admin::ExplainRequest { subject: Some(subject) };
+        replica.admin.clone().explain(request).await.unwrap().into_inner().lines.join("\n")
+    };
+    // As they are told, within the error of a sketch.
+    let text = explain(Subject::Target("openai:gpt".into())).await;
+    let (of_eu, of_us) =
+        ("streams in eu in the last minute: p50 102 ms, p99 ", "in us in the last minute: p50 684 ms, p99 684 ms of ");
+    for part in [of_eu, of_us, "streams everywhere in the last minute: p50 102 ms, p99 "] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    let text = explain(Subject::Region("eu".into())).await;
+    assert!(text.contains("first tokens of requests in the last minute: p50 "), "{text}");
     replica.stop().await;
 }
 

@@ -11,8 +11,9 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-use super::sandbox::{LIMIT, Replica, apply, channel, everything, region};
+use super::sandbox::{LIMIT, Replica, apply, channel, everything, region, shown};
 use meridian_store::memory::MemoryStore;
+use meridian_types::LatencySketch;
 
 /// Descriptors of the first version.
 const FROZEN: &[u8] = include_bytes!("../../../proto/tests/data/frozen-1.fds");
@@ -188,11 +189,26 @@ async fn a_node_of_the_version_before_goes_on_with_this_control_plane() {
     assert_eq!(fleet.nodes[0].faults, []);
     assert!(fleet.nodes[0].divergences.iter().all(|text| text.contains("plan")), "{:?}", fleet.nodes[0].divergences);
 
+    // It knows nothing of sketches: its two quantiles count.
+    let window = [
+        ("window_ms", Value::U32(1000)),
+        ("requests_finished", Value::U64(10)),
+        ("first_token_p50_ms", Value::F64(200.0)),
+        ("first_token_p99_ms", Value::F64(3000.0)),
+    ];
+    let mut reporting = beat(3, &body);
+    reporting.set_field_by_name("report", Value::Message(message("Report", window)));
+    pulse.say(reporting).await;
+    let fleet = replica.fleet_with("it reports", |fleet| shown(fleet, "eu").first_tokens == 10).await;
+    let eu = shown(&fleet, "eu");
+    let near = |ms: f64, truth: f64| (ms - truth).abs() <= truth * LatencySketch::RELATIVE_ERROR;
+    assert!(near(eu.first_token_p50_ms, 200.0) && near(eu.first_token_p99_ms, 3000.0), "{eu:?}");
+
     replica.apply(apply(1, vec![region("us", 5.0)], Vec::new())).await;
     let body = sync.commit().await;
     assert_eq!((number(&body, "commit"), number(&body, "base")), (2, 1));
     sync.say(ack(&body)).await;
-    pulse.say(beat(3, &body)).await;
+    pulse.say(beat(4, &body)).await;
     replica.fleet_with("it serves the next one", |fleet| fleet.nodes.iter().any(|node| node.commit == 2)).await;
     replica.stop().await;
 }

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use meridian_proto::accounts::Accounts;
 use meridian_proto::content::Content;
+use meridian_proto::convert;
 use meridian_proto::node::v1::node_service_client::NodeServiceClient;
 use meridian_proto::node::v1::{
     Ack, ActiveFault, Beat, BeatReply, CommitBody, CommitChunk, Fault, Handed, Hello, Nack, NodeIdentity, Observation,
-    Query, Reply, Report, Role, ServingState, SyncRequest, SyncResponse, query, reply, sync_request, sync_response,
+    Query, Reply, Report, Role, ServingState, SyncRequest, SyncResponse, TargetReport, query, reply, sync_request,
+    sync_response,
 };
+use meridian_types::LatencySketch;
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -29,6 +32,8 @@ pub(super) struct Words {
     pub(super) state: ServingState,
     pub(super) in_flight: u32,
     pub(super) first_token_ms: f64,
+    /// Times to first content of all its requests, which are streams of the target `openai:gpt`; `None`: as an older build.
+    pub(super) first_tokens: Option<LatencySketch>,
     /// It says nothing any more, with its connection open.
     pub(super) stopped: bool,
     /// What it serves: commit and digest.
@@ -87,6 +92,7 @@ impl Pulsing {
             state: ServingState::Serving,
             in_flight: 1,
             first_token_ms: 100.0,
+            first_tokens: None,
             stopped: false,
             serves: (0, Vec::new()),
             deaf: false,
@@ -191,10 +197,19 @@ fn beat(sequence: u64, identity: Option<NodeIdentity>, words: &Words) -> Beat {
             handed: words.lost.contains(other).then_some(Handed { taken: false, age_ms: 10, streak: 2 }),
         }
     };
+    let target = |sketch: &LatencySketch| TargetReport {
+        provider: "openai".to_owned(),
+        model: "gpt".to_owned(),
+        available: true,
+        first_tokens: convert::latencies_to_wire(sketch),
+        ..TargetReport::default()
+    };
     let report = Report {
         window_ms: 100,
         requests_finished: 5,
         first_token_p50_ms: words.first_token_ms,
+        first_tokens: words.first_tokens.as_ref().and_then(convert::latencies_to_wire),
+        targets: words.first_tokens.iter().map(target).collect(),
         mean_duration_ms: 1000.0,
         observations: words.sees.iter().map(observation).collect(),
         ..Report::default()

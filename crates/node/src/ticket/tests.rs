@@ -2,11 +2,12 @@
 
 use meridian_host::Host;
 use meridian_llm::FailureClass;
+use meridian_proto::convert;
 use meridian_proto::node::v1;
 use meridian_resilience::Reason;
 use meridian_routing::{Availability, TargetId};
-use meridian_types::Provider;
 use meridian_types::provider::{DEFAULT_MAX_IN_FLIGHT, Deadlines};
+use meridian_types::{LatencySketch, Provider};
 use meridian_upstream::{Options, Transport, Upstream};
 
 use super::*;
@@ -152,12 +153,17 @@ async fn a_report_counts_since_the_one_before() {
     let bench = bench().await;
     bench.fail(FailureClass::Provider, Some(500));
     let mut ticket = bench.begin().unwrap();
+    ticket.waited(Duration::from_millis(80));
     let _ = ticket.answered(Some(Duration::from_millis(80)), 0.5);
     let report = bench.target.report(Some(&bench.account));
     assert_eq!((report.attempts, report.in_flight, report.available), (2, 1, true));
     assert_eq!(report.failures, [v1::ClassCount { class: "provider".into(), count: 1 }]);
     assert_eq!(report.first_token_ewma_ms, 80.0);
+    let mut sketch = LatencySketch::default();
+    sketch.add(Duration::from_millis(80));
+    assert_eq!(report.first_tokens.map(|message| convert::latencies(&message)), Some(Ok(sketch)));
     drop(ticket);
     let report = bench.target.report(Some(&bench.account));
+    assert_eq!(report.first_tokens, None);
     assert_eq!((report.attempts, report.in_flight, report.failures.len()), (0, 0, 0));
 }

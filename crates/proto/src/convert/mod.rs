@@ -1,6 +1,7 @@
 //! Messages to domain types, every mistake with its field path, and back.
 
 mod account;
+mod latency;
 mod model;
 mod plan;
 mod provider;
@@ -12,6 +13,7 @@ use meridian_types::{Configuration, ErrorCode, Kind, Mistake, Model, Provider, R
 use prost::Message;
 
 pub use account::{key, read as read_tenant};
+pub use latency::{latencies, latencies_to_wire};
 pub use plan::{plan, region_state};
 pub use reader::Reading;
 

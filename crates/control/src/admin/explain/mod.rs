@@ -10,6 +10,7 @@ mod target;
 use std::sync::Arc;
 
 use meridian_proto::admin::v1::{self as admin, explain_request::Subject};
+use meridian_types::LatencySketch;
 use tonic::Status;
 
 pub(super) use dns::dns;
@@ -51,6 +52,14 @@ fn history(shared: &Shared, subject: &str, lines: &mut Vec<String>) {
 fn seconds(ms: i64) -> String {
     // Ages of things that happened, far below the 2^52 ms that a double counts exactly.
     format!("{:.1} s", ms as f64 / 1000.0)
+}
+
+/// `p50 82 ms, p99 140 ms of 532`.
+fn quantiles(sketch: &LatencySketch) -> String {
+    match (sketch.quantile_ms(0.5), sketch.quantile_ms(0.99)) {
+        (Some(p50), Some(p99)) => format!("p50 {p50:.0} ms, p99 {p99:.0} ms of {}", sketch.count()),
+        _ => "none".to_owned(),
+    }
 }
 
 fn configured<'a>(

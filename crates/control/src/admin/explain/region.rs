@@ -6,7 +6,7 @@ use meridian_proto::fleet::v1::OverrideTerms;
 use meridian_types::{RegionName, RegionPlan, Shares};
 use tonic::Status;
 
-use super::{configured, history, seconds};
+use super::{configured, history, quantiles, seconds};
 use crate::lead::{self, time};
 use crate::planner::{RETURN, UTILISATION};
 use crate::shared::Shared;
@@ -45,6 +45,7 @@ pub(super) fn region(shared: &Shared, view: &Arc<View>, name: &str) -> Result<Ve
         region.jurisdiction, region.weight
     ));
     lines.push(overridden(view, name, now));
+    lines.push(format!("first tokens of requests in the last minute: {}", quantiles(&shared.fleet.first_tokens(name))));
     if let Some(plan) = &view.plan {
         let id = plan.plan.id;
         if let Some(gone) = plan.plan.contingencies.get(name) {

@@ -1,8 +1,9 @@
 //! An upstream target, or all targets of a provider, as every node sees them.
 
+use meridian_types::LatencySketch;
 use tonic::Status;
 
-use super::history;
+use super::{history, quantiles};
 use crate::admin::listed;
 use crate::faults::{holding, text};
 use crate::shared::Shared;
@@ -21,7 +22,7 @@ pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status>
                 target.failures.iter().map(|class| format!("{} {}", class.count, class.class)).collect();
             let state = if target.available { "a candidate".to_owned() } else { format!("OUT: {}", target.reason) };
             lines.push(format!(
-                "{}:{} on {node} ({}): {state}; {} attempts, failures: {}, first token {:.0} ms, {} in flight",
+                "{}:{} on {node} ({}): {state}; {} attempts, failures: {}, first token lately {:.0} ms, {} in flight",
                 target.provider,
                 target.model,
                 live.region,
@@ -37,6 +38,22 @@ pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status>
             "no node reports a target {name}; there are: {}",
             listed(known.iter().map(String::as_str))
         )));
+    }
+    for ((provider, model), regions) in shared.fleet.first_tokens_of_targets(provider, model) {
+        let mut all = LatencySketch::default();
+        for (region, sketch) in &regions {
+            all.merge(sketch);
+            lines.push(format!(
+                "{provider}:{model} first tokens of streams in {region} in the last minute: {}",
+                quantiles(sketch)
+            ));
+        }
+        if regions.len() > 1 {
+            lines.push(format!(
+                "{provider}:{model} first tokens of streams everywhere in the last minute: {}",
+                quantiles(&all)
+            ));
+        }
     }
     let view = shared.mirror.view();
     for fault in holding(&view.faults.faults, shared.now_unix_ms()) {
