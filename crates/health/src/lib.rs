@@ -11,13 +11,18 @@
 //! - Many nodes of a region going down at once, with nobody outside agreeing, is more likely our own mistake: the brake
 //!   freezes them.
 //! - Coming back takes longer than going: a node must be well for a while.
+//!
+//! Of upstreams nodes speak from their own attempts alone; [`outage`] tells one that is down everywhere from one that is
+//! down only from here.
 
 pub mod agreement;
 mod evidence;
 mod judge;
 mod region;
+mod upstream;
 pub mod votes;
 
 pub use evidence::{Handed, NodeEvidence, Observation, OwnState, Pulse, SILENCE, TRUSTED_LAG, UNSEEN_GRACE};
 pub use judge::{Held, NodeVerdict, Now, RECOVERY_HOLD, Verdicts, judge};
 pub use region::{RegionVerdict, region};
+pub use upstream::{Findings, HeldUpstream, Outage, UpstreamVerdict, outage, upstream};
