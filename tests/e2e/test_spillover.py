@@ -6,9 +6,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from harness.events import Events
 from harness.local import REGIONS, Local, deployment
 from harness.pki import Certificate, Pki
 from harness.wait import eventually
@@ -149,3 +151,60 @@ def test_a_dead_region_is_left_out_within_seconds(local: Local) -> None:
     finally:
         local.node("us-west").thaw()
     local.wait_until_well()
+
+
+TARGET = "sim-openai:gpt-4o-mini"
+
+
+def outage(local: Local) -> dict:
+    """What the fleet is told of the model's first target."""
+    names = lambda held: f"{held['provider']}:{held['model']}"
+    return next((held for held in local.operator.fleet().document.get("outages", []) if names(held) == TARGET), {})
+
+
+def ask_everywhere(local: Local) -> None:
+    for region in REGIONS:
+        local.gateway(region).chat(max_tokens=1)
+
+
+def is_refused_here(local: Local, region: str) -> bool:
+    """Whether a request is refused without asking another region, and the request's story says why."""
+    answer = local.gateway(region).chat()
+    story = local.operator("explain", "request", answer.header("x-request-id") or "")
+    return answer.status >= 500 and "known to be down everywhere" in story and "handed over" not in story
+
+
+def test_a_provider_that_is_down_from_one_region_is_told_from_one_that_is_down_everywhere(
+    local: Local, tmp_path: Path
+) -> None:
+    events = Events(local.operator, tmp_path / "events")
+    told = lambda: [event.text for event in events.since(0) if event.subject == TARGET]
+    gateway = local.gateway("eu-west")
+    try:
+        eventually("it serves all three", lambda: ask_everywhere(local) or outage(local) == {}, 10)
+        local.sim.set("down", "error;status=500", client=REGIONS["eu-west"])
+        here = lambda: ask_everywhere(local) or outage(local).get("regions") == ["eu-west"]
+        eventually("down from eu-west", here, 10)
+        held = outage(local)
+        assert not held.get("everywhere"), held
+        assert held["text"].startswith("down only from eu-west, up from ap-southeast, us-west: failed"), held
+        lines = local.operator("explain", "target", TARGET)
+        assert f"{TARGET} is DOWN only from eu-west" in lines and "from us-west: up since" in lines, lines
+        assert f"TARGET {TARGET} for " in local.operator("fleet")
+        # Others lend theirs.
+        answer = gateway.chat()
+        assert (answer.status, answer.header("x-meridian-region")) == (200, "us-west"), answer
+
+        local.sim.set("down", "error;status=500")
+        everywhere = lambda: ask_everywhere(local) or outage(local).get("everywhere")
+        eventually("down everywhere", everywhere, 20)
+        eventually("no other region is asked", lambda: is_refused_here(local, "eu-west"), 10)
+    finally:
+        local.sim.clear()
+    eventually("up again", lambda: ask_everywhere(local) or outage(local) == {}, 40)
+    eventually("the watch says so", lambda: told() and told()[-1].startswith("up again"), 5)
+    story, left = told(), iter(told())
+    events.end()
+    for beginning in ("down only from eu-west", "down everywhere", "up again"):
+        assert any(text.startswith(beginning) for text in left), (beginning, story)
+    assert f"TARGET {TARGET}" not in local.operator("fleet")

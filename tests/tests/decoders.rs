@@ -155,6 +155,8 @@ fn frames() -> Vec<Vec<u8>> {
         ..Default::default()
     };
     let injected = fleet::v1::InjectedFault { id: text(), spec: Some(spec), ..Default::default() };
+    let outage =
+        fleet::v1::UpstreamOutage { provider: text(), model: text(), regions: vec![text()], ..Default::default() };
     let reply = node::v1::BeatReply {
         sequence_echo: 7,
         replica: text(),
@@ -173,6 +175,7 @@ fn frames() -> Vec<Vec<u8>> {
             revision: 2,
             faults: vec![node::v1::ActiveFault { fault: Some(injected), left_ms: 1000 }],
         }),
+        outages: Some(node::v1::OutageList { epoch: 1, revision: 3, outages: vec![outage] }),
     };
     let hello = node::v1::Hello {
         proto_min: 1,

@@ -30,6 +30,10 @@ pub trait Serving: Send + Sync + 'static {
     /// list.
     fn faults(&self, faults: &v1::FaultList);
 
+    /// The upstream outages as one replica has them, whole. Replicas repeat each other, and one that lags sends an older
+    /// list; with nobody to repeat it, who serves forgets it.
+    fn outages(&self, outages: &v1::OutageList);
+
     /// The light half of a beat, four times a second.
     fn vitals(&self) -> Vitals;
 

@@ -15,3 +15,4 @@ mod questions;
 mod rollout;
 mod sandbox;
 mod surface;
+mod upstreams;

@@ -33,9 +33,22 @@ pub(crate) struct Account {
     pub(crate) upstream: Upstream,
     /// Places for requests in flight.
     slots: Arc<Semaphore>,
-    credential: Mutex<Breaker>,
+    credential: Mutex<Credential>,
     budget: Mutex<RetryBudget>,
     probes: Mutex<Probes>,
+}
+
+/// Whether the credential is taken.
+struct Credential {
+    breaker: Breaker,
+    /// When the upstream last refused it; what an injected fault struck was not refused.
+    refused: Option<Instant>,
+}
+
+impl Credential {
+    fn new() -> Self {
+        Self { breaker: Breaker::new(CREDENTIAL_POLICY()), refused: None }
+    }
 }
 
 /// The provider's probes.
@@ -55,7 +68,7 @@ impl Account {
         Self {
             upstream,
             slots,
-            credential: Mutex::new(Breaker::new(CREDENTIAL_POLICY())),
+            credential: Mutex::new(Credential::new()),
             budget: Mutex::new(budget),
             probes: Mutex::default(),
         }
@@ -110,7 +123,7 @@ impl Account {
         self.probes().row.record(good)
     }
 
-    fn credential(&self) -> MutexGuard<'_, Breaker> {
+    fn credential(&self) -> MutexGuard<'_, Credential> {
         // Nothing that is done under the lock panics half-way.
         self.credential.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,26 +135,37 @@ impl Account {
 
     /// Whether the credential would be used now.
     pub(crate) fn credential_status(&self) -> Status {
-        self.credential().status(Instant::now())
+        self.credential().breaker.status(Instant::now())
+    }
+
+    /// The upstream refused the credential.
+    pub(crate) fn refused(&self) {
+        self.credential().refused = Some(Instant::now());
+    }
+
+    /// Whether the upstream refuses it, as far as was found within `life`.
+    pub(crate) fn is_refused(&self, life: Duration) -> bool {
+        let credential = self.credential();
+        credential.breaker.opened_for().is_some() && credential.refused.is_some_and(|at| at.elapsed() < life)
     }
 
     /// Leave to use the credential; `None` if it is left alone.
     pub(crate) fn admit(&self) -> Option<Pass> {
-        self.credential().admit(Instant::now()).ok()
+        self.credential().breaker.admit(Instant::now()).ok()
     }
 
     /// Leave to use the credential even if it is left alone.
     pub(crate) fn admit_anyway(&self) -> Pass {
-        self.credential().admit_anyway(Instant::now())
+        self.credential().breaker.admit_anyway(Instant::now())
     }
 
     /// What an attempt said of the credential. `unit` is random in `[0, 1)`.
     pub(crate) fn record(&self, pass: Pass, outcome: Outcome, unit: f64) -> Option<Change> {
-        self.credential().record(pass, outcome, Instant::now(), unit)
+        self.credential().breaker.record(pass, outcome, Instant::now(), unit)
     }
 
     /// The credential is another one now: what was known of the old one is void.
     pub(crate) fn credential_changed(&self) {
-        *self.credential() = Breaker::new(CREDENTIAL_POLICY());
+        *self.credential() = Credential::new();
     }
 }

@@ -21,7 +21,7 @@ use crate::node::Node;
 use crate::patience::TIMEOUT;
 use crate::source::{self, Source};
 use crate::tally::Tokens;
-use crate::target::Target;
+use crate::ticket::Ticket;
 
 /// Start-up events held back while no content has come. Providers send a handful; more is commitment enough.
 const MAX_HELD_EVENTS: usize = 64;
@@ -48,7 +48,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) request: &'a ClientRequest,
     pub(crate) trace: &'a TraceContext,
     pub(crate) account: &'a Account,
-    pub(crate) target: &'a Target,
+    /// Its places at the target.
+    pub(crate) ticket: &'a Ticket,
     /// The provider's, with those of the model in place of them.
     pub(crate) deadlines: Deadlines,
     /// What it may take of the client's time.
@@ -66,8 +67,8 @@ impl Attempt<'_> {
             "attempt",
             otel.name = "chat upstream",
             otel.kind = "client",
-            provider = %self.target.id.provider,
-            model = %self.target.id.model,
+            provider = %self.ticket.target().id.provider,
+            model = %self.ticket.target().id.model,
             number = self.number,
             class = tracing::field::Empty,
         );
@@ -101,7 +102,7 @@ impl Attempt<'_> {
         }
         let context = CallContext {
             endpoint: self.request.endpoint(),
-            upstream_model: self.target.id.model.to_string(),
+            upstream_model: self.ticket.target().id.model.to_string(),
             include_usage: head.include_usage,
             created: u64::try_from(self.node.now_unix_ms() / 1000).unwrap_or_default(),
         };
@@ -121,9 +122,11 @@ impl Attempt<'_> {
 
     /// An injected fault that strikes this attempt.
     fn strike(&self) -> Option<What> {
-        let strike = self.node.faults.strike(&self.target.id, || self.node.host.entropy.unit())?;
+        let target = &self.ticket.target().id;
+        let strike = self.node.faults.strike(target, || self.node.host.entropy.unit())?;
+        self.ticket.strike();
         self.note.struck(&strike.id);
-        self.node.metrics.injected(&self.target.id, strike.what.as_str());
+        self.node.metrics.injected(target, strike.what.as_str());
         Some(strike.what)
     }
 

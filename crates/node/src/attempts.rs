@@ -154,7 +154,7 @@ impl Attempts<'_> {
             request: self.request,
             trace: self.trace,
             account,
-            target: ready.ticket.target(),
+            ticket: &ready.ticket,
             deadlines: self
                 .snapshot
                 .policy(ready.leg.candidate.model.as_str())

@@ -24,6 +24,7 @@ mod ledger;
 mod metrics;
 mod node;
 mod options;
+mod outages;
 mod pace;
 mod patience;
 mod peers;

@@ -21,6 +21,7 @@ use crate::faults::Faults;
 use crate::journal::Journal;
 use crate::lag::Lag;
 use crate::metrics::Metrics;
+use crate::outages::Outages;
 use crate::peers::Peers;
 use crate::pressure::Pressure;
 use crate::recent::Recent;
@@ -42,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) peers: Peers,
     /// What operators let go wrong.
     pub(crate) faults: Faults,
+    /// Which upstreams other regions find down.
+    pub(crate) outages: Outages,
     /// What became of the last requests.
     pub(crate) recent: Recent,
     pub(crate) spill: Spill,

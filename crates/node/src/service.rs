@@ -22,6 +22,7 @@ use crate::lag::Lag;
 use crate::metrics::Metrics;
 use crate::node::{Front, Node};
 use crate::options::{Control, PeerListener};
+use crate::outages::Outages;
 use crate::peers::Peers;
 use crate::recent::Recent;
 use crate::spill::{PeerFront, Spill};
@@ -86,6 +87,7 @@ impl Service {
             name: options.name.clone(),
             region: options.region.clone(),
             faults: Faults::default(),
+            outages: Outages::default(),
             recent: Recent::new(),
             serves_http,
             transport,

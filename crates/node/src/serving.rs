@@ -51,6 +51,13 @@ impl Serving for Node {
         self.faults.replace(faults, &self.region);
     }
 
+    fn outages(&self, list: &v1::OutageList) {
+        let Some((elsewhere, until)) = self.outages.replace(list, &self.region) else { return };
+        for (id, target) in self.snapshot.load().iter().flat_map(|snapshot| &snapshot.targets) {
+            target.state().warn(elsewhere.contains(id).then_some(until));
+        }
+    }
+
     fn vitals(&self) -> Vitals {
         report::vitals(self)
     }

@@ -16,6 +16,13 @@ use tokio::time::Instant;
 
 use crate::account::Account;
 
+/// What was found of an upstream is of use for so long: beyond the longest cool-down, so that one which is asked at the end
+/// of each is still known to be down in between.
+const FINDING_LIFE: Duration = Duration::from_secs(60);
+
+/// An answer younger than this is worth more than the word of others.
+const OWN_WORD: Duration = Duration::from_secs(10);
+
 /// One target.
 pub(crate) struct Target {
     pub(crate) id: TargetId,
@@ -34,6 +41,12 @@ pub(crate) struct State {
     unreported: LatencySketch,
     first_token: PeakEwma,
     sampled: Instant,
+    /// When the upstream last answered.
+    answered: Option<Instant>,
+    /// When an attempt or a probe last found it down; what an injected fault struck found nothing.
+    found_down: Option<Instant>,
+    /// Until then others are known to find it down.
+    warned_until: Option<Instant>,
 }
 
 impl State {
@@ -49,6 +62,27 @@ impl State {
         self.first_token.observe(first_token, now.saturating_duration_since(self.sampled));
         self.sampled = now;
     }
+
+    /// The upstream answered.
+    pub(crate) fn found_up(&mut self) {
+        self.answered = Some(Instant::now());
+    }
+
+    /// The upstream itself failed.
+    pub(crate) fn found_down(&mut self) {
+        self.found_down = Some(Instant::now());
+    }
+
+    /// Others find it down, as far as is known until `until`; `None`: they do not.
+    pub(crate) fn warn(&mut self, until: Option<Instant>) {
+        self.warned_until = until;
+    }
+
+    /// Whether one failure is enough to believe what others say of it: while it serves us they may be wrong, or far away.
+    pub(crate) fn is_suspect(&self) -> bool {
+        let now = Instant::now();
+        self.warned_until.is_some_and(|until| now < until) && !is_young(self.answered, OWN_WORD)
+    }
 }
 
 impl Target {
@@ -62,6 +96,9 @@ impl Target {
             unreported: LatencySketch::default(),
             first_token: PeakEwma::default(),
             sampled: Instant::now(),
+            answered: None,
+            found_down: None,
+            warned_until: None,
         };
         Self { id, in_flight: AtomicU32::new(0), state: Mutex::new(state) }
     }
@@ -88,12 +125,34 @@ impl Target {
         Load { first_token_ms: self.state().first_token.ms(), in_flight: self.in_flight.load(Ordering::Relaxed) }
     }
 
+    /// What is known of the upstream from here, whatever others say of it.
+    fn finding(&self, account: Option<&Account>, missing: Option<&CredentialError>) -> Option<v1::TargetFinding> {
+        let down = |why: String| Some(v1::TargetFinding { down: true, why });
+        if let Some(error) = missing {
+            return down(format!("no credential: {error}"));
+        }
+        if account.is_some_and(|account| account.is_refused(FINDING_LIFE)) {
+            return down(why(Reason::Refused).to_owned());
+        }
+        let state = self.state();
+        match state.breaker.opened_for() {
+            // It serves some, or all of them late.
+            Some(Reason::Ratio | Reason::Slow) => None,
+            Some(reason) if is_young(state.found_down, FINDING_LIFE) => down(why(reason).to_owned()),
+            None if is_young(state.answered, FINDING_LIFE) => {
+                Some(v1::TargetFinding { down: false, why: String::new() })
+            }
+            _ => None,
+        }
+    }
+
     /// Its part of a report; counts start anew.
     pub(crate) fn report(&self, account: Option<&Account>) -> v1::TargetReport {
         let credential = account.map_or(Status::Closed, Account::credential_status);
         let missing = account.and_then(|account| account.upstream.credential().err());
         // What has not been looked at is not known to be missing.
         let missing = missing.filter(|error| !matches!(error, CredentialError::Unread(_)));
+        let finding = self.finding(account, missing.as_ref());
         let mut state = self.state();
         let (available, reason) = match (missing, state.breaker.status(Instant::now()), credential) {
             // Before the breakers, which only know that attempts fail.
@@ -125,14 +184,20 @@ impl Target {
             available,
             reason,
             first_tokens: convert::latencies_to_wire(&std::mem::take(&mut state.unreported)),
+            finding,
         }
     }
+}
+
+fn is_young(at: Option<Instant>, life: Duration) -> bool {
+    at.is_some_and(|at| at.elapsed() < life)
 }
 
 /// For people.
 fn why(reason: Reason) -> &'static str {
     match reason {
         Reason::Consecutive | Reason::Relapse => "failed repeatedly",
+        Reason::Confirmed => "failed, as in other regions",
         Reason::Ratio => "fails too often",
         Reason::Refused => "refuses the credential",
         Reason::Probes => "does not answer probes",

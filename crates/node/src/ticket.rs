@@ -1,7 +1,7 @@
 //! One attempt under way: what it holds at its target, and what its outcome says of the target and of the credential.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use meridian_llm::Failure;
@@ -18,6 +18,8 @@ pub(crate) struct Ticket {
     target: Arc<Target>,
     account: Arc<Account>,
     passes: Option<Passes>,
+    /// An injected fault strikes it: what comes of it is not the upstream's doing.
+    struck: AtomicBool,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -63,7 +65,12 @@ impl Ticket {
         target.in_flight.fetch_add(1, Ordering::Relaxed);
         let (target, account) = (Arc::clone(target), Arc::clone(account));
         let changes = Changes { target: passes.target.change(), credential: passes.credential.change() };
-        Some((Self { target, account, passes: Some(passes), _slot: slot }, changes))
+        Some((Self { target, account, passes: Some(passes), struck: AtomicBool::new(false), _slot: slot }, changes))
+    }
+
+    /// An injected fault strikes it.
+    pub(crate) fn strike(&self) {
+        self.struck.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn target(&self) -> &Arc<Target> {
@@ -77,8 +84,12 @@ impl Ticket {
 
     /// It answered; if it generates, content came `first_token` after the attempt began. `unit` is random in `[0, 1)`.
     pub(crate) fn answered(&mut self, first_token: Option<Duration>, unit: f64) -> Changes {
-        if let Some(first_token) = first_token {
-            self.target.state().sample(first_token);
+        {
+            let mut state = self.target.state();
+            state.found_up();
+            if let Some(first_token) = first_token {
+                state.sample(first_token);
+            }
         }
         self.account.deposit();
         self.record(Blame::ANSWERED, unit)
@@ -87,10 +98,34 @@ impl Ticket {
     /// It failed; also after content had come. `again`: the target has failed this request before.
     pub(crate) fn failed(&mut self, failure: &Failure, again: bool, unit: f64) -> Changes {
         *self.target.state().failures.entry(failure.class).or_default() += 1;
+        let blame = Blame::of(failure);
+        let blame = self.found(if again { blame.repeated() } else { blame });
         // They were given back when content came: the failure is news.
         self.passes.get_or_insert_with(|| Passes::anyway(&self.account, &self.target));
-        let blame = Blame::of(failure);
-        self.record(if again { blame.repeated() } else { blame }, unit)
+        self.record(blame, unit)
+    }
+
+    /// Notes what a failure says of the upstream, and believes others who have said so before.
+    fn found(&self, blame: Blame) -> Blame {
+        if self.struck.load(Ordering::Relaxed) {
+            return blame;
+        }
+        if blame.credential == Outcome::Barred {
+            self.account.refused();
+        }
+        let mut state = self.target.state();
+        match blame.target {
+            Outcome::Failed => {
+                state.found_down();
+                let target = if state.is_suspect() { Outcome::Confirmed } else { Outcome::Failed };
+                return Blame { target, ..blame };
+            }
+            Outcome::Barred => state.found_down(),
+            // It says no to this request, and yes to others.
+            Outcome::Answered => state.found_up(),
+            _ => {}
+        }
+        blame
     }
 
     fn record(&mut self, blame: Blame, unit: f64) -> Changes {

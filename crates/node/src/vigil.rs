@@ -52,7 +52,13 @@ async fn probe(node: Arc<Node>, account: Arc<Account>, targets: Vec<Arc<Target>>
     let verdict = account.probed(good);
     if !good {
         let next = Instant::now() + account.next_probe_within() + DEADLINE;
-        targets.iter().for_each(|target| target.state().breaker.stays_dead(next));
+        for target in &targets {
+            let state = &mut *target.state();
+            state.breaker.stays_dead(next);
+            if !is_failed {
+                state.found_down();
+            }
+        }
     }
     let Some(verdict) = verdict else { return };
     for target in targets {

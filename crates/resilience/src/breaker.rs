@@ -30,6 +30,8 @@ pub enum Outcome {
     Answered,
     /// It failed.
     Failed,
+    /// It failed, as others had said that it would: opens at once.
+    Confirmed,
     /// It cannot serve anyone until a person acts (credential): opens at once.
     Barred,
     /// It asked to be left alone, for that long if it said so.
@@ -62,6 +64,8 @@ impl Pass {
 pub enum Reason {
     /// Failures in a row.
     Consecutive,
+    /// A failure of which others had warned.
+    Confirmed,
     /// Too many of the last attempts: it serves some, so that it is only suspected.
     Ratio,
     /// It refused the credential.
@@ -80,6 +84,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Consecutive => "consecutive",
+            Self::Confirmed => "confirmed",
             Self::Ratio => "ratio",
             Self::Refused => "refused",
             Self::Relapse => "relapse",
@@ -126,7 +131,7 @@ pub enum Change {
 enum State {
     Closed { failures: u32, since: Option<Instant> },
     Open { since: Instant, until: Instant, reason: Reason, good: u32 },
-    HalfOpen { probing: u32, good: u32 },
+    HalfOpen { probing: u32, good: u32, reason: Reason },
 }
 
 /// A rest under pressure.
@@ -176,6 +181,15 @@ impl Breaker {
         }
     }
 
+    /// Why it opened, until it closes again; `None`: it is closed.
+    #[must_use]
+    pub fn opened_for(&self) -> Option<Reason> {
+        match self.state {
+            State::Closed { .. } => None,
+            State::Open { reason, .. } | State::HalfOpen { reason, .. } => Some(reason),
+        }
+    }
+
     /// The share of a target that has just come back, from a cool-down or from a rest.
     fn ramp(&self, closed: Option<Instant>, now: Instant) -> Status {
         let share = |from: Instant, over: Duration| {
@@ -209,8 +223,8 @@ impl Breaker {
 
     fn pass(&mut self) -> Pass {
         let turned = matches!(self.state, State::Open { .. });
-        if turned {
-            self.state = State::HalfOpen { probing: 0, good: 0 };
+        if let State::Open { reason, .. } = self.state {
+            self.state = State::HalfOpen { probing: 0, good: 0, reason };
         }
         let probe = match &mut self.state {
             State::HalfOpen { probing, .. } => {
@@ -239,8 +253,11 @@ impl Breaker {
                 self.openings = u32::MAX;
                 Some(self.open(Reason::Refused, now, unit))
             }
-            Outcome::Failed if current => self.failed(now, unit),
-            Outcome::Barred | Outcome::Failed => None,
+            Outcome::Confirmed if current && matches!(self.state, State::Closed { .. }) => {
+                Some(self.open(Reason::Confirmed, now, unit))
+            }
+            Outcome::Failed | Outcome::Confirmed if current => self.failed(now, unit),
+            Outcome::Barred | Outcome::Failed | Outcome::Confirmed => None,
         }
     }
 
@@ -251,7 +268,7 @@ impl Breaker {
         if matches!(reason, Reason::Refused | Reason::Slow) {
             return None;
         }
-        self.state = State::HalfOpen { probing: 0, good: 0 };
+        self.state = State::HalfOpen { probing: 0, good: 0, reason };
         self.dead_until = None;
         Some(Change::HalfOpen)
     }

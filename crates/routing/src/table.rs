@@ -77,6 +77,17 @@ impl Table {
         tiers.map(|tier| tier.iter().map(|entry| &entry.target).collect())
     }
 
+    /// Every target that may serve the caller's request for the model, whether or not it would be asked now.
+    pub fn may_serve<'a>(
+        &'a self,
+        model: &str,
+        constraints: &'a Constraints,
+    ) -> impl Iterator<Item = &'a TargetId> + use<'a> {
+        let entries = self.chain(model, constraints).flat_map(|(_, route)| route.tiers.iter().flatten());
+        let allowed = entries.filter(|entry| constraints.allows_jurisdiction(&entry.jurisdiction));
+        allowed.map(|entry| &entry.target)
+    }
+
     /// Every model's way as it is kept here, sorted by name; `policy` tells how the model's requests are treated.
     pub fn routes<'a>(
         &'a self,
@@ -112,7 +123,7 @@ impl Table {
         &'a self,
         model: &str,
         constraints: &'a Constraints,
-    ) -> impl Iterator<Item = (&'a ModelName, &'a Route)> {
+    ) -> impl Iterator<Item = (&'a ModelName, &'a Route)> + use<'a> {
         let own = self.routes.get_key_value(model);
         let fallbacks = own.into_iter().flat_map(|(_, route)| &route.fallbacks);
         let fallbacks = fallbacks.filter(|name| constraints.allows_model(name));

@@ -68,6 +68,8 @@ impl Serving for Recorder {
 
     fn faults(&self, _faults: &v1::FaultList) {}
 
+    fn outages(&self, _outages: &v1::OutageList) {}
+
     fn vitals(&self) -> Vitals {
         Vitals { state: v1::ServingState::Serving, in_flight: 0, served: self.with(|state| state.served) }
     }

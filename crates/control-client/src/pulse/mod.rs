@@ -43,6 +43,7 @@ pub(crate) enum Down {
     Plan(fleet::v1::Plan),
     Peers(v1::PeerList),
     Faults(v1::FaultList),
+    Outages(v1::OutageList),
 }
 
 /// Takes the pulse, and obeys what comes down.
@@ -88,6 +89,7 @@ impl Hub {
                         Down::Plan(plan) => self.offer_plan(&plan),
                         Down::Peers(peers) => self.set_peers(&peers),
                         Down::Faults(faults) => self.options.serving.faults(&faults),
+                        Down::Outages(outages) => self.options.serving.outages(&outages),
                     }
                     continue;
                 }

@@ -150,12 +150,13 @@ impl Session {
         }
     }
 
-    /// Gives plan and peers to the hub; false if it is gone.
+    /// Gives what came down to the hub; false if it is gone.
     async fn pass_on(&self, reply: v1::BeatReply) -> bool {
         let plan = reply.plan.map(Down::Plan);
         let peers = reply.peers.map(Down::Peers);
         let faults = reply.faults.map(Down::Faults);
-        for down in [plan, peers, faults].into_iter().flatten() {
+        let outages = reply.outages.map(Down::Outages);
+        for down in [plan, peers, faults, outages].into_iter().flatten() {
             if self.down.send(down).await.is_err() {
                 return false;
             }

@@ -28,6 +28,7 @@ pub(crate) struct Notes {
     pub(crate) plans: Vec<PlanId>,
     pub(crate) peers: Vec<Arc<[Peer]>>,
     pub(crate) faults: Vec<v1::FaultList>,
+    pub(crate) outages: Vec<v1::OutageList>,
     /// The node refuses the next configuration for this.
     pub(crate) refusal: Option<Mistake>,
 }
@@ -62,6 +63,10 @@ impl Serving for Recorder {
 
     fn faults(&self, faults: &v1::FaultList) {
         self.0.lock().unwrap().faults.push(faults.clone());
+    }
+
+    fn outages(&self, outages: &v1::OutageList) {
+        self.0.lock().unwrap().outages.push(outages.clone());
     }
 
     fn vitals(&self) -> Vitals {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use meridian_control_client::{ControlState, SessionState};
-use meridian_proto::node::v1;
+use meridian_proto::{fleet, node::v1};
 use meridian_types::PlanId;
 use tokio::time::Instant;
 
@@ -165,7 +165,7 @@ async fn any_replica_is_answered_in_time_or_refused_in_time_and_no_beat_waits() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn injected_faults_come_down_from_any_replica() {
+async fn injected_faults_and_outages_come_down_from_any_replica() {
     let machine = Machine::default();
     let replicas = NAMES.map(|name| Replica::start(&machine, name));
     let node = Node::start(&machine, &NAMES);
@@ -173,6 +173,11 @@ async fn injected_faults_come_down_from_any_replica() {
     let list = v1::FaultList { epoch: 1, revision: 7, faults: vec![v1::ActiveFault::default()] };
     *replicas[2].behaviour.faults.lock().unwrap() = Some(list.clone());
     let seen = || node.recorder.0.lock().unwrap().faults.clone();
+    eventually("the node is told", || !seen().is_empty()).await;
+    assert_eq!(seen(), [list]);
+    let list = v1::OutageList { epoch: 1, revision: 8, outages: vec![fleet::v1::UpstreamOutage::default()] };
+    *replicas[1].behaviour.outages.lock().unwrap() = Some(list.clone());
+    let seen = || node.recorder.0.lock().unwrap().outages.clone();
     eventually("the node is told", || !seen().is_empty()).await;
     assert_eq!(seen(), [list]);
 }

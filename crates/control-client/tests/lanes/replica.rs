@@ -31,6 +31,7 @@ pub(crate) struct Behaviour {
     pub(crate) beats: Mutex<Vec<v1::Beat>>,
     /// Sent with the next reply.
     pub(crate) faults: Mutex<Option<v1::FaultList>>,
+    pub(crate) outages: Mutex<Option<v1::OutageList>>,
     /// Asked with the next reply.
     pub(crate) queries: Mutex<Vec<v1::Query>>,
     pub(crate) pulses: Mutex<u32>,
@@ -177,6 +178,7 @@ impl NodeService for Service {
                 peers: behaviour.peers.lock().unwrap().clone(),
                 cluster_id: behaviour.cluster_id.load(Ordering::Relaxed),
                 faults: behaviour.faults.lock().unwrap().take(),
+                outages: behaviour.outages.lock().unwrap().take(),
                 queries: std::mem::take(&mut *behaviour.queries.lock().unwrap()),
             };
             behaviour.beats.lock().unwrap().push(beat);

@@ -31,6 +31,7 @@ pub(super) fn fleet(shared: &Shared) -> admin::Fleet {
         read_only: shared.mirror.status.read_only().unwrap_or_default(),
         at_unix_ms: now,
         rollout: rollouts::unfinished(shared, &view),
+        outages: view.outages.list.clone(),
     }
 }
 

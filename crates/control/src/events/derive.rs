@@ -28,6 +28,7 @@ pub(super) fn derive(before: &View, after: &View, now_unix_ms: i64) -> Vec<Event
         nodes(held, summary, &mut events);
         targets(held, summary, &mut events);
     }
+    outages(before, after, &mut events);
     plan(before, after, &mut events);
     events.events
 }
@@ -173,6 +174,30 @@ fn targets(before: Option<&fleet::RegionSummary>, after: &fleet::RegionSummary, 
                 false => format!("out of the candidates of {}: {}", after.region, target.reason),
             };
             events.add(Kind::Target, format!("{}:{}", target.provider, target.model), 0, text);
+        }
+    }
+}
+
+/// What is down, and from where; new evidence alone is no event.
+fn outages(before: &View, after: &View, events: &mut Events) {
+    let name = |outage: &fleet::UpstreamOutage| format!("{}:{}", outage.provider, outage.model);
+    let same = |a: &fleet::UpstreamOutage, b: &fleet::UpstreamOutage| a.provider == b.provider && a.model == b.model;
+    let (was, is) = (&before.outages.list, &after.outages.list);
+    for over in was.iter().filter(|was| !is.iter().any(|is| same(was, is))) {
+        let found = after.summaries.values().flat_map(|summary| &summary.targets);
+        let mut found = found.filter(|target| target.provider == over.provider && target.model == over.model);
+        let text = match found.any(|target| target.finding.is_some()) {
+            true => "up again, from wherever it was asked of late",
+            false => "not known to be down any more: nobody has asked it of late",
+        };
+        events.add(Kind::Target, name(over), 0, text.to_owned());
+    }
+    for outage in is {
+        let was = was.iter().find(|was| same(was, outage));
+        if was.is_none_or(|was| (was.everywhere, &was.regions) != (outage.everywhere, &outage.regions)) {
+            // A region that left the list brings no newer time with it.
+            let at = if was.is_some() { 0 } else { outage.since_unix_ms };
+            events.add(Kind::Target, name(outage), at, outage.text.clone());
         }
     }
 }

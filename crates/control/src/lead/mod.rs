@@ -10,6 +10,7 @@ mod regions;
 mod registrar;
 mod rollouts;
 mod summaries;
+mod upstreams;
 
 use std::sync::Arc;
 

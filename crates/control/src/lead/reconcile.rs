@@ -10,7 +10,8 @@ use meridian_store::{Compare, Error, Revision, Txn};
 use meridian_types::{Plan, RegionName};
 use tokio::time::Instant;
 
-use super::summaries::Summaries;
+use super::summaries::{self, Summaries};
+use super::upstreams::Upstreams;
 use super::{evidence, housekeeping, regions, rollouts};
 use crate::faults;
 use crate::fleet::{RegionLoad, Smoothed};
@@ -58,6 +59,7 @@ struct Reconciler<'a> {
     /// Why the last plan that was made was not published.
     refused: Option<Broken>,
     summaries: Summaries,
+    upstreams: Upstreams,
     rollouts: rollouts::Driver,
     housekeeping: housekeeping::Due,
 }
@@ -75,6 +77,7 @@ impl<'a> Reconciler<'a> {
             plan: view.plan.as_ref().map(|published| (published.plan.clone(), published.revision)),
             refused: None,
             summaries: Summaries::resume(&view.summaries),
+            upstreams: Upstreams::resume(&view.summaries),
             rollouts: rollouts::Driver::default(),
             housekeeping: housekeeping::Due::default(),
         }
@@ -159,11 +162,13 @@ impl<'a> Reconciler<'a> {
             load.update(RegionLoad::of(live.values().filter(|node| node.region == *name)), now.monotonic);
             let members = regions::members(view, live, &self.verdicts, name);
             let input = regions::input(region, &members, view.overridden(name, now.unix_ms), load);
-            let summary = self.summaries.due(name, &input, &members, live, now);
+            let found = self.upstreams.judge(name, summaries::reports(&members, live), now);
+            let summary = self.summaries.due(name, &input, &members, live, found, now);
             due.extend(summary.map(|summary| (name.clone(), summary)));
             inputs.regions.insert(name.clone(), input);
         }
         self.loads.retain(|name, _| inputs.regions.contains_key(name));
+        self.upstreams.retain(|name| inputs.regions.contains_key(name));
         (inputs, due)
     }
 

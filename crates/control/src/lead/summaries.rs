@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use meridian_health::{NodeVerdict, Now};
+use meridian_health::{NodeVerdict, Now, UpstreamVerdict};
 use meridian_proto::fleet::v1 as wire;
+use meridian_proto::node::v1::Report;
 use meridian_types::{NodeName, RegionName, RegionState};
 
 use super::regions::Member;
+use super::upstreams::Held;
 use crate::fleet::Node;
 use crate::planner::RegionInput;
 
@@ -37,10 +39,11 @@ impl Summaries {
         input: &RegionInput,
         members: &[Member<'_>],
         live: &BTreeMap<NodeName, Node>,
+        found: &Held,
         now: Now,
     ) -> Option<wire::RegionSummary> {
         let before = self.written.get(name);
-        let summary = summarise(name, input, members, live, before.map(|(summary, _)| summary), now);
+        let summary = summarise(name, input, members, live, found, before.map(|(summary, _)| summary), now);
         let age = before.and_then(|(_, at)| *at).map(|at| now.monotonic.saturating_sub(at));
         let news = before.is_none_or(|(before, _)| {
             // Demand moves all the time, and the time itself is no news.
@@ -64,6 +67,7 @@ fn summarise(
     input: &RegionInput,
     members: &[Member<'_>],
     live: &BTreeMap<NodeName, Node>,
+    found: &Held,
     before: Option<&wire::RegionSummary>,
     now: Now,
 ) -> wire::RegionSummary {
@@ -91,7 +95,7 @@ fn summarise(
         capacity: input.capacity,
         demand: input.demand.unwrap_or(0.0),
         nodes: members.iter().map(node).collect(),
-        targets: targets(members, live),
+        targets: targets(before, members, live, found),
         written_at_unix_ms: now.unix_ms,
     }
 }
@@ -105,21 +109,50 @@ fn verdict(verdict: NodeVerdict) -> wire::NodeVerdict {
     }
 }
 
-/// A target is healthy from here if any node would choose it.
-fn targets(members: &[Member<'_>], live: &BTreeMap<NodeName, Node>) -> Vec<wire::TargetSummary> {
+/// What the region's nodes said last, as far as that is young enough to mean something.
+pub(super) fn reports<'a>(
+    members: &'a [Member<'_>],
+    live: &'a BTreeMap<NodeName, Node>,
+) -> impl Iterator<Item = &'a Report> {
+    members.iter().filter_map(|member| live.get(member.name)?.recent_report(REPORT_LIFE))
+}
+
+/// A target is healthy from here if any node would choose it. While none reports it, what is held of its upstream stands
+/// beside what was reported last.
+fn targets(
+    before: Option<&wire::RegionSummary>,
+    members: &[Member<'_>],
+    live: &BTreeMap<NodeName, Node>,
+    found: &Held,
+) -> Vec<wire::TargetSummary> {
     let mut targets: BTreeMap<(&str, &str), wire::TargetSummary> = BTreeMap::new();
-    let reports = members.iter().filter_map(|member| live.get(member.name)?.recent_report(REPORT_LIFE));
-    for target in reports.flat_map(|report| &report.targets) {
-        let summary = targets.entry((&target.provider, &target.model)).or_insert_with(|| wire::TargetSummary {
+    for target in before.into_iter().flat_map(|before| &before.targets) {
+        if found.contains_key(&(target.provider.clone(), target.model.clone())) {
+            targets.insert((&target.provider, &target.model), target.clone());
+        }
+    }
+    let mut reported: BTreeMap<(&str, &str), wire::TargetSummary> = BTreeMap::new();
+    for target in reports(members, live).flat_map(|report| &report.targets) {
+        let summary = reported.entry((&target.provider, &target.model)).or_insert_with(|| wire::TargetSummary {
             provider: target.provider.clone(),
             model: target.model.clone(),
             healthy: false,
             reason: target.reason.clone(),
+            finding: None,
         });
         if target.available {
             summary.healthy = true;
             summary.reason.clear();
         }
+    }
+    targets.extend(reported);
+    for ((provider, model), target) in &mut targets {
+        let held = found.get(&((*provider).to_owned(), (*model).to_owned()));
+        target.finding = held.map(|held| wire::UpstreamFinding {
+            down: held.verdict == UpstreamVerdict::Down,
+            since_unix_ms: held.since_unix_ms,
+            evidence: held.evidence.clone(),
+        });
     }
     targets.into_values().collect()
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_identity::Identity;
-use meridian_proto::node::v1::{Beat, BeatReply, Peer as NodePeer, PeerList, Query};
+use meridian_proto::node::v1::{Beat, BeatReply, OutageList, Peer as NodePeer, PeerList, Query};
 use meridian_proto::transport::Peer;
 use meridian_store::Revision;
 use meridian_types::{NodeName, PlanId};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::outbox::{Closed, Outbox};
@@ -20,6 +21,9 @@ use crate::view::View;
 
 /// Without a beat for this long the stream ends; the node was taken for lost long before.
 const SILENT: Duration = Duration::from_secs(30);
+
+/// Outages are told again after this long, for a node that does not hear of them for three times as long forgets them.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Why a stream ends.
 enum End {
@@ -89,6 +93,7 @@ pub(super) async fn run(
         plan: None,
         peers: None,
         faults: None,
+        outages: None,
         questions: Questions::default(),
     };
     let end = lane.serve(first, &mut incoming, asked, &outbox).await;
@@ -110,6 +115,8 @@ struct PulseLane {
     plan: Option<PlanId>,
     peers: Option<Arc<Vec<NodePeer>>>,
     faults: Option<(u64, Revision)>,
+    /// Which list, and when.
+    outages: Option<((u64, Revision), Instant)>,
     questions: Questions,
 }
 
@@ -167,7 +174,20 @@ impl PulseLane {
     fn hurry(&mut self, outbox: &Outbox<BeatReply>) -> Result<(), End> {
         let view = self.shared.mirror.view();
         let newest = view.plan.as_ref().map(|published| published.plan.id);
-        if newest > self.plan || self.faults != Some(injected(&view)) { self.reply(Vec::new(), outbox) } else { Ok(()) }
+        let news = newest > self.plan || self.faults != Some(injected(&view)) || self.outages_are_due(&view);
+        if news { self.reply(Vec::new(), outbox) } else { Ok(()) }
+    }
+
+    /// Whether to tell the outages now. Those that nobody judges any more are not told again.
+    fn outages_are_due(&self, view: &View) -> bool {
+        let is_judged = view.leader.is_some() && self.shared.mirror.status.read_only().is_none();
+        match self.outages {
+            _ if !view.is_loaded() => false,
+            Some((sent, at)) if sent == outages(view) => {
+                is_judged && !view.outages.list.is_empty() && at.elapsed() >= AGAIN
+            }
+            _ => is_judged || view.outages.list.is_empty(),
+        }
     }
 
     fn reply(&mut self, queries: Vec<Query>, outbox: &Outbox<BeatReply>) -> Result<(), End> {
@@ -175,6 +195,7 @@ impl PulseLane {
         let newer = view.plan.as_ref().filter(|published| Some(published.plan.id) > self.plan);
         let peers = self.shared.roster.peers_of(&self.name, &self.shared.fleet, &view.nodes);
         let injected = injected(&view);
+        let outages_due = self.outages_are_due(&view);
         let peers_moved = self.peers.as_ref() != Some(&peers);
         let reply = BeatReply {
             sequence_echo: self.sequence,
@@ -184,6 +205,11 @@ impl PulseLane {
             peers: (newer.is_some() || peers_moved).then(|| PeerList { peers: (*peers).clone() }),
             queries,
             faults: (self.faults != Some(injected)).then(|| faults::list(&view, self.shared.now_unix_ms())),
+            outages: outages_due.then(|| OutageList {
+                epoch: view.epoch,
+                revision: view.outages.revision.0,
+                outages: view.outages.list.clone(),
+            }),
         };
         // A node that does not read misses echoes, which tells it something; the plan is sent again. A question is not:
         // who asked is told in time.
@@ -191,9 +217,17 @@ impl PulseLane {
             self.plan = newer.map(|published| published.plan.id).or(self.plan);
             self.peers = Some(peers);
             self.faults = Some(injected);
+            if outages_due {
+                self.outages = Some((outages(&view), Instant::now()));
+            }
         }
         Ok(())
     }
+}
+
+/// Which list of outages the view holds.
+fn outages(view: &View) -> (u64, Revision) {
+    (view.epoch, view.outages.revision)
 }
 
 /// Which list of injected faults the view holds.

@@ -11,8 +11,8 @@ use meridian_proto::convert;
 use meridian_proto::node::v1::node_service_client::NodeServiceClient;
 use meridian_proto::node::v1::{
     Ack, ActiveFault, Beat, BeatReply, CommitBody, CommitChunk, Fault, Handed, Hello, Nack, NodeIdentity, Observation,
-    Query, Reply, Report, Role, ServingState, SyncRequest, SyncResponse, TargetReport, query, reply, sync_request,
-    sync_response,
+    OutageList, Query, Reply, Report, Role, ServingState, SyncRequest, SyncResponse, TargetFinding, TargetReport,
+    query, reply, sync_request, sync_response,
 };
 use meridian_types::LatencySketch;
 use prost::Message;
@@ -48,6 +48,8 @@ pub(super) struct Words {
     pub(super) sees: BTreeMap<String, bool>,
     /// To whom it handed requests over in vain.
     pub(super) lost: BTreeSet<String>,
+    /// What it finds of `provider:model`: why it is down, or nothing if it is up.
+    pub(super) finds: BTreeMap<String, String>,
 }
 
 /// What it says to questions.
@@ -64,6 +66,8 @@ pub(super) struct Pulsing {
     pub(super) faults: watch::Receiver<Option<Vec<String>>>,
     /// How long the first of them still held.
     pub(super) left_ms: watch::Receiver<u32>,
+    /// The outages that it was told of last.
+    pub(super) outages: watch::Receiver<Option<OutageList>>,
     task: JoinHandle<()>,
 }
 
@@ -100,12 +104,14 @@ impl Pulsing {
             refuses: (0, String::new(), Vec::new()),
             sees: others.iter().map(|other| ((*other).to_owned(), true)).collect(),
             lost: BTreeSet::new(),
+            finds: BTreeMap::new(),
         };
         let words = Arc::new(Mutex::new(words));
         let (sender, replies) = watch::channel(None);
         let (plan_sender, plans) = watch::channel(None);
         let (fault_sender, faults) = watch::channel(None);
         let (left_sender, left_ms) = watch::channel(0);
+        let (outage_sender, outages) = watch::channel(None);
         let (queue, beats) = mpsc::channel(1);
         let mut client = NodeServiceClient::new(channel(to).await);
         let mut incoming = client.pulse(ReceiverStream::new(beats)).await.unwrap().into_inner();
@@ -144,6 +150,9 @@ impl Pulsing {
                             left_sender.send_replace(list.faults.first().map_or(0, |active| active.left_ms));
                             fault_sender.send_replace(Some(list.faults.iter().map(id).collect()));
                         }
+                        if let Some(list) = &reply.outages {
+                            outage_sender.send_replace(Some(list.clone()));
+                        }
                         if let Some(answer) = &*answering.lock().unwrap() {
                             let answer = |query: &Query| Reply { id: query.id, answer: query.question.clone().map(answer) };
                             answered.extend(reply.queries.iter().map(answer));
@@ -153,7 +162,7 @@ impl Pulsing {
                 }
             }
         });
-        Self { answers, words, replies, plans, faults, left_ms, task }
+        Self { answers, words, replies, plans, faults, left_ms, outages, task }
     }
 
     /// From now on questions are answered, so.
@@ -197,19 +206,31 @@ fn beat(sequence: u64, identity: Option<NodeIdentity>, words: &Words) -> Beat {
             handed: words.lost.contains(other).then_some(Handed { taken: false, age_ms: 10, streak: 2 }),
         }
     };
-    let target = |sketch: &LatencySketch| TargetReport {
+    let timed = |sketch: &LatencySketch| TargetReport {
         provider: "openai".to_owned(),
         model: "gpt".to_owned(),
         available: true,
         first_tokens: convert::latencies_to_wire(sketch),
         ..TargetReport::default()
     };
+    let target = |(target, why): (&String, &String)| {
+        let (provider, model) = target.split_once(':').unwrap();
+        let finding = TargetFinding { down: !why.is_empty(), why: why.clone() };
+        TargetReport {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            available: why.is_empty(),
+            reason: why.clone(),
+            finding: Some(finding),
+            ..TargetReport::default()
+        }
+    };
     let report = Report {
         window_ms: 100,
         requests_finished: 5,
         first_token_p50_ms: words.first_token_ms,
         first_tokens: words.first_tokens.as_ref().and_then(convert::latencies_to_wire),
-        targets: words.first_tokens.iter().map(target).collect(),
+        targets: words.first_tokens.iter().map(timed).chain(words.finds.iter().map(target)).collect(),
         mean_duration_ms: 1000.0,
         observations: words.sees.iter().map(observation).collect(),
         ..Report::default()

@@ -22,16 +22,18 @@ pub(super) fn apply(layout: &Layout, view: &View, change: Change) -> (View, Vec<
     next.revision = change.revision;
     let mut accounts = None;
     let mut unreadable = Vec::new();
-    let mut head_touched = false;
+    let (mut head_touched, mut summaries_touched) = (false, false);
     for entry in &change.upserts {
         let Some(key) = layout.parse(&entry.key) else { continue };
         head_touched |= matches!(key, Key::Head | Key::Commit(_) | Key::Rollout(_));
+        summaries_touched |= matches!(key, Key::Summary(_));
         if let Err(error) = put(&mut next, &mut accounts, key, entry) {
             unreadable.push((entry.key.clone(), error));
         }
     }
     for key in &change.deletes {
         if let Some(key) = layout.parse(key) {
+            summaries_touched |= matches!(key, Key::Summary(_));
             delete(&mut next, &mut accounts, key);
         }
     }
@@ -49,6 +51,9 @@ pub(super) fn apply(layout: &Layout, view: &View, change: Change) -> (View, Vec<
             unreadable.push((layout.head(), error));
         }
         next.hold_back();
+    }
+    if summaries_touched && let Some(outages) = view.outages.next(&next.summaries, next.revision) {
+        next.outages = Arc::new(outages);
     }
     (next, unreadable)
 }

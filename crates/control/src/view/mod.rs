@@ -3,6 +3,7 @@
 mod apply;
 mod mirror;
 mod outage;
+mod outages;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use meridian_store::Revision;
 use meridian_types::{CommitId, Configuration, Digest, NodeName, Plan, RegionName};
 
 pub(crate) use mirror::Mirror;
+pub(crate) use outages::Outages;
 pub(crate) use target::{Target, differ_by_cell};
 
 use crate::overrides::InForce;
@@ -49,6 +51,8 @@ pub(crate) struct View {
     pub(crate) replicas: BTreeMap<String, stored::Replica>,
     pub(crate) leader: Option<Leader>,
     pub(crate) summaries: BTreeMap<RegionName, fleet::RegionSummary>,
+    /// What the summaries say of upstreams.
+    pub(crate) outages: Arc<Outages>,
     pub(crate) plan: Option<Published>,
     pub(crate) beacons: BTreeMap<String, u64>,
     /// Names only.

@@ -20,11 +20,12 @@ const RED: &str = "\x1b[31m";
 const YELLOW: &str = "\x1b[33m";
 const PLAIN: &str = "\x1b[0m";
 /// Words that ask for attention, and how much.
-const LOUD: [(&str, &str); 8] = [
+const LOUD: [(&str, &str); 9] = [
     ("DOWN", RED),
     ("NEVER SEEN", RED),
     ("DIFFERS", RED),
     ("READ-ONLY", RED),
+    ("TARGET", RED),
     ("ROLLOUT", YELLOW),
     ("DRAINED", YELLOW),
     ("DRAINING", YELLOW),
@@ -102,6 +103,10 @@ fn headline(fleet: &Fleet) -> String {
         let has = rollout.cells.iter().filter(|cell| cell.commit == rollout.commit).count();
         let (commit, all) = (rollout.commit, rollout.cells.len());
         text.push_str(&format!("ROLLOUT of commit {commit}, {has} of {all} cells run it: {}\n", rollout.reason));
+    }
+    for outage in &fleet.outages {
+        let since = age(fleet.at_unix_ms.saturating_sub(outage.since_unix_ms));
+        text.push_str(&format!("TARGET {}:{} for {since}: {}\n", outage.provider, outage.model, outage.text));
     }
     if !fleet.read_only.is_empty() {
         text.push_str(&format!("READ-ONLY: {}\n", fleet.read_only));
@@ -225,6 +230,8 @@ fn coloured(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use meridian_proto::fleet::v1::UpstreamOutage;
+
     use super::*;
 
     fn region(name: &str, state: RegionState) -> FleetRegion {
@@ -300,6 +307,20 @@ mod tests {
         check(told, told);
         // The plan comes later than the override.
         check("declared weight 100", &format!("declared weight 100; {told}"));
+    }
+
+    #[test]
+    fn an_upstream_that_is_down_stands_above_all() {
+        let outage = UpstreamOutage {
+            provider: "openai".into(),
+            model: "gpt-4o".into(),
+            since_unix_ms: 97_000,
+            text: "down only from eu-west, up from us-west: failed repeatedly".into(),
+            ..UpstreamOutage::default()
+        };
+        let text = headline(&Fleet { at_unix_ms: 100_000, outages: vec![outage], ..Fleet::default() });
+        let line = "TARGET openai:gpt-4o for 3.0s: down only from eu-west, up from us-west: failed repeatedly\n";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which other nodes to ask, and in which order: pure.
 //!
-//! Who takes traffic by the plan and answers our probes, where the caller's data may go: regions with room first, the
-//! nearest of them first, its nodes in random order.
+//! Who takes traffic by the plan and answers our probes, where the caller's data may go: regions that are not known to find
+//! the model's upstreams down first, of these regions with room first, the nearest of them first, its nodes in random order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,8 @@ pub(crate) struct View<'a> {
     /// `None`: there is none yet, so that nobody is known to be full or drained.
     pub(crate) plan: Option<&'a Plan>,
     pub(crate) constraints: &'a Constraints,
+    /// From where every target of the model is known to be down.
+    pub(crate) down: &'a BTreeSet<RegionName>,
     /// Nodes of the own region are asked too: it is not the region that fails, this node is full.
     pub(crate) neighbours: bool,
 }
@@ -49,11 +51,12 @@ impl View<'_> {
             if !self.constraints.allows_jurisdiction(&region.jurisdiction) {
                 forbidden.insert(peer.region.clone());
             } else if is_well(peer) {
-                ranked.push((self.is_full(&peer.region), self.distance_km(region), &peer.region, random(), peer));
+                let hope = (self.down.contains(&peer.region), self.is_full(&peer.region));
+                ranked.push((hope, self.distance_km(region), &peer.region, random(), peer));
             }
         }
-        ranked.sort_by(|(a_full, a_km, a_region, a_lot, _), (b_full, b_km, b_region, b_lot, _)| {
-            let by_place = a_full.cmp(b_full).then(a_km.total_cmp(b_km)).then(a_region.cmp(b_region));
+        ranked.sort_by(|(a_hope, a_km, a_region, a_lot, _), (b_hope, b_km, b_region, b_lot, _)| {
+            let by_place = a_hope.cmp(b_hope).then(a_km.total_cmp(b_km)).then(a_region.cmp(b_region));
             by_place.then(a_lot.total_cmp(b_lot))
         });
         Choice { peers: ranked.into_iter().map(|(.., peer)| peer.clone()).collect(), forbidden }
@@ -139,6 +142,19 @@ mod tests {
     /// The order of the nodes `<region>-1` as seen from `us`, whose neighbour is `us-2`.
     #[track_caller]
     fn check(plan: Option<&Plan>, allowed: &[&str], dead: &[&str], neighbours: bool, expected: &[&str]) {
+        check_down(plan, allowed, dead, neighbours, &[], expected);
+    }
+
+    /// The same while the model's upstreams are known to be down from some regions.
+    #[track_caller]
+    fn check_down(
+        plan: Option<&Plan>,
+        allowed: &[&str],
+        dead: &[&str],
+        neighbours: bool,
+        down: &[&str],
+        expected: &[&str],
+    ) {
         let regions = regions();
         let peer = |name: &str, region: &str| Peer {
             node: name.parse().unwrap(),
@@ -150,7 +166,8 @@ mod tests {
             [peer("ap-1", "ap"), peer("eu-1", "eu"), peer("ca-1", "ca"), peer("us-2", "us"), peer("xx-1", "xx")];
         let own = "us".parse().unwrap();
         let constraints = constraints(allowed);
-        let view = View { own: &own, regions: &regions, plan, constraints: &constraints, neighbours };
+        let down = down.iter().map(|name| name.parse().unwrap()).collect();
+        let view = View { own: &own, regions: &regions, plan, constraints: &constraints, down: &down, neighbours };
         let choice = view.order(&peers, &|peer| !dead.contains(&peer.node.as_str()), &mut || 0.5);
         let names: Vec<&str> = choice.peers.iter().map(|peer| peer.node.as_str()).collect();
         assert_eq!(names, expected);
@@ -171,6 +188,17 @@ mod tests {
     }
 
     #[test]
+    fn where_the_upstreams_are_known_to_be_down_is_asked_last() {
+        use RegionState::Serving;
+        check_down(None, &[], &[], false, &["ca"], &["eu-1", "ap-1", "ca-1"]);
+        check_down(None, &[], &[], false, &["ca", "eu"], &["ap-1", "ca-1", "eu-1"]);
+        check_down(None, &[], &[], true, &["us"], &["ca-1", "eu-1", "ap-1", "us-2"]);
+        // A full region sheds some, one that is down serves nobody.
+        let full = plan(&[("ca", Serving, 0.0), ("eu", Serving, 90.0), ("ap", Serving, 90.0)]);
+        check_down(Some(&full), &[], &[], false, &["ca"], &["eu-1", "ap-1", "ca-1"]);
+    }
+
+    #[test]
     fn what_residency_forbids_is_named() {
         let (regions, own, constraints) = (regions(), "us".parse().unwrap(), constraints(&["US"]));
         let peer = |region: &str| Peer {
@@ -179,7 +207,15 @@ mod tests {
             address: String::new(),
             peer_address: None,
         };
-        let view = View { own: &own, regions: &regions, plan: None, constraints: &constraints, neighbours: false };
+        let down = BTreeSet::new();
+        let view = View {
+            own: &own,
+            regions: &regions,
+            plan: None,
+            constraints: &constraints,
+            down: &down,
+            neighbours: false,
+        };
         let choice = view.order(&[peer("eu"), peer("us"), peer("ap")], &|_| true, &mut || 0.0);
         assert_eq!(choice.forbidden.iter().map(RegionName::as_str).collect::<Vec<_>>(), ["ap", "eu"]);
     }

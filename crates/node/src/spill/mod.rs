@@ -13,6 +13,7 @@ mod relay;
 mod told;
 mod verdict;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::{HeaderValue, Response, StatusCode};
@@ -34,6 +35,7 @@ use crate::attempts::{Attempts, Lost, Served};
 use crate::caller::Origin;
 use crate::ledger::{End, Ledger};
 use crate::node::Node;
+use crate::outages::Word;
 use crate::snapshot::Snapshot;
 use crate::stack::ATTEMPTS;
 use choice::View;
@@ -132,13 +134,31 @@ impl Way<'_> {
         if self.origin == Origin::Peer {
             return None;
         }
-        let links = self.choose(reason == "shed", told);
+        let links = self.choose(reason == "shed", &self.down_from()?, told);
         let patience = self.handover.patience;
         let patience = if shared { patience.shared(Instant::now()) } else { patience };
         Handover { patience, ..self.handover }.ask(links, reason, told).await
     }
 
-    fn choose(&self, neighbours: bool, told: &mut Told) -> Vec<Arc<Link>> {
+    /// From where every target that may serve the request is known to be down; `None`: from everywhere. Then nobody else is
+    /// asked, so that an outage of a provider does not multiply attempts.
+    fn down_from(&self) -> Option<BTreeSet<RegionName>> {
+        let Handover { node, caller, request, journal, .. } = self.handover;
+        let targets = || self.snapshot.table.may_serve(&request.head().model, &caller.constraints);
+        let (down, why) = match node.outages.about(targets()) {
+            None => return Some(BTreeSet::new()),
+            Some(Word::From(regions)) => {
+                (Some(regions), "known to be down from other regions too: they are asked last")
+            }
+            Some(Word::Everywhere) => (None, "known to be down everywhere: no other region is asked"),
+        };
+        if let Some(target) = targets().next() {
+            journal.passed_over(target, why);
+        }
+        down
+    }
+
+    fn choose(&self, neighbours: bool, down: &BTreeSet<RegionName>, told: &mut Told) -> Vec<Arc<Link>> {
         let Handover { node, caller, .. } = self.handover;
         let links = node.spill.links.all();
         let peers: Vec<Peer> = links.keys().cloned().collect();
@@ -148,6 +168,7 @@ impl Way<'_> {
             regions: &self.snapshot.published.configuration.regions,
             plan: plan.as_deref(),
             constraints: &caller.constraints,
+            down,
             neighbours,
         };
         let choice = view.order(&peers, &|peer| node.peers.is_well(peer), &mut || node.host.entropy.unit());

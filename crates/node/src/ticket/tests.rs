@@ -167,3 +167,92 @@ async fn a_report_counts_since_the_one_before() {
     assert_eq!(report.first_tokens, None);
     assert_eq!((report.attempts, report.in_flight, report.failures.len()), (0, 0, 0));
 }
+
+impl Bench {
+    fn finding(&self) -> Option<bool> {
+        self.target.report(Some(&self.account)).finding.map(|finding| finding.down)
+    }
+
+    fn answer(&self) {
+        let _ = self.begin().expect("available").answered(None, 0.5);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_is_found_down_until_it_answers_again_and_forgotten_without_attempts() {
+    let bench = bench().await;
+    assert_eq!(bench.finding(), None, "nobody has asked it");
+    bench.answer();
+    assert_eq!(bench.finding(), Some(false));
+    for _ in 0..3 {
+        bench.fail(FailureClass::Transport, None);
+    }
+    assert_eq!(bench.finding(), Some(true));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let mut probe = bench.begin().expect("it cools down no more");
+    assert_eq!(bench.finding(), Some(true), "half-open");
+    let _ = probe.answered(None, 0.5);
+    assert_eq!(bench.finding(), Some(true), "one answer is not enough");
+    bench.answer();
+    assert_eq!(bench.finding(), Some(false));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(bench.finding(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_the_upstreams_own_doing_is_found_of_it() {
+    let failed = async |class, status, struck: bool| {
+        let bench = bench().await;
+        for _ in 0..3 {
+            let Some(mut ticket) = bench.begin() else { break };
+            if struck {
+                ticket.strike();
+            }
+            let failure = Failure { status, ..Failure::new(class, "test") };
+            let _ = ticket.failed(&failure, false, 0.5);
+        }
+        let sibling = bench.sibling.report(Some(&bench.account)).finding.map(|finding| finding.down);
+        (bench.finding(), sibling)
+    };
+    for (class, status, expected) in [
+        (FailureClass::Provider, Some(500), (Some(true), None)),
+        (FailureClass::Transport, None, (Some(true), None)),
+        (FailureClass::Credential, Some(403), (Some(true), None)),
+        // A credential is all targets' matter.
+        (FailureClass::Credential, Some(401), (Some(true), Some(true))),
+        (FailureClass::Saturation, Some(429), (None, None)),
+        (FailureClass::Cancelled, None, (None, None)),
+        (FailureClass::Client, Some(400), (Some(false), None)),
+    ] {
+        assert_eq!(failed(class, status, false).await, expected, "{} {status:?}", class.as_str());
+        assert_eq!(failed(class, status, true).await, (None, None), "injected: {} {status:?}", class.as_str());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_of_warning_makes_one_failure_enough_but_for_a_target_that_serves() {
+    let (word, still) = (Duration::from_secs(6), true);
+    // Warned, waited before and after the last answer, failures that it takes.
+    for (warned, answered_before, passed, failures) in [
+        (false, None, Duration::ZERO, 3),
+        (still, None, Duration::ZERO, 1),
+        (still, Some(Duration::from_secs(9)), Duration::ZERO, 3),
+        (still, Some(Duration::from_secs(10)), Duration::ZERO, 1),
+        (still, None, word, 3),
+    ] {
+        let bench = bench().await;
+        if let Some(before) = answered_before {
+            bench.answer();
+            tokio::time::advance(before).await;
+        }
+        bench.target.state().warn(warned.then(|| Instant::now() + word));
+        assert!(bench.is_available(&bench.target), "a word alone takes nothing out");
+        tokio::time::advance(passed).await;
+        let mut made = 0;
+        while bench.is_available(&bench.target) {
+            bench.fail(FailureClass::Provider, Some(500));
+            made += 1;
+        }
+        assert_eq!(made, failures, "{warned} {answered_before:?} {passed:?}");
+    }
+}

@@ -49,6 +49,23 @@ impl Script {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_of_which_others_had_warned_opens_it_at_once_and_only_good_probes_close_it() {
+    let mut script = Script::new();
+    assert_eq!(script.breaker.opened_for(), None);
+    let opened = script.attempt(Outcome::Confirmed);
+    assert!(matches!(opened, Some(Change::Opened(_, Reason::Confirmed))), "{opened:?}");
+    script.wait(1.0);
+    assert_eq!(script.attempt(Outcome::Answered), None);
+    assert_eq!(script.breaker.opened_for(), Some(Reason::Confirmed), "half-open");
+    let opened = script.attempt(Outcome::Confirmed);
+    assert!(matches!(opened, Some(Change::Opened(_, Reason::Relapse))), "{opened:?}");
+    script.wait(2.0);
+    let _ = script.attempt(Outcome::Answered);
+    assert_eq!(script.attempt(Outcome::Answered), Some(Change::Closed));
+    assert_eq!(script.breaker.opened_for(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn three_failures_in_a_row_open_it_and_two_good_probes_close_it() {
     let mut script = Script::new();
     assert_eq!(script.attempt(Outcome::Failed), None);
@@ -301,6 +318,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let outcome = prop_oneof![
         Just(Outcome::Answered),
         Just(Outcome::Failed),
+        Just(Outcome::Confirmed),
         Just(Outcome::Barred),
         Just(Outcome::Unknown),
         (0u64..5000).prop_map(|ms| Outcome::Pressed(Some(Duration::from_millis(ms)))),

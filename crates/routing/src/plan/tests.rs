@@ -157,3 +157,18 @@ fn the_list_of_models_obeys_the_same_rules() {
     assert_eq!(list(tenant(&[], &["small"])), ["small"]);
     assert!(list(tenant(&["JP"], &[])).is_empty());
 }
+
+#[test]
+fn who_may_serve_is_known_whether_or_not_it_would_be_asked_now() {
+    let table = table();
+    for (jurisdictions, models, expected) in [
+        (&[][..], &[][..], &["eu", "us", "us2", "eu", "cn"][..]),
+        (&["US"], &[], &["us", "us2"]),
+        (&[], &["chat"], &["eu", "us", "us2"]),
+    ] {
+        let constraints = tenant(jurisdictions, models);
+        let may: Vec<_> = table.may_serve("chat", &constraints).map(|target| target.provider.as_str()).collect();
+        assert_eq!(may, expected);
+    }
+    assert_eq!(table.may_serve("unknown", &tenant(&[], &[])).count(), 0);
+}

@@ -1,16 +1,22 @@
 //! An upstream target, or all targets of a provider, as every node sees them.
 
+use std::collections::BTreeMap;
+
 use meridian_types::LatencySketch;
 use tonic::Status;
 
 use super::{history, quantiles};
 use crate::admin::listed;
 use crate::faults::{holding, text};
+use crate::lead::time;
 use crate::shared::Shared;
+use crate::view::View;
 
 pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status> {
     let (provider, model) = name.split_once(':').map_or((name, None), |(provider, model)| (provider, Some(model)));
-    let mut lines = Vec::new();
+    let view = shared.mirror.view();
+    // The verdicts first: they are what one came for.
+    let mut lines = verdicts(&view, |held, of| held == provider && model.is_none_or(|model| of == model));
     let mut known = std::collections::BTreeSet::new();
     for (node, live) in &shared.fleet.nodes() {
         for target in live.report.iter().flat_map(|(_, report)| &report.targets) {
@@ -55,7 +61,6 @@ pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status>
             ));
         }
     }
-    let view = shared.mirror.view();
     for fault in holding(&view.faults.faults, shared.now_unix_ms()) {
         let spec = fault.spec.clone().unwrap_or_default();
         let other = |named: &str, own: &str| !named.is_empty() && named != own;
@@ -65,4 +70,32 @@ pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status>
     }
     history(shared, name, &mut lines);
     Ok(lines)
+}
+
+/// What is concluded of each target, and what each region finds.
+fn verdicts(view: &View, is_asked: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    let mut targets: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for (region, summary) in &view.summaries {
+        for target in summary.targets.iter().filter(|target| is_asked(&target.provider, &target.model)) {
+            let found = targets.entry((&target.provider, &target.model)).or_default();
+            found.extend(target.finding.as_ref().map(|finding| {
+                let verdict = if finding.down { "DOWN" } else { "up" };
+                format!("from {region}: {verdict} since {}: {}", time(finding.since_unix_ms), finding.evidence)
+            }));
+        }
+    }
+    let tell = |((provider, model), found): ((&str, &str), Vec<String>)| {
+        let mut outages = view.outages.list.iter();
+        let verdict = match outages.find(|outage| outage.provider == provider && outage.model == model) {
+            Some(outage) => {
+                let since = time(outage.since_unix_ms);
+                let text = outage.text.strip_prefix("down").unwrap_or(&outage.text);
+                format!("DOWN{text}; since {since}")
+            }
+            None if found.is_empty() => "nobody has asked it of late".to_owned(),
+            None => "up, from wherever it was asked of late".to_owned(),
+        };
+        std::iter::once(format!("{provider}:{model} is {verdict}")).chain(found)
+    };
+    targets.into_iter().flat_map(tell).collect()
 }

@@ -1,6 +1,7 @@
 //! Spillover: what one region cannot serve, another does, and nobody hands on what was handed to it.
 
 mod doors;
+mod outages;
 mod places;
 
 use std::time::Duration;
