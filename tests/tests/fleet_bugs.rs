@@ -345,7 +345,9 @@ fn a_name_without_any_address_is_detected() {
 #[test]
 fn load_that_is_piled_up_though_it_would_fit_is_detected() {
     let told = told(Bug::PilesUp);
-    assert!(told.contains("means us-west to carry 30.0, beyond its 20.4, though 30.0 would fit"), "{told}");
+    // How much it has room for depends on how many of its nodes have come by then.
+    assert!(told.contains("means us-west to carry 30.0, beyond its "), "{told}");
+    assert!(told.ends_with("though 30.0 would fit"), "{told}");
 }
 
 #[test]

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 use cli::{Cli, Command};
 use mimalloc::MiMalloc;
 
-/// A node allocates some dozens of times for each request. Next to glibc's allocator this one takes about a twelfth off the
-/// processor time of a streamed event, and gives memory back after a load; `docs/measurements/proxy.md` has both.
+/// A node allocates some dozens of times for each request. This costs a little less with it than with glibc's allocator, and what
+/// a load took is given back when it is over; `docs/measurements/proxy.md` has both.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
