@@ -85,7 +85,7 @@ async fn what_two_regions_find_is_an_event_an_explanation_and_told_to_every_node
     next("up again").await;
     told(&mut far, &[]).await;
     let lines = explain(&mut one).await;
-    assert_eq!(lines[0], "openai:gpt is up, from wherever it was asked of late");
+    assert_eq!(lines[0], "openai:gpt is up wherever it was asked of late");
     assert!(one.fleet().await.outages.is_empty());
     one.stop().await;
     two.stop().await;

@@ -92,8 +92,8 @@ fn verdicts(view: &View, is_asked: impl Fn(&str, &str) -> bool) -> Vec<String> {
                 let text = outage.text.strip_prefix("down").unwrap_or(&outage.text);
                 format!("DOWN{text}; since {since}")
             }
-            None if found.is_empty() => "nobody has asked it of late".to_owned(),
-            None => "up, from wherever it was asked of late".to_owned(),
+            None if found.is_empty() => "unknown: nobody has asked it of late".to_owned(),
+            None => "up wherever it was asked of late".to_owned(),
         };
         std::iter::once(format!("{provider}:{model} is {verdict}")).chain(found)
     };
