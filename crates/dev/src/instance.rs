@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Instance {
     /// The admin API, `host:port`.
     pub admin: String,
-    /// Base URL of the control plane's `/metrics`; a node has its own beside its HTTP.
+    /// Base URL of the control plane's `/metrics`; a node has its own beside its HTTP. Empty: an older build wrote this.
+    #[serde(default)]
     pub metrics: String,
     /// DNS over UDP and TCP, `host:port`.
     pub dns: String,

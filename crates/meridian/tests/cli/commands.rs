@@ -332,8 +332,9 @@ fn a_dev_instance_is_found_and_a_dead_one_is_recognised() {
     let file = home.path().join("meridian/dev.json");
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     let describe = |pid: u32| {
+        // As the first build wrote it.
         let instance = serde_json::json!({
-            "admin": plane.address, "metrics": "", "dns": "", "zone": "", "name": "", "key": "", "sim": "",
+            "admin": plane.address, "dns": "", "zone": "", "name": "", "key": "", "sim": "",
             "nodes": [], "pid": pid,
         });
         std::fs::write(&file, instance.to_string()).unwrap();
