@@ -149,8 +149,11 @@ async fn a_nack_that_only_asks_for_the_whole_commit_takes_no_rollout_back() {
     replica.apply(staged(1, vec![provider("openai", "anthropic")], 100)).await;
     assert_eq!(sync.body().await.base, 1);
     sync.nack(2, "conflict", "the base, commit 1, is not held").await;
-    // Time enough to take it back.
-    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    let taken_back = replica.fleet_with("it is taken back", |fleet| {
+        fleet.rollout.as_ref().is_some_and(|rollout| rollout.state() == RolloutState::RolledBack)
+    });
+    let taken_back = tokio::time::timeout(std::time::Duration::from_millis(700), taken_back).await;
+    assert!(taken_back.is_err(), "the rollout was taken back");
     assert_eq!(status(&mut replica).await.state(), RolloutState::Running);
     let node = replica.fleet().await.nodes.into_iter().find(|node| node.node == "by-hand").unwrap();
     assert_eq!(node.faults, []);
