@@ -1,16 +1,22 @@
 """What a fleet of twelve processes survives, while clients go on: a lost quorum, a killed leader, a stopped one."""
 
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 from harness.load import Load
-from harness.wait import always, eventually
+from harness.lookup import EUROPE
+from harness.wait import Stopwatch, always, eventually
 
-from twelve import NAME, NODES, Twelve, running
+from twelve import NAME, NODES, Twelve, nodes_of, running
 
 # An election takes a lease of 6 s at most, and a little.
 ELECTION_S = 20
+# Two probes that are lost, and what the third region says of its own: with room for a slow machine.
+AGREED_S = 10
+# Longer than what was agreed stays after somebody plans again.
+SETTLED_S = 12
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,41 @@ def test_without_quorum_control_is_read_only_with_a_reason_and_clients_notice_no
             fleet.start(member)
         eventually("it can be written again", lambda: change(fleet, "--immediate"), 60)
     assert not [outcome for outcome in clients.outcomes if outcome.error]
+    fleet.wait_until_well()
+
+
+def test_a_region_that_dies_while_nobody_plans_leaves_dns_and_the_events_tell_it_afterwards(fleet: Twelve) -> None:
+    dead, members = nodes_of("eu-west"), ("etcd-2", "etcd-3")
+    hosts = {fleet.host(name) for name in dead}
+    living = [fleet.dns(name) for name in NODES if name not in dead]
+    named = lambda: hosts & {address for server in living for address in server.addresses(NAME, EUROPE)}
+    events, begun = fleet.watch(), time.time()
+    for member in members:
+        fleet.processes[member].kill()
+    eventually("nobody can plan", lambda: fleet.operator.fleet().document.get("read_only"), 30)
+    number = fleet.operator.fleet().plan_number
+    always("nodes notice nothing", named, 1)
+    for name in dead:
+        fleet.processes[name].kill()
+    died = Stopwatch()
+    eventually("no answer names it", lambda: not named(), AGREED_S)
+    print(f"\nout of every answer {died.seconds:.2f} s after it died, with nobody to plan")
+    assert fleet.operator.fleet().plan_number == number
+    # Clients that resolve anew all the time see it if any answer names the dead again: by the plan that still stands
+    # when somebody plans again, before the region is judged.
+    with Load(living, NAME, fleet.http_port, fleet.key) as clients:
+        for member in members:
+            fleet.start(member)
+        eventually("it is planned without", lambda: fleet.operator.fleet().weight("eu-west") == 0, 60)
+        always("it stays away", lambda: not named(), SETTLED_S)
+    assert clients.outcomes and not [outcome for outcome in clients.outcomes if outcome.error]
+    told = lambda: [event for event in events.since(begun) if event.kind == "REGION" and event.subject == "eu-west"]
+    texts = lambda end: {event.text.split(" of ")[1].split(end)[0] for event in told() if end in event.text}
+    others = set(NODES) - set(dead)
+    eventually("the events tell it", lambda: texts(", by agreement") == others == texts(" no longer"), 30)
+    events.end()
+    for name in dead:
+        fleet.start(name)
     fleet.wait_until_well()
 
 

@@ -127,6 +127,7 @@ fn frames() -> Vec<Vec<u8>> {
             plan_number: 2,
             regions: vec![node::v1::DnsRegion { region: text(), permille: 333, ..Default::default() }],
         }),
+        left_out: vec![fleet::v1::LeftOut { region: text(), since_unix_ms: 7, until_unix_ms: 8 }],
         ..Default::default()
     };
     let beat = node::v1::Beat {
@@ -176,6 +177,7 @@ fn frames() -> Vec<Vec<u8>> {
             faults: vec![node::v1::ActiveFault { fault: Some(injected), left_ms: 1000 }],
         }),
         outages: Some(node::v1::OutageList { epoch: 1, revision: 3, outages: vec![outage] }),
+        leaderless: true,
     };
     let hello = node::v1::Hello {
         proto_min: 1,

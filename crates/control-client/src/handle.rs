@@ -44,6 +44,8 @@ pub struct Session {
     pub state: SessionState,
     /// Since when.
     pub since: Instant,
+    /// The replica said last that nobody plans: it has lost the store, or no replica leads.
+    pub leaderless: bool,
 }
 
 /// How the pulse to one replica is.
@@ -83,6 +85,14 @@ impl Handle {
     /// Whether the control plane is in touch.
     pub fn control_state(&self) -> ControlState {
         self.shared.links.borrow().control
+    }
+
+    /// Whether somebody plans, as far as this node can know: the control plane is in touch, and of the replicas that answer
+    /// not every one says that nobody does.
+    pub fn is_led(&self) -> bool {
+        let links = self.shared.links.borrow();
+        let knows_leader = |session: &Session| session.state.is_up() && !session.leaderless;
+        links.control == ControlState::Connected && links.sessions.iter().any(knows_leader)
     }
 
     /// The pulse to each replica, in the order of [`crate::Options::endpoints`].
@@ -139,6 +149,7 @@ impl Links {
             endpoint: endpoint.clone(),
             state: SessionState::Connecting,
             since: Instant::now(),
+            leaderless: false,
         };
         Self { sessions: endpoints.iter().map(session).collect(), control: ControlState::Never }
     }
@@ -153,6 +164,12 @@ impl Links {
             self.control = self.judge();
         }
         changed
+    }
+
+    /// Notes whether the replica of one session knows of nobody who plans; true if that is news.
+    pub(crate) fn lead(&mut self, index: usize, leaderless: bool) -> bool {
+        let Some(session) = self.sessions.get_mut(index) else { return false };
+        std::mem::replace(&mut session.leaderless, leaderless) != leaderless
     }
 
     /// The control plane is lost when a majority of the reachable replicas lost this node: one replica that is down,

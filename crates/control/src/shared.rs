@@ -12,7 +12,7 @@ use crate::fleet::{Fleet, Roster};
 use crate::metrics::Metrics;
 use crate::planner::Planner;
 use crate::store::Layout;
-use crate::view::Mirror;
+use crate::view::{Mirror, View};
 
 /// Shared by services and background tasks.
 pub(crate) struct Shared {
@@ -37,5 +37,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn now_unix_ms(&self) -> i64 {
         self.host.clock.now_unix_ms()
+    }
+
+    /// Whether somebody judges and plans, as far as this replica can know.
+    pub(crate) fn is_led(&self, view: &View) -> bool {
+        view.leader.is_some() && self.mirror.status.read_only().is_none()
     }
 }

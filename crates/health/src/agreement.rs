@@ -1,4 +1,4 @@
-//! Without a control plane: which other regions a node may take for gone, on its own probes and the word of a third.
+//! While nobody plans: which other regions a node may take for gone, on its own probes and the word of a third.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

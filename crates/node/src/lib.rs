@@ -21,6 +21,7 @@ mod itinerary;
 mod journal;
 mod lag;
 mod ledger;
+mod left_out;
 mod metrics;
 mod node;
 mod options;

@@ -20,6 +20,7 @@ use crate::caller::Origin;
 use crate::faults::Faults;
 use crate::journal::Journal;
 use crate::lag::Lag;
+use crate::left_out::LeftOut;
 use crate::metrics::Metrics;
 use crate::outages::Outages;
 use crate::peers::Peers;
@@ -45,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) faults: Faults,
     /// Which upstreams other regions find down.
     pub(crate) outages: Outages,
+    /// Which regions its DNS answers left out by themselves.
+    pub(crate) left_out: LeftOut,
     /// What became of the last requests.
     pub(crate) recent: Recent,
     pub(crate) spill: Spill,

@@ -59,6 +59,7 @@ pub(crate) fn report(node: &Node) -> v1::Report {
         loop_lag_ms: node.lag.take_ms(),
         dns: node.dns.as_ref().map(|dns| served(&dns.served())),
         first_tokens: convert::latencies_to_wire(&window.first_tokens),
+        left_out: node.left_out.report(node.now_unix_ms()),
     }
 }
 

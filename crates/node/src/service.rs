@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::faults::Faults;
 use crate::lag::Lag;
+use crate::left_out::LeftOut;
 use crate::metrics::Metrics;
 use crate::node::{Front, Node};
 use crate::options::{Control, PeerListener};
@@ -88,6 +89,7 @@ impl Service {
             region: options.region.clone(),
             faults: Faults::default(),
             outages: Outages::default(),
+            left_out: LeftOut::default(),
             recent: Recent::new(),
             serves_http,
             transport,

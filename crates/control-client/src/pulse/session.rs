@@ -117,6 +117,7 @@ impl Session {
                         if let Err(foreign) = self.shared.join(reply.cluster_id) {
                             return Ended::Closed(foreign.to_string());
                         }
+                        self.lead(reply.leaderless);
                         if let Some(round_trip) = echoes.echoed(reply.sequence_echo) {
                             backoff.reset();
                             self.metrics.round_trip.observe(round_trip.as_secs_f64());
@@ -193,6 +194,17 @@ impl Session {
             tables_form: meridian_types::served::FORM,
             unsaved: self.shared.unsaved.borrow().clone(),
         }
+    }
+
+    fn lead(&self, leaderless: bool) {
+        self.shared.links.send_if_modified(|links| {
+            let changed = links.lead(self.index, leaderless);
+            if changed {
+                let endpoint = links.sessions.get(self.index).map(|session| session.endpoint.as_str());
+                tracing::info!(endpoint, leaderless, "whether the replica knows of anybody who plans");
+            }
+            changed
+        });
     }
 
     fn note(&self, state: SessionState, why: &str) {

@@ -134,6 +134,26 @@ async fn every_replica_gets_the_pulse_and_control_is_lost_only_with_most_of_them
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_leads_once_every_replica_that_answers_says_so() {
+    let machine = Machine::default();
+    let [first, second] = [NAMES[0], NAMES[1]].map(|name| Replica::start(&machine, name));
+    let node = Node::start(&machine, &NAMES[..2]);
+    assert!(!node.handle.is_led(), "nobody was heard yet");
+    eventually("led", || node.handle.is_led()).await;
+    first.behaviour.leaderless.store(true, Ordering::Relaxed);
+    eventually("one says so", || node.handle.sessions()[0].leaderless).await;
+    assert!(node.handle.is_led(), "the other knows better");
+    second.behaviour.leaderless.store(true, Ordering::Relaxed);
+    eventually("both say so", || !node.handle.is_led()).await;
+    assert_eq!(node.handle.control_state(), ControlState::Connected);
+    // What a replica said before it died counts for nothing.
+    second.behaviour.leaderless.store(false, Ordering::Relaxed);
+    eventually("led again", || node.handle.is_led()).await;
+    second.crash();
+    eventually("the other one is left", || !node.handle.is_led()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn any_replica_is_answered_in_time_or_refused_in_time_and_no_beat_waits() {
     let machine = Machine::default();
     let [_first, second, _third] = NAMES.map(|name| Replica::start(&machine, name));

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Default)]
 pub(crate) struct Behaviour {
     pub(crate) mute: AtomicBool,
+    /// Nobody plans.
+    pub(crate) leaderless: AtomicBool,
     pub(crate) plan: Mutex<Option<Plan>>,
     pub(crate) peers: Mutex<Option<v1::PeerList>>,
     pub(crate) beats: Mutex<Vec<v1::Beat>>,
@@ -179,6 +181,7 @@ impl NodeService for Service {
                 cluster_id: behaviour.cluster_id.load(Ordering::Relaxed),
                 faults: behaviour.faults.lock().unwrap().take(),
                 outages: behaviour.outages.lock().unwrap().take(),
+                leaderless: behaviour.leaderless.load(Ordering::Relaxed),
                 queries: std::mem::take(&mut *behaviour.queries.lock().unwrap()),
             };
             behaviour.beats.lock().unwrap().push(beat);

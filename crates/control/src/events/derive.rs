@@ -151,6 +151,24 @@ fn nodes(before: Option<&fleet::RegionSummary>, after: &fleet::RegionSummary, ev
             };
             events.add(Kind::Divergence, node.node.clone(), 0, text);
         }
+        left_out(&node.node, was.map(|was| was.left_out.as_slice()).unwrap_or_default(), &node.left_out, events);
+    }
+}
+
+/// What a node did while nobody planned comes when somebody does again, with its own times.
+fn left_out(node: &str, before: &[fleet::LeftOut], after: &[fleet::LeftOut], events: &mut Events) {
+    for told in after {
+        let same = |was: &&fleet::LeftOut| was.region == told.region && was.since_unix_ms == told.since_unix_ms;
+        let was = before.iter().find(same);
+        if was.is_none() {
+            let text = format!("left out of the DNS answers of {node}, by agreement of the nodes: nobody planned");
+            events.add(Kind::Region, told.region.clone(), told.since_unix_ms, text);
+        }
+        if told.until_unix_ms != 0 && was.is_none_or(|was| was.until_unix_ms == 0) {
+            let seconds = told.until_unix_ms.saturating_sub(told.since_unix_ms) / 1000;
+            let text = format!("left out of the DNS answers of {node} no longer; it was for {seconds} s");
+            events.add(Kind::Region, told.region.clone(), told.until_unix_ms, text);
+        }
     }
 }
 

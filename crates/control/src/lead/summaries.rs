@@ -17,6 +17,8 @@ use crate::planner::RegionInput;
 const ON_CHANGE: Duration = Duration::from_secs(1);
 /// ... and one that does not, so often: its age tells a reader whether anybody still looks.
 const AT_LEAST: Duration = Duration::from_secs(10);
+/// Of one node; it says no more.
+const MAX_LEFT_OUT: usize = 8;
 /// Reports older than this say nothing about targets.
 const REPORT_LIFE: Duration = Duration::from_secs(5);
 
@@ -86,6 +88,7 @@ fn summarise(
         addresses: member.addresses.iter().map(ToString::to_string).collect(),
         max_in_flight: member.max_in_flight,
         divergence: live.get(member.name).map(|node| node.divergences().join("; ")).unwrap_or_default(),
+        left_out: left_out(before, member, live),
     };
     wire::RegionSummary {
         region: name.to_string(),
@@ -98,6 +101,20 @@ fn summarise(
         targets: targets(before, members, live, found),
         written_at_unix_ms: now.unix_ms,
     }
+}
+
+/// What the node said last of it. While it says nothing, what was written before stands: the same loss is no second event.
+fn left_out(
+    before: Option<&wire::RegionSummary>,
+    member: &Member<'_>,
+    live: &BTreeMap<NodeName, Node>,
+) -> Vec<wire::LeftOut> {
+    if let Some(report) = live.get(member.name).and_then(|node| node.recent_report(REPORT_LIFE)) {
+        let is_region = |told: &&wire::LeftOut| RegionName::new(&told.region).is_ok();
+        return report.left_out.iter().filter(is_region).take(MAX_LEFT_OUT).cloned().collect();
+    }
+    let mut nodes = before.into_iter().flat_map(|before| &before.nodes);
+    nodes.find(|node| node.node == member.name.as_str()).map(|node| node.left_out.clone()).unwrap_or_default()
 }
 
 fn verdict(verdict: NodeVerdict) -> wire::NodeVerdict {

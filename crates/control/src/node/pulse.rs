@@ -180,7 +180,7 @@ impl PulseLane {
 
     /// Whether to tell the outages now. Those that nobody judges any more are not told again.
     fn outages_are_due(&self, view: &View) -> bool {
-        let is_judged = view.leader.is_some() && self.shared.mirror.status.read_only().is_none();
+        let is_judged = self.shared.is_led(view);
         match self.outages {
             _ if !view.is_loaded() => false,
             Some((sent, at)) if sent == outages(view) => {
@@ -210,6 +210,7 @@ impl PulseLane {
                 revision: view.outages.revision.0,
                 outages: view.outages.list.clone(),
             }),
+            leaderless: !self.shared.is_led(&view),
         };
         // A node that does not read misses echoes, which tells it something; the plan is sent again. A question is not:
         // who asked is told in time.

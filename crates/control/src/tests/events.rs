@@ -2,7 +2,7 @@
 
 use meridian_proto::admin::v1::watch_events_response::Message;
 use meridian_proto::admin::v1::{self as admin, event::Kind, explain_request::Subject, supposition::What};
-use meridian_proto::fleet::v1::{NodeVerdict, RegionState};
+use meridian_proto::fleet::v1::{LeftOut, NodeVerdict, RegionState};
 use meridian_store::memory::MemoryStore;
 use meridian_store::{Store, Txn};
 use tonic::{Code, Streaming};
@@ -104,6 +104,36 @@ async fn every_change_is_an_event_with_its_reason_and_another_replica_goes_on_fr
     let mut foreign = watch(&mut four, "9-0-5-0").await;
     assert!(matches!(next(&mut foreign).await.1, Some(Message::ResyncRequired(_))));
     four.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_node_did_while_nobody_planned_is_told_once_with_its_own_times() {
+    let store = MemoryStore::new(1);
+    let mut replica = Replica::start(&store, "cp-1").await;
+    replica.apply(apply(0, everything(), Vec::new())).await;
+    let nodes = nodes(&replica).await;
+    replica.fleet_with("all serve", all_serve).await;
+    let mut events = watch(&mut replica, "").await;
+    let left_out = |until_unix_ms| LeftOut { region: "eu".to_owned(), since_unix_ms: 1000, until_unix_ms };
+    let is = |kind: Kind, event: &admin::Event| kind == Kind::Region && event.text.starts_with("left out");
+    nodes[2].say(|words| words.left_out = vec![left_out(0)]);
+    let begun = until(&mut events, is).await.pop().unwrap().1;
+    assert_eq!((begun.subject.as_str(), begun.at_unix_ms), ("eu", 1000));
+    assert_eq!(begun.text, "left out of the DNS answers of n-us, by agreement of the nodes: nobody planned");
+    // It is silent for a while, and says it again.
+    nodes[2].say(|words| words.stopped = true);
+    let is_silent = |fleet: &admin::Fleet| !fleet.nodes.iter().all(|node| node.verdict() == NodeVerdict::Serving);
+    replica.fleet_with("n-us is silent", is_silent).await;
+    nodes[2].say(|words| words.stopped = false);
+    replica.fleet_with("it is back", all_serve).await;
+    nodes[2].say(|words| words.left_out = vec![left_out(23_400)]);
+    let ended = until(&mut events, is).await.pop().unwrap().1;
+    assert_eq!((ended.subject.as_str(), ended.at_unix_ms), ("eu", 23_400));
+    assert_eq!(ended.text, "left out of the DNS answers of n-us no longer; it was for 22 s");
+    let request = admin::ExplainRequest { subject: Some(Subject::Region("eu".to_owned())) };
+    let lines = replica.admin.explain(request).await.unwrap().into_inner().lines.join("\n");
+    assert!(lines.contains("left out of the DNS answers of n-us no longer"), "{lines}");
+    replica.stop().await;
 }
 
 #[tokio::test]

@@ -3,11 +3,19 @@
 use std::time::Duration;
 
 use meridian_proto::fleet::v1::RegionState;
+use meridian_proto::node::v1::BeatReply;
 use meridian_store::memory::MemoryStore;
 use meridian_store::{Revision, Store, Txn};
 
 use super::fleet::nodes;
-use super::sandbox::{Replica, apply, everything, shown, weights};
+use super::node::Pulsing;
+use super::sandbox::{LIMIT, Replica, apply, everything, shown, weights};
+
+/// Waits until a node is told whether anybody plans.
+async fn told_leaderless(node: &mut Pulsing, leaderless: bool) {
+    let says = |reply: &Option<BeatReply>| reply.as_ref().is_some_and(|reply| reply.leaderless == leaderless);
+    tokio::time::timeout(LIMIT, node.replies.wait_for(says)).await.expect("the node is told").unwrap();
+}
 
 #[tokio::test]
 async fn a_restarted_control_plane_keeps_weights_drains_and_verdicts() {
@@ -79,7 +87,8 @@ async fn a_leader_whose_seat_is_taken_away_writes_nothing_more() {
     replica.fleet_with("the rival is seen", |fleet| fleet.leader == "cp-9").await;
     let before = plan().await;
     // Whatever happens, cp-1 does not plan.
-    let _nodes = nodes(&replica).await;
+    let mut nodes = nodes(&replica).await;
+    told_leaderless(&mut nodes[0], false).await;
     replica.drain("us", true).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(plan().await, before);
@@ -97,6 +106,7 @@ async fn with_the_store_lost_no_plan_is_made_and_afterwards_planning_goes_on() {
     let before = replica.fleet_with("all serve", |fleet| weights(fleet) == [334, 333, 333]).await;
     store.set_available(false);
     replica.fleet_with("read-only", |fleet| !fleet.read_only.is_empty()).await;
+    told_leaderless(&mut fleet[1], true).await;
     fleet.remove(0).kill();
     fleet.iter().for_each(|node| node.lose("ap/n-ap"));
     // Longer than a leader trusts its lease.
@@ -104,5 +114,6 @@ async fn with_the_store_lost_no_plan_is_made_and_afterwards_planning_goes_on() {
     assert_eq!(replica.fleet().await.plan.unwrap().number, before.plan.unwrap().number);
     store.set_available(true);
     replica.fleet_with("ap is down", |fleet| weights(fleet) == [0, 500, 500]).await;
+    told_leaderless(&mut fleet[0], false).await;
     replica.stop().await;
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use meridian_proto::accounts::Accounts;
 use meridian_proto::content::Content;
 use meridian_proto::convert;
+use meridian_proto::fleet::v1::LeftOut;
 use meridian_proto::node::v1::node_service_client::NodeServiceClient;
 use meridian_proto::node::v1::{
     Ack, ActiveFault, Beat, BeatReply, CommitBody, CommitChunk, Fault, Handed, Hello, Nack, NodeIdentity, Observation,
@@ -50,6 +51,8 @@ pub(super) struct Words {
     pub(super) lost: BTreeSet<String>,
     /// What it finds of `provider:model`: why it is down, or nothing if it is up.
     pub(super) finds: BTreeMap<String, String>,
+    /// What it did by itself.
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 /// What it says to questions.
@@ -105,6 +108,7 @@ impl Pulsing {
             sees: others.iter().map(|other| ((*other).to_owned(), true)).collect(),
             lost: BTreeSet::new(),
             finds: BTreeMap::new(),
+            left_out: Vec::new(),
         };
         let words = Arc::new(Mutex::new(words));
         let (sender, replies) = watch::channel(None);
@@ -233,6 +237,7 @@ fn beat(sequence: u64, identity: Option<NodeIdentity>, words: &Words) -> Beat {
         targets: words.first_tokens.iter().map(timed).chain(words.finds.iter().map(target)).collect(),
         mean_duration_ms: 1000.0,
         observations: words.sees.iter().map(observation).collect(),
+        left_out: words.left_out.clone(),
         ..Report::default()
     };
     Beat {
