@@ -7,19 +7,23 @@ use futures::Stream;
 use meridian_proto::admin::v1::{self as admin, watch_events_response::Message};
 use tonic::Status;
 
-use crate::events::{Cursor, Next};
+use crate::events::{Cursor, Next, Place};
 use crate::shared::Shared;
 
 /// A cursor is sent at least so often, so that one which is kept stays young.
 const BOOKMARK: Duration = Duration::from_secs(10);
 
 /// From the request's cursor on, or from now. Ends when the replica drains.
-pub(super) fn watch(
+pub(super) async fn watch(
     shared: Arc<Shared>,
     cursor: &str,
 ) -> Result<impl Stream<Item = Result<admin::WatchEventsResponse, Status>> + use<>, Status> {
     let here = here(&shared)?;
     let mut first = None;
+    let mut again = |why: &str| {
+        first = Some(response(here, Some(Message::ResyncRequired(why.to_owned()))));
+        here.place
+    };
     let place = match cursor {
         // The cursor comes first: a client that loses this replica before anything happened must miss nothing.
         "" => {
@@ -29,9 +33,9 @@ pub(super) fn watch(
         text => {
             let wanted: Cursor = text.parse().map_err(|error| Status::invalid_argument(format!("cursor: {error}")))?;
             if (wanted.cluster_id, wanted.epoch) != (here.cluster_id, here.epoch) {
-                let text = "the store was restored, or is another one, since the cursor was given".to_owned();
-                first = Some(response(here, Some(Message::ResyncRequired(text))));
-                here.place
+                again("the store was restored, or is another one, since the cursor was given")
+            } else if wanted.place > here.place && is_ahead_of_the_store(&shared, wanted.place).await {
+                again("the cursor is of a later state than the store: that was put back, and not by `store restore`")
             } else {
                 wanted.place
             }
@@ -49,7 +53,14 @@ pub(super) fn watch(
     }))
 }
 
-async fn next(shared: &Shared, place: &mut crate::events::Place) -> Result<admin::WatchEventsResponse, Status> {
+/// Another replica may be ahead of this one, but none is ahead of the store.
+async fn is_ahead_of_the_store(shared: &Shared, place: Place) -> bool {
+    // While the store does not answer, the cursor is given the benefit of the doubt, as the replica's own view is.
+    let listed = shared.store.list_keys(&shared.layout.epoch()).await;
+    listed.is_ok_and(|listing| listing.revision.0 < place.revision)
+}
+
+async fn next(shared: &Shared, place: &mut Place) -> Result<admin::WatchEventsResponse, Status> {
     let bookmark = tokio::time::Instant::now() + BOOKMARK;
     let mut moved = shared.mirror.events.subscribe();
     loop {

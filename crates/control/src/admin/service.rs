@@ -373,7 +373,7 @@ impl AdminService for Admin {
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         self.counted("watch_events", async {
             self.operator(&request).await?;
-            Ok(events::watch(self.shared.clone(), &request.get_ref().cursor)?.boxed())
+            Ok(events::watch(self.shared.clone(), &request.get_ref().cursor).await?.boxed())
         })
         .await
     }

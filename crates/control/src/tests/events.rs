@@ -100,6 +100,12 @@ async fn every_change_is_an_event_with_its_reason_and_another_replica_goes_on_fr
         let request = admin::WatchEventsRequest { cursor: cursor.to_owned() };
         assert_eq!(four.admin.watch_events(request).await.unwrap_err().code(), Code::InvalidArgument);
     }
+    // A replica may lag, but no cursor comes from beyond the store: that one was put back.
+    let newest: Vec<&str> = seen.last().unwrap().0.split('-').collect();
+    let mut beyond = watch(&mut four, &format!("{}-{}-99999999-0", newest[0], newest[1])).await;
+    let (cursor, message) = next(&mut beyond).await;
+    assert!(matches!(message, Some(Message::ResyncRequired(why)) if why.contains("later state than the store")));
+    assert!(!cursor.contains("99999999"), "it goes on from here: {cursor}");
     // Another store's cursor is none of ours.
     let mut foreign = watch(&mut four, "9-0-5-0").await;
     assert!(matches!(next(&mut foreign).await.1, Some(Message::ResyncRequired(_))));
