@@ -46,7 +46,7 @@ impl Due {
         }
         self.looked_at = Some(now);
         delete_old_audits(shared, fence, view).await;
-        forget_nodes(shared, fence, view).await;
+        forget_nodes(shared, fence, view, now).await;
         if let Some(at) = self.compaction(now, view.revision)
             && let Err(error) = compact(&*shared.store, at).await
         {
@@ -80,8 +80,10 @@ async fn delete_old_audits(shared: &Shared, fence: Revision, view: &View) {
     }
 }
 
-async fn forget_nodes(shared: &Shared, fence: Revision, view: &View) {
-    let gone: Vec<_> = gone(view, shared.now_unix_ms()).take(AT_ONCE / 2).collect();
+async fn forget_nodes(shared: &Shared, fence: Revision, view: &View, term: Duration) {
+    let heard = shared.fleet.nodes();
+    let unheard = unheard(view, term, |name| heard.contains_key(name));
+    let gone: Vec<_> = gone(view, shared.now_unix_ms()).chain(unheard).take(AT_ONCE / 2).collect();
     if gone.is_empty() {
         return;
     }
@@ -111,6 +113,16 @@ fn gone(view: &View, now_unix_ms: i64) -> impl Iterator<Item = (&NodeName, &Regi
     let regions = view.summaries.values().filter(move |summary| summary.nodes.iter().any(serves));
     let nodes = regions.flat_map(move |summary| summary.nodes.iter().filter(is_old));
     nodes.filter_map(|node| view.nodes.get_key_value(node.node.as_str()))
+}
+
+/// Registered nodes that only answer DNS, which nobody judges: those of which a leader has not heard in a term of [`GONE`].
+fn unheard(
+    view: &View,
+    term: Duration,
+    is_heard: impl Fn(&NodeName) -> bool,
+) -> impl Iterator<Item = (&NodeName, &Registered)> {
+    let registered = view.nodes.iter().filter(move |_| term >= GONE);
+    registered.filter(move |(name, node)| node.document.dns_only && !is_heard(name))
 }
 
 /// A leader of before, or the store itself, may have compacted further already: that is as good.
@@ -174,6 +186,22 @@ mod tests {
         add("us", "last", NodeVerdict::Down, 9 * day);
         let names: Vec<&str> = gone(&view, NOW).map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["old"]);
+    }
+
+    #[test]
+    fn a_node_that_only_answers_dns_is_forgotten_when_a_leader_has_not_heard_of_it_for_a_day() {
+        let mut view = View::default();
+        for (name, dns_only) in [("dns-heard", true), ("dns-gone", true), ("node", false)] {
+            let document = RegisteredNode { dns_only, ..RegisteredNode::default() };
+            let registered = Registered { region: "eu".parse().unwrap(), document, revision: Revision(1) };
+            view.nodes.insert(name.parse().unwrap(), registered);
+        }
+        let names = |term: Duration| -> Vec<String> {
+            let unheard = unheard(&view, term, |name| name.as_str() == "dns-heard");
+            unheard.map(|(name, _)| name.to_string()).collect()
+        };
+        assert!(names(GONE - Duration::from_secs(1)).is_empty());
+        assert_eq!(names(GONE), ["dns-gone"]);
     }
 
     #[tokio::test]
