@@ -178,6 +178,7 @@ fn frames() -> Vec<Vec<u8>> {
         }),
         outages: Some(node::v1::OutageList { epoch: 1, revision: 3, outages: vec![outage] }),
         leaderless: true,
+        look: true,
     };
     let hello = node::v1::Hello {
         proto_min: 1,

@@ -34,6 +34,9 @@ pub trait Serving: Send + Sync + 'static {
     /// list; with nobody to repeat it, who serves forgets it.
     fn outages(&self, outages: &v1::OutageList);
 
+    /// A peer may have died just now: find out.
+    fn look(&self);
+
     /// The light half of a beat, four times a second.
     fn vitals(&self) -> Vitals;
 

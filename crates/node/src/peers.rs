@@ -118,7 +118,8 @@ impl Peers {
         }
     }
 
-    fn hurry(&self) {
+    /// One of them may be lost: all are looked at soon.
+    pub(crate) fn hurry(&self) {
         *self.alarmed_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + ALARM;
         self.alarm.notify_waiters();
     }

@@ -58,6 +58,10 @@ impl Serving for Node {
         }
     }
 
+    fn look(&self) {
+        self.peers.hurry();
+    }
+
     fn vitals(&self) -> Vitals {
         report::vitals(self)
     }

@@ -70,6 +70,8 @@ impl Serving for Recorder {
 
     fn outages(&self, _outages: &v1::OutageList) {}
 
+    fn look(&self) {}
+
     fn vitals(&self) -> Vitals {
         Vitals { state: v1::ServingState::Serving, in_flight: 0, served: self.with(|state| state.served) }
     }

@@ -44,6 +44,7 @@ pub(crate) enum Down {
     Peers(v1::PeerList),
     Faults(v1::FaultList),
     Outages(v1::OutageList),
+    Look,
 }
 
 /// Takes the pulse, and obeys what comes down.
@@ -90,6 +91,7 @@ impl Hub {
                         Down::Peers(peers) => self.set_peers(&peers),
                         Down::Faults(faults) => self.options.serving.faults(&faults),
                         Down::Outages(outages) => self.options.serving.outages(&outages),
+                        Down::Look => self.options.serving.look(),
                     }
                     continue;
                 }

@@ -157,7 +157,9 @@ impl Session {
         let peers = reply.peers.map(Down::Peers);
         let faults = reply.faults.map(Down::Faults);
         let outages = reply.outages.map(Down::Outages);
-        for down in [plan, peers, faults, outages].into_iter().flatten() {
+        // After the peers: a new list ends the probes of the old one.
+        let look = reply.look.then_some(Down::Look);
+        for down in [plan, peers, faults, outages, look].into_iter().flatten() {
             if self.down.send(down).await.is_err() {
                 return false;
             }

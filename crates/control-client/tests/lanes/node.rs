@@ -29,6 +29,8 @@ pub(crate) struct Notes {
     pub(crate) peers: Vec<Arc<[Peer]>>,
     pub(crate) faults: Vec<v1::FaultList>,
     pub(crate) outages: Vec<v1::OutageList>,
+    /// How often it was asked to look at its peers.
+    pub(crate) looks: u32,
     /// The node refuses the next configuration for this.
     pub(crate) refusal: Option<Mistake>,
 }
@@ -67,6 +69,10 @@ impl Serving for Recorder {
 
     fn outages(&self, outages: &v1::OutageList) {
         self.0.lock().unwrap().outages.push(outages.clone());
+    }
+
+    fn look(&self) {
+        self.0.lock().unwrap().looks += 1;
     }
 
     fn vitals(&self) -> Vitals {

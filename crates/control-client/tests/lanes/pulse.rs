@@ -134,6 +134,20 @@ async fn every_replica_gets_the_pulse_and_control_is_lost_only_with_most_of_them
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_is_asked_to_look_at_its_peers_does_so_once() {
+    let machine = Machine::default();
+    let replica = Replica::start(&machine, NAMES[0]);
+    let node = Node::start(&machine, &NAMES[..1]);
+    eventually("up", || is_up(&node, 0)).await;
+    for looks in 1..3 {
+        replica.behaviour.look.store(true, Ordering::Relaxed);
+        eventually("it looks", || node.recorder.0.lock().unwrap().looks == looks).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(node.recorder.0.lock().unwrap().looks, looks);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_leads_once_every_replica_that_answers_says_so() {
     let machine = Machine::default();
     let [first, second] = [NAMES[0], NAMES[1]].map(|name| Replica::start(&machine, name));

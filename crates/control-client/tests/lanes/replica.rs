@@ -28,6 +28,8 @@ pub(crate) struct Behaviour {
     pub(crate) mute: AtomicBool,
     /// Nobody plans.
     pub(crate) leaderless: AtomicBool,
+    /// With the next reply.
+    pub(crate) look: AtomicBool,
     pub(crate) plan: Mutex<Option<Plan>>,
     pub(crate) peers: Mutex<Option<v1::PeerList>>,
     pub(crate) beats: Mutex<Vec<v1::Beat>>,
@@ -182,6 +184,7 @@ impl NodeService for Service {
                 faults: behaviour.faults.lock().unwrap().take(),
                 outages: behaviour.outages.lock().unwrap().take(),
                 leaderless: behaviour.leaderless.load(Ordering::Relaxed),
+                look: behaviour.look.swap(false, Ordering::Relaxed),
                 queries: std::mem::take(&mut *behaviour.queries.lock().unwrap()),
             };
             behaviour.beats.lock().unwrap().push(beat);

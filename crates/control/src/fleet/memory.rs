@@ -7,7 +7,7 @@ use std::time::Duration;
 use meridian_health::{Handed, NodeEvidence, Observation, OwnState, Pulse};
 use meridian_proto::node::v1::{Beat, Fault, NodeIdentity, Report, Role, ServingState};
 use meridian_types::{CommitId, Digest, LatencySketch, NodeName, PlanId, RegionName};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use super::divergence::Divergences;
@@ -24,12 +24,17 @@ const CALLERS_FAULT: [&str; 4] = ["client", "cancelled", "refusal", "context_len
 /// a new one.
 pub(crate) const GONE: Duration = Duration::from_secs(24 * 3600);
 
+/// Losses that a stream has not looked at yet; who misses some looks at all.
+const LOST: usize = 16;
+
 /// Every node that this replica has heard of, but for those that are [`GONE`]; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Fleet {
     inner: Arc<Mutex<Nodes>>,
     /// Counts what changes verdicts or peers: sessions, states, observations.
     moved: Arc<watch::Sender<u64>>,
+    /// Names of nodes whose last pulse ended, and which had not said that they would.
+    lost: broadcast::Sender<NodeName>,
     started: Instant,
 }
 
@@ -80,7 +85,8 @@ pub(crate) enum Refusal {
 
 impl Fleet {
     pub(crate) fn new() -> Self {
-        Self { inner: Arc::default(), moved: Arc::new(watch::Sender::new(0)), started: Instant::now() }
+        let (moved, lost) = (Arc::new(watch::Sender::new(0)), broadcast::Sender::new(LOST));
+        Self { inner: Arc::default(), moved, lost, started: Instant::now() }
     }
 
     /// Held for the length of a lookup, never across an await.
@@ -172,10 +178,22 @@ impl Fleet {
 
     /// A pulse stream has ended.
     pub(crate) fn close_pulse(&self, name: &NodeName, session: u64) {
-        if let Some(node) = self.lock().nodes.get_mut(name) {
+        let mut nodes = self.lock();
+        let is_lost = nodes.nodes.get_mut(name).is_some_and(|node| {
             node.pulses.retain(|(open, _)| *open != session);
-        }
+            node.pulses.is_empty() && matches!(node.state, ServingState::Serving | ServingState::Overloaded)
+        });
+        drop(nodes);
         self.announce();
+        if is_lost {
+            // With no other node connected nobody listens.
+            let _ = self.lost.send(name.clone());
+        }
+    }
+
+    /// Nodes whose last pulse ends from now on, if they had not said that it would.
+    pub(crate) fn lost(&self) -> broadcast::Receiver<NodeName> {
+        self.lost.subscribe()
     }
 
     /// Forgets nodes that have no stream and are [`GONE`], and latencies of which nobody speaks any more.

@@ -8,6 +8,7 @@ use meridian_proto::node::v1::{Beat, BeatReply, OutageList, Peer as NodePeer, Pe
 use meridian_proto::transport::Peer;
 use meridian_store::Revision;
 use meridian_types::{NodeName, PlanId};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -24,6 +25,9 @@ const SILENT: Duration = Duration::from_secs(30);
 
 /// Outages are told again after this long, for a node that does not hear of them for three times as long forgets them.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// A node that is asked to look does so for two seconds; meanwhile it is not asked again.
+const LOOKS: Duration = Duration::from_secs(1);
 
 /// Why a stream ends.
 enum End {
@@ -94,6 +98,8 @@ pub(super) async fn run(
         peers: None,
         faults: None,
         outages: None,
+        look: false,
+        looked: None,
         questions: Questions::default(),
     };
     let end = lane.serve(first, &mut incoming, asked, &outbox).await;
@@ -117,6 +123,10 @@ struct PulseLane {
     faults: Option<(u64, Revision)>,
     /// Which list, and when.
     outages: Option<((u64, Revision), Instant)>,
+    /// The next reply asks for a look at the peers.
+    look: bool,
+    /// When one did.
+    looked: Option<Instant>,
     questions: Questions,
 }
 
@@ -129,6 +139,7 @@ impl PulseLane {
         outbox: &Outbox<BeatReply>,
     ) -> End {
         let mut views = self.shared.mirror.subscribe();
+        let mut lost = self.shared.fleet.lost();
         let shutdown = self.shared.shutdown.clone();
         if let Err(end) = self.take(first, outbox) {
             return end;
@@ -143,6 +154,11 @@ impl PulseLane {
                 changed = views.changed() => match changed {
                     Ok(()) => self.hurry(outbox),
                     Err(_) => Err(End::Quiet),
+                },
+                lost = lost.recv() => match lost {
+                    Ok(name) => self.look_for(Some(&name), outbox),
+                    Err(RecvError::Lagged(_)) => self.look_for(None, outbox),
+                    Err(RecvError::Closed) => Err(End::Quiet),
                 },
                 Some(ask) = asked.recv() => {
                     let query = self.questions.put(ask);
@@ -178,6 +194,20 @@ impl PulseLane {
         if news { self.reply(Vec::new(), outbox) } else { Ok(()) }
     }
 
+    /// A process that dies takes its connection along, long before its silence means anything: its peers find out at once.
+    /// `None`: whoever it is.
+    fn look_for(&mut self, lost: Option<&NodeName>, outbox: &Outbox<BeatReply>) -> Result<(), End> {
+        let is_peer = |lost: &NodeName| {
+            self.peers.as_ref().is_some_and(|peers| peers.iter().any(|peer| peer.node == lost.as_str()))
+        };
+        if self.looked.is_some_and(|at| at.elapsed() < LOOKS) || !lost.is_none_or(is_peer) {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        self.look = true;
+        self.reply(Vec::new(), outbox)
+    }
+
     /// Whether to tell the outages now. Those that nobody judges any more are not told again.
     fn outages_are_due(&self, view: &View) -> bool {
         let is_judged = self.shared.is_led(view);
@@ -211,6 +241,7 @@ impl PulseLane {
                 outages: view.outages.list.clone(),
             }),
             leaderless: !self.shared.is_led(&view),
+            look: self.look,
         };
         // A node that does not read misses echoes, which tells it something; the plan is sent again. A question is not:
         // who asked is told in time.
@@ -218,6 +249,7 @@ impl PulseLane {
             self.plan = newer.map(|published| published.plan.id).or(self.plan);
             self.peers = Some(peers);
             self.faults = Some(injected);
+            self.look = false;
             if outages_due {
                 self.outages = Some((outages(&view), Instant::now()));
             }

@@ -176,6 +176,22 @@ async fn a_node_that_vanishes_is_frozen_until_the_others_agree() {
 }
 
 #[tokio::test]
+async fn peers_of_a_node_whose_pulse_ends_are_asked_to_look_at_once_unless_it_said_that_it_would_leave() {
+    let store = MemoryStore::new(1);
+    let (mut replica, mut nodes) = fleet(&store).await;
+    nodes[1].say(|words| words.state = ServingState::Draining);
+    replica.fleet_with("it drains", |fleet| verdict(fleet, "n-eu") == NodeVerdict::Draining).await;
+    nodes.remove(1).kill();
+    replica.fleet_with("it is gone", |fleet| verdict(fleet, "n-eu") != NodeVerdict::Draining).await;
+    let [mut ap, us] = <[Pulsing; 2]>::try_from(nodes).ok().unwrap();
+    assert_eq!(*ap.looks.borrow(), 0, "it had said so");
+    us.kill();
+    let asked = tokio::time::timeout(LIMIT, ap.looks.wait_for(|looks| *looks > 0)).await;
+    assert_eq!(*asked.expect("it is asked").unwrap(), 1);
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_node_that_is_stopped_with_its_connection_open_goes_down_within_two_seconds() {
     let store = MemoryStore::new(1);
     let (mut replica, nodes) = fleet(&store).await;

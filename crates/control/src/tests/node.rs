@@ -71,6 +71,8 @@ pub(super) struct Pulsing {
     pub(super) left_ms: watch::Receiver<u32>,
     /// The outages that it was told of last.
     pub(super) outages: watch::Receiver<Option<OutageList>>,
+    /// How often it was asked to look at its peers.
+    pub(super) looks: watch::Receiver<u32>,
     task: JoinHandle<()>,
 }
 
@@ -116,6 +118,7 @@ impl Pulsing {
         let (fault_sender, faults) = watch::channel(None);
         let (left_sender, left_ms) = watch::channel(0);
         let (outage_sender, outages) = watch::channel(None);
+        let (look_sender, looks) = watch::channel(0);
         let (queue, beats) = mpsc::channel(1);
         let mut client = NodeServiceClient::new(channel(to).await);
         let mut incoming = client.pulse(ReceiverStream::new(beats)).await.unwrap().into_inner();
@@ -157,6 +160,9 @@ impl Pulsing {
                         if let Some(list) = &reply.outages {
                             outage_sender.send_replace(Some(list.clone()));
                         }
+                        if reply.look {
+                            look_sender.send_modify(|looks| *looks += 1);
+                        }
                         if let Some(answer) = &*answering.lock().unwrap() {
                             let answer = |query: &Query| Reply { id: query.id, answer: query.question.clone().map(answer) };
                             answered.extend(reply.queries.iter().map(answer));
@@ -166,7 +172,7 @@ impl Pulsing {
                 }
             }
         });
-        Self { answers, words, replies, plans, faults, left_ms, outages, task }
+        Self { answers, words, replies, plans, faults, left_ms, outages, looks, task }
     }
 
     /// From now on questions are answered, so.
