@@ -13,6 +13,8 @@ use crate::shared::Shared;
 /// A cursor is sent at least so often, so that one which is kept stays young.
 const BOOKMARK: Duration = Duration::from_secs(10);
 
+const PUT_BACK: &str = "the cursor is of a later state than the store: that was put back, and not by `store restore`";
+
 /// From the request's cursor on, or from now. Ends when the replica drains.
 pub(super) async fn watch(
     shared: Arc<Shared>,
@@ -35,7 +37,7 @@ pub(super) async fn watch(
             if (wanted.cluster_id, wanted.epoch) != (here.cluster_id, here.epoch) {
                 again("the store was restored, or is another one, since the cursor was given")
             } else if wanted.place > here.place && is_ahead_of_the_store(&shared, wanted.place).await {
-                again("the cursor is of a later state than the store: that was put back, and not by `store restore`")
+                again(PUT_BACK)
             } else {
                 wanted.place
             }
@@ -79,8 +81,13 @@ async fn next(shared: &Shared, place: &mut Place) -> Result<admin::WatchEventsRe
         tokio::select! {
             _ = moved.changed() => {}
             () = tokio::time::sleep_until(bookmark) => {
+                let newest = shared.mirror.events.newest();
+                if *place > newest && is_ahead_of_the_store(shared, *place).await {
+                    *place = newest;
+                    return Ok(response(here(shared)?, Some(Message::ResyncRequired(PUT_BACK.to_owned()))));
+                }
                 // Nothing happened up to here; a replica that lags behind the cursor must not turn it back.
-                *place = (*place).max(shared.mirror.events.newest());
+                *place = (*place).max(newest);
                 return Ok(response(Cursor { place: *place, ..here(shared)? }, None));
             }
             () = shared.shutdown.draining() => return Err(Status::unavailable("the replica is stopping")),

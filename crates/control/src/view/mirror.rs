@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::View;
 use super::apply::apply;
 use super::outage::Outage;
-use crate::events::Events;
+use crate::events::{Between, Events};
 use crate::metrics::Metrics;
 use crate::store::Layout;
 
@@ -127,7 +127,7 @@ impl Feed {
         loop {
             match follower.next().await {
                 Ok(change) => {
-                    let resync = change.resync;
+                    let (resync, between) = (change.resync, Between::of(&change));
                     let view = self.publish.borrow().clone();
                     let (mut next, unreadable) = apply(&self.layout, &view, change);
                     for (key, error) in unreadable {
@@ -143,7 +143,7 @@ impl Feed {
                     self.metrics.revision.set(i64::try_from(next.revision.0).unwrap_or(i64::MAX));
                     let next = Arc::new(next);
                     self.publish.send_replace(next.clone());
-                    self.events.take(&view, &next, !resync, self.host.clock.now_unix_ms());
+                    self.events.take(&view, &next, between, self.host.clock.now_unix_ms());
                 }
                 Err(Interruption::Ended(ended)) => return Err(ended),
                 Err(Interruption::Retrying(cause)) => {
