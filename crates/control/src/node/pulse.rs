@@ -226,13 +226,15 @@ impl PulseLane {
         let peers = self.shared.roster.peers_of(&self.name, &self.shared.fleet, &view.nodes);
         let injected = injected(&view);
         let outages_due = self.outages_are_due(&view);
-        let peers_moved = self.peers.as_ref() != Some(&peers);
+        // Before the store is read the fleet is whoever happens to pulse here: a list of these would take from nodes what
+        // they know of the others.
+        let has_peers = view.is_loaded() && (newer.is_some() || self.peers.as_ref() != Some(&peers));
         let reply = BeatReply {
             sequence_echo: self.sequence,
             replica: self.shared.replica.clone(),
             plan: newer.map(|published| (*published.message).clone()),
             cluster_id: view.cluster_id,
-            peers: (newer.is_some() || peers_moved).then(|| PeerList { peers: (*peers).clone() }),
+            peers: has_peers.then(|| PeerList { peers: (*peers).clone() }),
             queries,
             faults: (self.faults != Some(injected)).then(|| faults::list(&view, self.shared.now_unix_ms())),
             outages: outages_due.then(|| OutageList {
@@ -247,7 +249,9 @@ impl PulseLane {
         // who asked is told in time.
         if outbox.offer(reply)? {
             self.plan = newer.map(|published| published.plan.id).or(self.plan);
-            self.peers = Some(peers);
+            if has_peers {
+                self.peers = Some(peers);
+            }
             self.faults = Some(injected);
             self.look = false;
             if outages_due {

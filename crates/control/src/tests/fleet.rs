@@ -1,10 +1,11 @@
 //! From pulses and operators to verdicts and weights.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_proto::admin::v1::{self as admin, explain_request::Subject};
 use meridian_proto::fleet::v1::{NodeVerdict, RegionState};
-use meridian_proto::node::v1::ServingState;
+use meridian_proto::node::v1::{BeatReply, ServingState};
 use meridian_store::Store;
 use meridian_store::memory::MemoryStore;
 use meridian_types::LatencySketch;
@@ -388,5 +389,24 @@ async fn a_node_that_serves_something_else_than_it_should_shows_within_a_second(
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_has_not_read_the_store_takes_no_peers_away() {
+    let store = MemoryStore::new(1);
+    store.set_available(false);
+    let mut replica = Replica::unready(Arc::new(store.clone()), "cp-1").await;
+    let mut nodes = nodes(&replica).await;
+    let echoed = |reply: &Option<BeatReply>| reply.as_ref().is_some_and(|reply| reply.sequence_echo >= 3);
+    for node in &mut nodes {
+        tokio::time::timeout(LIMIT, node.replies.wait_for(echoed)).await.expect("it is answered").unwrap();
+        assert_eq!(*node.peers.borrow(), None, "nobody knows who else there is");
+    }
+    store.set_available(true);
+    tokio::time::timeout(LIMIT, replica.handle.readiness().wait()).await.unwrap();
+    replica.apply(apply(0, everything(), Vec::new())).await;
+    let told = nodes[0].peers.wait_for(|peers| peers.as_ref().is_some_and(|peers| peers.len() == 2));
+    tokio::time::timeout(LIMIT, told).await.expect("it is told").unwrap();
     replica.stop().await;
 }

@@ -71,6 +71,8 @@ pub(super) struct Pulsing {
     pub(super) left_ms: watch::Receiver<u32>,
     /// The outages that it was told of last.
     pub(super) outages: watch::Receiver<Option<OutageList>>,
+    /// The peers that it was told of last.
+    pub(super) peers: watch::Receiver<Option<Vec<String>>>,
     /// How often it was asked to look at its peers.
     pub(super) looks: watch::Receiver<u32>,
     task: JoinHandle<()>,
@@ -119,6 +121,7 @@ impl Pulsing {
         let (left_sender, left_ms) = watch::channel(0);
         let (outage_sender, outages) = watch::channel(None);
         let (look_sender, looks) = watch::channel(0);
+        let (peer_sender, peers) = watch::channel(None);
         let (queue, beats) = mpsc::channel(1);
         let mut client = NodeServiceClient::new(channel(to).await);
         let mut incoming = client.pulse(ReceiverStream::new(beats)).await.unwrap().into_inner();
@@ -160,6 +163,9 @@ impl Pulsing {
                         if let Some(list) = &reply.outages {
                             outage_sender.send_replace(Some(list.clone()));
                         }
+                        if let Some(list) = &reply.peers {
+                            peer_sender.send_replace(Some(list.peers.iter().map(|peer| peer.node.clone()).collect()));
+                        }
                         if reply.look {
                             look_sender.send_modify(|looks| *looks += 1);
                         }
@@ -172,7 +178,7 @@ impl Pulsing {
                 }
             }
         });
-        Self { answers, words, replies, plans, faults, left_ms, outages, looks, task }
+        Self { answers, words, replies, plans, faults, left_ms, outages, peers, looks, task }
     }
 
     /// From now on questions are answered, so.
