@@ -83,7 +83,10 @@ async fn delete_old_audits(shared: &Shared, fence: Revision, view: &View) {
 async fn forget_nodes(shared: &Shared, fence: Revision, view: &View, term: Duration) {
     let heard = shared.fleet.nodes();
     let unheard = unheard(view, term, |name| heard.contains_key(name));
-    let gone: Vec<_> = gone(view, shared.now_unix_ms()).chain(unheard).take(AT_ONCE / 2).collect();
+    // One that beats and serves nobody is down as well, but would be registered again at once.
+    let is_silent = |(name, _): &(&NodeName, &Registered)| heard.get(*name).is_none_or(|node| !node.is_connected());
+    let gone = gone(view, shared.now_unix_ms()).filter(is_silent);
+    let gone: Vec<_> = gone.chain(unheard).take(AT_ONCE / 2).collect();
     if gone.is_empty() {
         return;
     }
