@@ -157,9 +157,13 @@ fn nodes(before: Option<&fleet::RegionSummary>, after: &fleet::RegionSummary, ev
 
 /// What a node did while nobody planned comes when somebody does again, with its own times.
 fn left_out(node: &str, before: &[fleet::LeftOut], after: &[fleet::LeftOut], events: &mut Events) {
+    let same = |a: &fleet::LeftOut, b: &fleet::LeftOut| a.region == b.region && a.since_unix_ms == b.since_unix_ms;
+    for was in before.iter().filter(|was| was.until_unix_ms == 0 && !after.iter().any(|told| same(was, told))) {
+        let text = format!("{node} does not leave it out of its DNS answers any more: its process is another one");
+        events.add(Kind::Region, was.region.clone(), 0, text);
+    }
     for told in after {
-        let same = |was: &&fleet::LeftOut| was.region == told.region && was.since_unix_ms == told.since_unix_ms;
-        let was = before.iter().find(same);
+        let was = before.iter().find(|was| same(was, told));
         if was.is_none() {
             let text = format!("left out of the DNS answers of {node}, by agreement of the nodes: nobody planned");
             events.add(Kind::Region, told.region.clone(), told.since_unix_ms, text);
