@@ -96,9 +96,9 @@ def test_a_region_that_dies_while_nobody_plans_leaves_dns_and_the_events_tell_it
         always("it stays away", lambda: not named(), SETTLED_S)
     assert clients.outcomes and not [outcome for outcome in clients.outcomes if outcome.error]
     told = lambda: [event for event in events.since(begun) if event.kind == "REGION" and event.subject == "eu-west"]
-    texts = lambda end: {event.text.split(" of ")[1].split(end)[0] for event in told() if end in event.text}
+    texts = lambda end: {event.text.split("answers of ")[1].split(end)[0] for event in told() if end in event.text}
     others = set(NODES) - set(dead)
-    eventually("the events tell it", lambda: texts(", by agreement") == others == texts(" no longer"), 30)
+    eventually("the events tell it", lambda: texts(", by agreement") == others == texts(" by agreement no longer"), 30)
     events.end()
     for name in dead:
         fleet.start(name)

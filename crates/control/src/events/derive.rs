@@ -170,7 +170,9 @@ fn left_out(node: &str, before: &[fleet::LeftOut], after: &[fleet::LeftOut], eve
         }
         if told.until_unix_ms != 0 && was.is_none_or(|was| was.until_unix_ms == 0) {
             let seconds = told.until_unix_ms.saturating_sub(told.since_unix_ms) / 1000;
-            let text = format!("left out of the DNS answers of {node} no longer; it was for {seconds} s");
+            let text = format!(
+                "left out of the DNS answers of {node} by agreement no longer, after {seconds} s: the plan decides"
+            );
             events.add(Kind::Region, told.region.clone(), told.until_unix_ms, text);
         }
     }

@@ -135,7 +135,7 @@ async fn what_a_node_did_while_nobody_planned_is_told_once_with_its_own_times() 
     nodes[2].say(|words| words.left_out = vec![left_out(23_400)]);
     let ended = until(&mut events, is).await.pop().unwrap().1;
     assert_eq!((ended.subject.as_str(), ended.at_unix_ms), ("eu", 23_400));
-    assert_eq!(ended.text, "left out of the DNS answers of n-us no longer; it was for 22 s");
+    assert_eq!(ended.text, "left out of the DNS answers of n-us by agreement no longer, after 22 s: the plan decides");
     // What was begun by a process that has gone has an end too.
     let begun = LeftOut { region: "ap".to_owned(), since_unix_ms: 50_000, until_unix_ms: 0 };
     for (said, wanted) in [(vec![begun], "left out of"), (Vec::new(), "n-us does not leave it out")] {
@@ -145,7 +145,7 @@ async fn what_a_node_did_while_nobody_planned_is_told_once_with_its_own_times() 
     }
     let request = admin::ExplainRequest { subject: Some(Subject::Region("eu".to_owned())) };
     let lines = replica.admin.explain(request).await.unwrap().into_inner().lines.join("\n");
-    assert!(lines.contains("left out of the DNS answers of n-us no longer"), "{lines}");
+    assert!(lines.contains("left out of the DNS answers of n-us by agreement no longer"), "{lines}");
     replica.stop().await;
 }
 
