@@ -176,16 +176,16 @@ impl Fleet {
         Ok(true)
     }
 
-    /// A pulse stream has ended.
-    pub(crate) fn close_pulse(&self, name: &NodeName, session: u64) {
+    /// A pulse stream has ended; `by_node`: it was not this replica that ended it.
+    pub(crate) fn close_pulse(&self, name: &NodeName, session: u64, by_node: bool) {
         let mut nodes = self.lock();
-        let is_lost = nodes.nodes.get_mut(name).is_some_and(|node| {
+        let is_last = nodes.nodes.get_mut(name).is_some_and(|node| {
             node.pulses.retain(|(open, _)| *open != session);
             node.pulses.is_empty() && matches!(node.state, ServingState::Serving | ServingState::Overloaded)
         });
         drop(nodes);
         self.announce();
-        if is_lost {
+        if is_last && by_node {
             // With no other node connected nobody listens.
             let _ = self.lost.send(name.clone());
         }
@@ -431,7 +431,7 @@ mod tests {
         };
         let (gone, session) = start("gone");
         start("silent");
-        fleet.close_pulse(&gone, session);
+        fleet.close_pulse(&gone, session, true);
         let known = || {
             fleet.forget();
             fleet.nodes().keys().map(ToString::to_string).collect::<Vec<_>>()

@@ -103,7 +103,7 @@ pub(super) async fn run(
         questions: Questions::default(),
     };
     let end = lane.serve(first, &mut incoming, asked, &outbox).await;
-    shared.fleet.close_pulse(&name, session);
+    shared.fleet.close_pulse(&name, session, matches!(end, End::Quiet));
     tracing::info!(node = %name, "pulse ended");
     if let End::Told(status) = end {
         outbox.fail(status).await;
