@@ -2,6 +2,7 @@
 
 mod admin;
 mod backup;
+mod bulk;
 mod events;
 mod faults;
 mod fencing;

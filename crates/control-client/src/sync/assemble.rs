@@ -3,7 +3,7 @@
 use meridian_proto::node::v1::{CommitBody, CommitChunk};
 use prost::Message;
 
-/// Largest chunk; the sender's limit is the same.
+/// Largest chunk that the protocol allows; replicas cut smaller ones, so that a revocation has little before it.
 pub(crate) const MAX_CHUNK_BYTES: usize = 256 << 10;
 /// Largest body. A stored commit has at most 1 MiB compressed; resources are text and shrink at most so much.
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;

@@ -5,16 +5,20 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-/// Messages that wait for the connection: a few chunks of a commit.
+/// Messages that wait for the connection.
 const QUEUE: usize = 8;
 /// A node that takes nothing for this long has lost its end.
-const STUCK: Duration = Duration::from_secs(10);
+pub(super) const STUCK: Duration = Duration::from_secs(10);
 
 /// What tonic sends.
 pub(crate) type Outgoing<M> = BoxStream<'static, Result<M, Status>>;
+
+/// Where one message goes.
+pub(super) type Place<'a, M> = mpsc::Permit<'a, Result<M, Status>>;
 
 /// Sends messages to one node.
 pub(crate) struct Outbox<M> {
@@ -34,6 +38,14 @@ impl<M: Send + 'static> Outbox<M> {
     /// Waits until there is room, with a limit.
     pub(crate) async fn send(&self, message: M) -> Result<(), Closed> {
         self.queue.send_timeout(Ok(message), STUCK).await.map_err(|_| Closed)
+    }
+
+    /// Waits until the connection has taken all that was sent before, at most until `overdue`, for a place behind nothing. What
+    /// is urgent overtakes whoever waits here, and has one message of bulk before it at most. Loses nothing when it is
+    /// dropped.
+    pub(super) async fn empty(&self, overdue: Instant) -> Result<Place<'_, M>, Closed> {
+        let places = tokio::time::timeout_at(overdue, self.queue.reserve_many(QUEUE)).await;
+        places.map_err(|_| Closed)?.map_err(|_| Closed)?.next().ok_or(Closed)
     }
 
     /// Sends only if there is room: false if there is none.

@@ -13,8 +13,8 @@ use meridian_proto::transport::Peer;
 use meridian_types::{CommitId, Digest, ErrorCode, NodeName, RegionName};
 use tonic::{Status, Streaming};
 
-use super::outbox::{Closed, Outbox};
-use super::transfer::{self, Turn};
+use super::outbox::{Closed, Outbox, Place};
+use super::transfer::{self, Chunks, Turn};
 use crate::fleet::Refusal;
 use crate::rollout::CellId;
 use crate::shared::Shared;
@@ -60,6 +60,7 @@ pub(super) async fn run(
         digest: Digest::from_slice(&hello.digest_held),
         cell,
         sent: None,
+        chunks: None,
         refused: None,
         turn: Turn::None,
         accounts: view.accounts.clone(),
@@ -99,6 +100,8 @@ struct SyncLane {
     cell: Option<CellId>,
     /// On its way, and not acknowledged: nothing else is sent until it is, and then only the newest.
     sent: Option<Arc<Target>>,
+    /// What is left of it to be sent.
+    chunks: Option<Chunks>,
     /// Not sent again.
     refused: Option<Arc<Target>>,
     /// To get a whole commit.
@@ -126,27 +129,39 @@ impl SyncLane {
         send(outbox, sync_response::Message::Welcome(welcome)).await?;
         // Accounts first: a revocation is more urgent than any configuration.
         self.send_accounts(self.accounts.difference(&hello.account_digests), outbox).await?;
-        self.send_commit(outbox).await?;
+        self.begin_commit();
         loop {
             tokio::select! {
-                message = incoming.message() => match message {
-                    Ok(Some(SyncRequest { message: Some(message) })) => self.take(message, outbox).await?,
-                    // A message that a newer build knows.
-                    Ok(Some(SyncRequest { message: None })) => {}
-                    Ok(None) | Err(_) => return Ok(()),
-                },
+                // One chunk a turn, and the last of all: what is urgent goes between two of them.
+                biased;
+                () = shutdown.draining() => return self.goaway(outbox).await,
+                () = outbox.closed() => return Ok(()),
                 changed = views.changed() => {
                     changed.map_err(|_| Closed)?;
                     self.follow(outbox).await?;
                 }
-                () = self.turn.changed() => self.send_commit(outbox).await?,
-                () = outbox.closed() => return Ok(()),
-                () = shutdown.draining() => return self.goaway(outbox).await,
+                message = incoming.message() => match message {
+                    Ok(Some(SyncRequest { message: Some(message) })) => self.take(message)?,
+                    // A message that a newer build knows.
+                    Ok(Some(SyncRequest { message: None })) => {}
+                    Ok(None) | Err(_) => return Ok(()),
+                },
+                // A turn lasts as long as there are chunks: until then the body is in memory.
+                () = self.turn.changed(), if self.chunks.is_none() => self.begin_commit(),
+                place = room(outbox, self.chunks.as_ref()) => match place {
+                    Ok(place) => self.send_chunk(place),
+                    Err(closed) => {
+                        tracing::warn!(node = %self.name, "a commit is taken too slowly; the stream ends");
+                        return Err(closed);
+                    }
+                },
             }
         }
     }
 
-    async fn take(&mut self, message: sync_request::Message, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
+    /// An answer ends what is on its way, also one that comes too early: what follows begins with a first chunk, and there the
+    /// node begins anew.
+    fn take(&mut self, message: sync_request::Message) -> Result<(), Closed> {
         match message {
             // Only the first one says anything.
             sync_request::Message::Hello(_) => return Err(Closed),
@@ -178,9 +193,10 @@ impl SyncLane {
             }
         }
         self.shared.fleet.awaits(&self.name, self.session, None);
-        self.sent = None;
+        (self.sent, self.chunks) = (None, None);
         self.turn = Turn::None;
-        self.send_commit(outbox).await
+        self.begin_commit();
+        Ok(())
     }
 
     async fn follow(&mut self, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
@@ -190,7 +206,8 @@ impl SyncLane {
             self.accounts = accounts;
             self.send_accounts(update, outbox).await?;
         }
-        self.send_commit(outbox).await
+        self.begin_commit();
+        Ok(())
     }
 
     async fn send_accounts(&self, update: AccountUpdate, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
@@ -200,28 +217,34 @@ impl SyncLane {
         send(outbox, sync_response::Message::Accounts(update)).await
     }
 
-    async fn send_commit(&mut self, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
+    /// Sees to it that the node gets what it should have, once it has answered what it was sent before.
+    fn begin_commit(&mut self) {
         let view = self.shared.mirror.view();
-        let Some(target) = view.target(self.cell.as_ref()) else { return Ok(()) };
+        let Some(target) = view.target(self.cell.as_ref()) else { return };
         if self.sent.is_some() || self.refused.as_ref() == Some(target) {
-            return Ok(());
+            return;
         }
         if self.held == target.id && self.digest == Some(target.digest) {
             self.turn = Turn::None;
-            return Ok(());
+            return;
         }
         // Only what we know to be what the node holds can be a base.
         let base = transfer::base(&view, self.held, self.digest);
-        if base.is_none() && !self.turn.asks(&self.shared.whole_turns) {
-            return Ok(());
+        if base.is_some() {
+            self.turn = Turn::None;
+        } else if !self.turn.asks(&self.shared.whole_turns) {
+            return;
         }
-        let chunks = transfer::to_target(target, self.held, base.as_deref());
+        self.chunks = Some(transfer::to_target(target, self.held, base.as_deref()));
         self.sent = Some(target.clone());
         self.shared.fleet.awaits(&self.name, self.session, Some(target.id));
-        for chunk in chunks {
-            send(outbox, sync_response::Message::Commit(chunk)).await?;
+    }
+
+    fn send_chunk(&mut self, place: Place<'_, SyncResponse>) {
+        match self.chunks.as_mut().and_then(Iterator::next) {
+            Some(chunk) => place.send(Ok(SyncResponse { message: Some(sync_response::Message::Commit(chunk)) })),
+            None => self.chunks = None,
         }
-        Ok(())
     }
 
     async fn goaway(&self, outbox: &Outbox<SyncResponse>) -> Result<(), Closed> {
@@ -231,6 +254,17 @@ impl SyncLane {
             reconnect_after_ms: u32::try_from(wait.as_millis()).unwrap_or(0),
         };
         send(outbox, sync_response::Message::Goaway(goaway)).await
+    }
+}
+
+/// Waits for a place for the next chunk; for ever if there is none.
+async fn room<'a>(
+    outbox: &'a Outbox<SyncResponse>,
+    chunks: Option<&Chunks>,
+) -> Result<Place<'a, SyncResponse>, Closed> {
+    match chunks {
+        Some(chunks) => outbox.empty(chunks.overdue()).await,
+        None => std::future::pending().await,
     }
 }
 

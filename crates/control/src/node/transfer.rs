@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use meridian_proto::content::Content;
 use meridian_proto::node::v1::{CommitBody, CommitChunk};
 use meridian_types::{CommitId, Digest};
@@ -11,12 +12,18 @@ use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::outbox::STUCK;
 use crate::view::{Target, View};
 
-/// Largest piece: small enough that account changes and questions are not held up behind it.
-const CHUNK_BYTES: usize = 256 << 10;
+/// Largest piece. A revocation may have three of them before it, beside the connection's window (see
+/// [`meridian_proto::transport::STREAM_WINDOW`]): one in the queue, one that tonic has encoded, one that HTTP/2 has cut. All
+/// together make 0.7 s at 2 Mbit/s.
+const CHUNK_BYTES: usize = 16 << 10;
+/// A commit is taken whole in this time, or the stream ends: who trickles must not keep a turn and a body for hours. The
+/// largest, 16 MiB, takes 70 s at 2 Mbit/s.
+const UNDER_WAY: Duration = Duration::from_secs(120);
 /// Whole commits on their way at once. Each is encoded for its node and may have 16 MiB: a herd of nodes that hold nothing
-/// must not cost the replica its memory. They take a fraction of a second each; what comes as a difference does not wait.
+/// must not cost the replica its memory. What comes as a difference does not wait.
 pub(crate) const WHOLE_AT_ONCE: usize = 16;
 /// A node that does not answer keeps its turn for so long.
 const TURN: Duration = Duration::from_secs(10);
@@ -74,7 +81,7 @@ pub(super) fn base(view: &View, held: CommitId, digest: Option<Digest>) -> Optio
 }
 
 /// What a node that holds `held`, which is `base` if that is known, needs to come to the target.
-pub(super) fn to_target(target: &Target, held: CommitId, base: Option<&Content>) -> Vec<CommitChunk> {
+pub(super) fn to_target(target: &Target, held: CommitId, base: Option<&Content>) -> Chunks {
     let (upserts, removals) = match base {
         Some(base) => target.content.diff(base),
         None => (target.content.resources().collect(), Vec::new()),
@@ -86,14 +93,46 @@ pub(super) fn to_target(target: &Target, held: CommitId, base: Option<&Content>)
         removals,
         digest: target.digest.as_bytes().to_vec().into(),
     };
-    chunks(target.id, &body.encode_to_vec())
+    Chunks::of(target.id, body.encode_to_vec().into())
 }
 
-fn chunks(id: CommitId, body: &[u8]) -> Vec<CommitChunk> {
-    let pieces: Vec<&[u8]> = body.chunks(CHUNK_BYTES).collect();
-    let count = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-    let chunk = |(index, data): (u32, &[u8])| CommitChunk { commit: id.0, index, count, data: data.to_vec().into() };
-    (0..).zip(pieces).map(chunk).collect()
+/// What is left of a commit that is on its way: one encoded body, cut when there is room for the next piece.
+pub(super) struct Chunks {
+    commit: CommitId,
+    body: Bytes,
+    index: u32,
+    count: u32,
+    /// When the last piece was taken; at first: when it began.
+    taken: Instant,
+    /// When the last one must be.
+    until: Instant,
+}
+
+impl Chunks {
+    fn of(commit: CommitId, body: Bytes) -> Self {
+        let count = u32::try_from(body.len().div_ceil(CHUNK_BYTES)).unwrap_or(u32::MAX);
+        let now = Instant::now();
+        Self { commit, body, index: 0, count, taken: now, until: now + UNDER_WAY }
+    }
+
+    /// When the node is too slow for more.
+    pub(super) fn overdue(&self) -> Instant {
+        self.until.min(self.taken + STUCK)
+    }
+}
+
+impl Iterator for Chunks {
+    type Item = CommitChunk;
+
+    fn next(&mut self) -> Option<CommitChunk> {
+        if self.body.is_empty() {
+            return None;
+        }
+        let data = self.body.split_to(CHUNK_BYTES.min(self.body.len()));
+        let chunk = CommitChunk { commit: self.commit.0, index: self.index, count: self.count, data };
+        (self.index, self.taken) = (self.index + 1, Instant::now());
+        Some(chunk)
+    }
 }
 
 #[cfg(test)]
@@ -103,9 +142,22 @@ mod tests {
     #[test]
     fn chunks_are_bounded_and_make_the_body_again() {
         let body: Vec<u8> = (0..CHUNK_BYTES * 2 + 5).map(|i| i as u8).collect();
-        let chunks = chunks(CommitId(3), &body);
+        let chunks: Vec<_> = Chunks::of(CommitId(3), body.clone().into()).collect();
         assert_eq!(chunks.iter().map(|chunk| (chunk.index, chunk.count)).collect::<Vec<_>>(), [(0, 3), (1, 3), (2, 3)]);
         assert!(chunks.iter().all(|chunk| chunk.data.len() <= CHUNK_BYTES));
         assert_eq!(chunks.iter().flat_map(|chunk| chunk.data.to_vec()).collect::<Vec<_>>(), body);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_has_so_long_for_each_chunk_and_so_long_for_all() {
+        let began = Instant::now();
+        let mut chunks = Chunks::of(CommitId(3), vec![0; CHUNK_BYTES * 40].into());
+        assert_eq!(chunks.overdue(), began + STUCK);
+        while Instant::now() < chunks.overdue() {
+            tokio::time::advance(STUCK - Duration::from_secs(1)).await;
+            chunks.next();
+        }
+        assert_eq!(chunks.overdue(), began + UNDER_WAY);
+        assert!(chunks.next().is_some());
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::node::{Pulsing, Syncing, hello, identity};
-use super::sandbox::{LIMIT, Replica, apply, channel, everything, region, request_id, resource};
+use super::sandbox::{LIMIT, Replica, apply, bulk, channel, everything, region, request_id};
 
 #[tokio::test]
 async fn a_commit_comes_whole_then_as_a_difference_then_not_at_all() {
@@ -62,21 +62,8 @@ async fn a_commit_comes_whole_then_as_a_difference_then_not_at_all() {
 async fn a_large_commit_comes_in_chunks_and_only_the_newest_follows_an_unacknowledged_one() {
     let store = MemoryStore::new(1);
     let mut replica = Replica::start(&store, "cp-1").await;
-    // Fields that this build does not know are kept and passed on; these do not compress.
-    let noise: String = (0..60_000u64).map(|i| KeyHash::of(&i.to_string()).id()).collect();
-    let zone = meridian_proto::resources::v1::Zone {
-        name: "example.com".to_owned(),
-        nameservers: vec!["ns1.example.com".to_owned()],
-        records: vec![meridian_proto::resources::v1::Record {
-            name: "big".to_owned(),
-            r#type: "TXT".to_owned(),
-            values: noise.as_bytes().chunks(200).map(|text| String::from_utf8(text.to_vec()).unwrap()).collect(),
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
     let mut upserts = everything();
-    upserts.push(resource("Zone", "example.com", &zone));
+    upserts.push(bulk());
     replica.apply(apply(0, upserts, Vec::new())).await;
     let mut node = Syncing::start(replica.address, "eu", "n1").await;
     let body = node.body().await;

@@ -12,6 +12,7 @@ use meridian_proto::resources::v1::{self as resources, Resource, ResourceRef};
 use meridian_proto::transport;
 use meridian_store::Store;
 use meridian_store::memory::MemoryStore;
+use meridian_types::KeyHash;
 use prometheus_client::registry::Registry;
 use prost::Message;
 use tokio::task::JoinHandle;
@@ -191,6 +192,23 @@ pub(super) fn model(name: &str, provider: &str) -> Resource {
 
 pub(super) fn tenant(name: &str) -> Resource {
     resource("Tenant", name, &resources::Tenant { name: name.to_owned(), ..resources::Tenant::default() })
+}
+
+/// Much of a commit: a zone of more than 512 KiB that do not compress.
+pub(super) fn bulk() -> Resource {
+    let noise: String = (0..60_000u64).map(|i| KeyHash::of(&i.to_string()).id()).collect();
+    let zone = resources::Zone {
+        name: "example.com".to_owned(),
+        nameservers: vec!["ns1.example.com".to_owned()],
+        records: vec![resources::Record {
+            name: "big".to_owned(),
+            r#type: "TXT".to_owned(),
+            values: noise.as_bytes().chunks(200).map(|text| String::from_utf8(text.to_vec()).unwrap()).collect(),
+            ..resources::Record::default()
+        }],
+        ..resources::Zone::default()
+    };
+    resource("Zone", "example.com", &zone)
 }
 
 pub(super) fn removal(kind: &str, name: &str) -> ResourceRef {
