@@ -5,9 +5,12 @@
 //! repairs a condemned commit is another commit: the verdict stands until there is a newer one. A commit is known by its
 //! number and its content, because numbers are given out again after a restore.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use meridian_host::Host;
 use meridian_types::{CommitId, Digest};
 use tokio::time::Instant;
@@ -16,6 +19,9 @@ use tokio::time::Instant;
 const SURVIVED: Duration = Duration::from_secs(60);
 /// Deaths that condemn a commit. The first may have been chance: an operator's kill, the machine's power.
 const DEATHS: u32 = 2;
+/// A disk that does not answer for so long (a stuck volume, a lost NFS server) is not waited for: configuration goes on without
+/// the marker. A busy one takes a tenth of it.
+const DISK_PATIENCE: Duration = Duration::from_secs(1);
 /// The marker file: one line, see [`Marker`]. An older build reads the numbers and leaves the rest.
 const FILE: &str = "applying";
 
@@ -26,6 +32,10 @@ pub(crate) struct Breaker {
     marker: Marker,
     /// When this process last applied a commit; `None`: it did not, or outlived it.
     applied: Option<Instant>,
+    /// The file does not hold the marker yet.
+    unwritten: bool,
+    /// A write that has not ended. The next waits for it: one that hangs and ends late must not undo what came after it.
+    writing: Option<BoxFuture<'static, io::Result<()>>>,
 }
 
 /// Three numbers and two digests with spaces between: number of the suspect, deaths, number of the condemned, and the
@@ -57,7 +67,7 @@ impl Breaker {
         if marker.deaths >= DEATHS {
             marker = Marker { condemned: marker.suspect, ..Marker::default() };
         }
-        Self { host, path, marker, applied: None }
+        Self { host, path, marker, applied: None, unwritten: false, writing: None }
     }
 
     /// Whether the commit must not be applied.
@@ -65,7 +75,8 @@ impl Breaker {
         self.marker.condemned.is(commit, digest)
     }
 
-    /// Call it before applying a commit. That the marker cannot be written is no reason not to apply.
+    /// Call it before applying a commit; returns within [`DISK_PATIENCE`]. That the marker cannot be written is no reason not to
+    /// apply.
     pub(crate) async fn applying(&mut self, commit: CommitId, digest: Digest) {
         let before = self.marker.suspect.is(commit, digest);
         let deaths = if before { self.marker.deaths + u32::from(self.applied.is_none()) } else { 1 };
@@ -75,10 +86,12 @@ impl Breaker {
         self.write().await;
     }
 
-    /// Call it now and then: clears the marker once the process has lived long enough.
+    /// Call it now and then: clears the marker once the process has lived long enough, and writes what could not be written.
     pub(crate) async fn look(&mut self) {
         if self.applied.is_some_and(|applied| applied.elapsed() >= SURVIVED) {
             self.survived().await;
+        } else if self.unwritten {
+            self.write().await;
         }
     }
 
@@ -86,19 +99,40 @@ impl Breaker {
     pub(crate) async fn survived(&mut self) {
         if self.applied.take().is_some() {
             self.marker = Marker { condemned: self.marker.condemned, ..Marker::default() };
+            self.unwritten = true;
+        }
+        if self.unwritten {
             self.write().await;
         }
     }
 
-    async fn write(&self) {
-        let files = &self.host.files;
-        let written = match self.marker {
-            marker if marker == Marker::default() => files.remove(&self.path).await,
-            marker => files.replace(&self.path, marker.to_string().as_bytes()).await,
-        };
-        if let Err(error) = written {
-            tracing::warn!(file = %self.path.display(), %error, "the crash-loop marker cannot be written");
+    async fn write(&mut self) {
+        self.unwritten = true;
+        let written = tokio::time::timeout(DISK_PATIENCE, self.written()).await;
+        match written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(()) => self.unwritten = false,
+            Err(error) => {
+                let file = self.path.display();
+                tracing::warn!(%file, %error, "the crash-loop marker cannot be written; going on without it");
+            }
         }
+    }
+
+    async fn written(&mut self) -> io::Result<()> {
+        if let Some(before) = &mut self.writing {
+            // What became of it is of no interest: the marker is written whole now.
+            let _ = before.await;
+        }
+        let (files, path, marker) = (self.host.files.clone(), self.path.clone(), self.marker);
+        let writing = async move {
+            match marker {
+                marker if marker == Marker::default() => files.remove(&path).await,
+                marker => files.replace(&path, marker.to_string().as_bytes()).await,
+            }
+        };
+        let written = self.writing.insert(writing.boxed()).await;
+        self.writing = None;
+        written
     }
 }
 

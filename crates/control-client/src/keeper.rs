@@ -16,6 +16,8 @@ use crate::metrics::{Metrics, Outcome};
 const DELAY: Duration = Duration::from_secs(2);
 /// Between attempts to write when the disk refuses.
 const RETRY: Duration = Duration::from_secs(5);
+/// A disk that has not answered for so long does not work; an fsync of a file of some megabytes takes less.
+const HANGS: Duration = Duration::from_secs(5);
 /// Bytes of an error that every beat carries while it stands.
 const MAX_ERROR: usize = 200;
 /// Commits that wait to be written; the lane has at most one under way.
@@ -90,7 +92,7 @@ impl Keeper {
     /// Writes all that is held; `Err` says when to try again.
     async fn write(&mut self) -> Result<(), Duration> {
         let held = self.held.borrow_and_update().clone();
-        match self.store.save(&held).await {
+        match told_when_hanging(&self.unsaved, self.store.save(&held)).await {
             Ok(()) => {
                 self.metrics.file_writes.get_or_create(&Outcome::DONE).inc();
                 self.unsaved.send_replace(String::new());
@@ -110,4 +112,16 @@ impl Keeper {
             }
         }
     }
+}
+
+/// What `saving` gives. While it hangs that is told: nothing else shows it.
+async fn told_when_hanging<T>(unsaved: &watch::Sender<String>, saving: impl Future<Output = T>) -> T {
+    tokio::pin!(saving);
+    if let Ok(saved) = tokio::time::timeout(HANGS, &mut saving).await {
+        return saved;
+    }
+    let why = format!("no answer for {} s", HANGS.as_secs());
+    tracing::error!(why, "the last-known-good file is not written; a restart may find an old one");
+    unsaved.send_replace(why);
+    saving.await
 }

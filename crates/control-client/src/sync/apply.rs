@@ -33,14 +33,17 @@ pub(crate) struct Applier {
 }
 
 impl Applier {
-    /// Builds, checks and swaps; microseconds that it took.
+    /// Builds, checks and swaps; microseconds that it took. Its pieces take some tenths of a second each for the largest commit;
+    /// between them, and while it waits for the disk, the lane takes accounts.
     pub(crate) async fn apply(&self, body: CommitBody) -> Result<u64, Refusal> {
         let began = Instant::now();
         let commit = self.build(body)?;
         if self.is_served(&commit) {
             return Ok(0);
         }
+        tokio::task::yield_now().await;
         let configuration = commit.content.configuration().map_err(|mistakes| Refusal::mistakes(&mistakes))?;
+        tokio::task::yield_now().await;
         {
             let mut breaker = self.breaker.lock().await;
             if breaker.condemns(commit.id, commit.digest) {

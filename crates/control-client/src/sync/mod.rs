@@ -41,7 +41,7 @@ pub(crate) struct Lane {
     options: Options,
     shared: Arc<Shared>,
     metrics: Metrics,
-    applier: Applier,
+    applier: Arc<Applier>,
     flush: Flush,
     /// Which endpoint is tried next.
     index: usize,
@@ -65,7 +65,7 @@ impl Lane {
             options: options.clone(),
             shared: shared.clone(),
             metrics: metrics.clone(),
-            applier,
+            applier: Arc::new(applier),
             flush,
             ask_whole: false,
         }

@@ -66,7 +66,7 @@ pub(crate) struct Session<'a> {
     pub(crate) options: &'a Options,
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) metrics: &'a Metrics,
-    pub(crate) applier: &'a Applier,
+    pub(crate) applier: &'a Arc<Applier>,
     pub(crate) flush: &'a Flush,
     /// Which of the endpoints.
     pub(crate) index: usize,
@@ -78,8 +78,19 @@ pub(crate) struct Session<'a> {
 struct Work {
     outbox: mpsc::Sender<v1::SyncRequest>,
     assembler: Assembler,
+    /// The commit that is being applied: it may wait for a disk, and accounts must not.
+    applying: Option<Pin<Box<dyn Future<Output = Applied> + Send>>>,
     /// The Ack that is sent once the file is written. A newer commit replaces it: only the newest pin counts.
     ack: Option<Pin<Box<dyn Future<Output = Option<v1::Ack>> + Send>>>,
+}
+
+/// What became of a commit.
+struct Applied {
+    commit: u64,
+    /// That its content should have; `None`: it did not come whole.
+    digest: Option<Digest>,
+    /// Microseconds that it took.
+    outcome: Result<u64, Refusal>,
 }
 
 impl Session<'_> {
@@ -116,7 +127,7 @@ impl Session<'_> {
                 _ => return Ended::Failed("the first message was no welcome".to_owned()),
             },
         };
-        let work = Work { outbox, assembler: Assembler::default(), ack: None };
+        let work = Work { outbox, assembler: Assembler::default(), applying: None, ack: None };
         self.converse(responses, work).await
     }
 
@@ -147,6 +158,8 @@ impl Session<'_> {
 
     async fn converse(&mut self, mut responses: Streaming<v1::SyncResponse>, mut work: Work) -> Ended {
         let ended = self.serve(&mut responses, &mut work).await;
+        // The next hello says what is held then, and the replica goes by that; an answer does not matter any more.
+        let _ = self.finish(&mut work).await;
         if matches!(ended, Ended::NeedsWhole) {
             // To drop a stream is to reset it, and the Nack with it: half-close, and let the replica read.
             drop(work);
@@ -173,12 +186,22 @@ impl Session<'_> {
                     None => std::future::pending().await,
                 }
             };
+            let applied = async {
+                match &mut work.applying {
+                    Some(applying) => applying.await,
+                    None => std::future::pending().await,
+                }
+            };
             let ended = tokio::select! {
                 response = responses.message() => match response {
                     Ok(Some(response)) => self.obey(response, work).await,
                     Ok(None) => Some(Ended::Failed("the replica ended the stream".to_owned())),
                     Err(status) => Some(Ended::Failed(status.to_string())),
                 },
+                applied = applied => {
+                    work.applying = None;
+                    self.answer(applied, work).await
+                }
                 written = ack => {
                     work.ack = None;
                     match written {
@@ -197,7 +220,11 @@ impl Session<'_> {
 
     async fn obey(&mut self, response: v1::SyncResponse, work: &mut Work) -> Option<Ended> {
         match response.message {
-            Some(sync_response::Message::Commit(chunk)) => self.take_chunk(&chunk, work).await,
+            Some(sync_response::Message::Commit(chunk)) => {
+                // A replica sends no other commit before the answer. For one that does, this keeps the order.
+                let ended = self.finish(work).await;
+                if ended.is_some() { ended } else { self.take_chunk(&chunk, work).await }
+            }
             Some(sync_response::Message::Accounts(update)) => {
                 self.take_accounts(&update);
                 None
@@ -210,16 +237,30 @@ impl Session<'_> {
     }
 
     async fn take_chunk(&mut self, chunk: &v1::CommitChunk, work: &mut Work) -> Option<Ended> {
-        let mut digest = None;
-        let outcome = match work.assembler.take(chunk) {
-            Ok(None) => return None,
-            Ok(Some(body)) => {
-                digest = Digest::from_slice(&body.digest);
-                self.applier.apply(body).await
-            }
-            Err(error) => Err(Refusal::whole(error.to_string())),
-        };
         let commit = chunk.commit;
+        match work.assembler.take(chunk) {
+            Ok(None) => None,
+            Ok(Some(body)) => {
+                let (applier, digest) = (self.applier.clone(), Digest::from_slice(&body.digest));
+                let applying = async move { Applied { commit, digest, outcome: applier.apply(body).await } };
+                work.applying = Some(Box::pin(applying));
+                None
+            }
+            Err(error) => {
+                let refused = Applied { commit, digest: None, outcome: Err(Refusal::whole(error.to_string())) };
+                self.answer(refused, work).await
+            }
+        }
+    }
+
+    /// Waits for the commit that is being applied, if there is one.
+    async fn finish(&mut self, work: &mut Work) -> Option<Ended> {
+        let applied = work.applying.take()?.await;
+        self.answer(applied, work).await
+    }
+
+    async fn answer(&mut self, applied: Applied, work: &mut Work) -> Option<Ended> {
+        let Applied { commit, digest, outcome } = applied;
         match outcome {
             Ok(applied_us) => {
                 self.metrics.commits.get_or_create(&Outcome::DONE).inc();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use meridian_host::{Connection, Datagram, Entropy, Files, Host, Listen, Network, WallClock};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Bytes in flight in one pipe.
 const PIPE: usize = 64 << 10;
@@ -139,6 +139,14 @@ impl Listen for PipeListener {
 pub(crate) struct MemoryFiles {
     pub(crate) content: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
     pub(crate) fails: AtomicBool,
+    /// Whoever writes waits until it does no longer.
+    pub(crate) hangs: watch::Sender<bool>,
+}
+
+impl MemoryFiles {
+    async fn hang(&self) {
+        let _ = self.hangs.subscribe().wait_for(|hangs| !hangs).await;
+    }
 }
 
 #[async_trait]
@@ -148,6 +156,7 @@ impl Files for MemoryFiles {
     }
 
     async fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.hang().await;
         if self.fails.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -156,6 +165,7 @@ impl Files for MemoryFiles {
     }
 
     async fn remove(&self, path: &Path) -> io::Result<()> {
+        self.hang().await;
         self.content.lock().unwrap().remove(path);
         Ok(())
     }

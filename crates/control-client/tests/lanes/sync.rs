@@ -244,3 +244,35 @@ async fn a_disk_that_goes_on_refusing_keeps_no_later_commit_away() {
     eventually("the file is written", || !machine.files.content.lock().unwrap().is_empty()).await;
     eventually("beats say so", || said().is_empty()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_does_not_answer_holds_up_neither_accounts_nor_configuration() {
+    let (machine, mut replica, node) = lane();
+    let mut call = replica.welcome().await;
+    call.send_commit(1, &content(1.0, &["eu-west"]), None).await;
+    call.ack().await;
+    machine.files.hangs.send_replace(true);
+    for (commit, text) in [(2, "a"), (3, "b")] {
+        let sent = Instant::now();
+        call.send_commit(commit, &content(commit as f64, &["eu-west"]), None).await;
+        let update = v1::AccountUpdate { keys: vec![key(text, true)], ..Default::default() };
+        call.send(sync_response::Message::Accounts(update)).await;
+        let is_known = || node.recorder.0.lock().unwrap().accounts.keys.contains_key(&KeyHash::of(text));
+        eventually("the revocation", is_known).await;
+        assert!(sent.elapsed() < Duration::from_millis(100), "{:?}", sent.elapsed());
+        assert_eq!(node.served(), Some(commit - 1), "the marker was not waited for");
+        eventually("the commit", || node.served() == Some(commit)).await;
+        assert!(sent.elapsed() < Duration::from_secs(3), "{:?}", sent.elapsed());
+        assert_eq!(call.ack().await.commit, commit);
+    }
+    let said = || replica.behaviour.beats.lock().unwrap().last().unwrap().unsaved.clone();
+    assert!(said().contains("no answer"), "beats do not say it: {:?}", said());
+
+    machine.files.hangs.send_replace(false);
+    eventually("beats say that it is written", || said().is_empty()).await;
+    // The writes that hung come in their order, and the last one says that the process outlived the commit.
+    let marker = || machine.files.content.lock().unwrap().keys().any(|path| path.ends_with("applying"));
+    eventually("the marker", marker).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    eventually("no marker", || !marker()).await;
+}
