@@ -41,10 +41,13 @@ pub(super) async fn campaign(shared: &Shared) -> Term {
         };
         // A mirror that lags must not keep the seat empty: look by itself now and then.
         let _ = tokio::time::timeout(LOOK, views.wait_for(|view| is_free(view))).await;
-        match stand(shared).await {
-            Ok(Some(term)) => return term,
-            Ok(None) => {}
-            Err(error) => tracing::debug!(%error, "cannot stand for election"),
+        // Who cannot follow the store could plan nothing.
+        if shared.mirror.status.read_only().is_none() {
+            match stand(shared).await {
+                Ok(Some(term)) => return term,
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "cannot stand for election"),
+            }
         }
         tokio::time::sleep(REST).await;
     }

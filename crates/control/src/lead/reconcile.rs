@@ -26,6 +26,9 @@ const TICK: Duration = Duration::from_millis(200);
 const GATHER: Duration = Duration::from_millis(20);
 /// A new leader first sees everything that was written before it was elected.
 const CATCH_UP: Duration = Duration::from_secs(3);
+/// A leader that cannot follow the store for so long gives its seat back, though its lease renews: it plans nothing, and another
+/// replica may see. A watch that broke is up again after a rest of 2 s and a list, which take less.
+const BLIND: Duration = Duration::from_secs(5);
 
 /// Runs one term; says why it is over.
 pub(super) async fn run(shared: &Arc<Shared>, fence: Revision) -> &'static str {
@@ -51,6 +54,8 @@ struct Reconciler<'a> {
     shared: &'a Arc<Shared>,
     fence: Revision,
     origin: Instant,
+    /// Since when the store cannot be followed.
+    blind: Option<Instant>,
     verdicts: Verdicts,
     loads: BTreeMap<RegionName, Smoothed>,
     memory: Option<Memory>,
@@ -71,6 +76,7 @@ impl<'a> Reconciler<'a> {
             shared,
             fence,
             origin: Instant::now(),
+            blind: None,
             verdicts: evidence::stored(&view),
             loads: BTreeMap::new(),
             memory: None,
@@ -89,8 +95,14 @@ impl<'a> Reconciler<'a> {
         if view.leader.as_ref().is_some_and(|leader| leader.created > self.fence) {
             return Err("another replica was elected");
         }
-        // Without a configuration there is nothing to plan, and with the store lost nothing may be.
-        if view.head.is_none() || self.shared.mirror.status.read_only().is_some() {
+        // With the store lost nothing may be planned ...
+        if self.shared.mirror.status.read_only().is_some() {
+            let since = *self.blind.get_or_insert_with(Instant::now);
+            return if since.elapsed() < BLIND { Ok(()) } else { Err("the store could not be followed for too long") };
+        }
+        self.blind = None;
+        // ... and without a configuration there is nothing to plan.
+        if view.head.is_none() {
             return Ok(());
         }
         let now = Now { monotonic: self.origin.elapsed(), unix_ms: self.shared.now_unix_ms() };

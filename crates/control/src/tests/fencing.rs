@@ -1,18 +1,19 @@
-//! What a leader that is slow, deaf or paused can still do: nothing.
+//! What a leader that is slow, deaf, blind or paused can still do: nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::store::v1 as stored;
 use meridian_store::memory::MemoryStore;
-use meridian_store::{Entry, LeaseId, Listing, Result, Revision, Store, Txn, TxnOutcome, Watch};
+use meridian_store::{Entry, Error, LeaseId, Listing, Result, Revision, Store, Txn, TxnOutcome, Watch};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::fleet::nodes;
-use super::sandbox::{LIMIT, Replica, apply, everything, weights};
+use super::sandbox::{LIMIT, Replica, apply, everything, until, weights};
 use crate::store::{Layout, document};
 
 /// The way of one replica to the store, which can be held up.
@@ -20,6 +21,8 @@ struct Gate {
     inner: MemoryStore,
     /// Nothing about leases gets an answer.
     deaf: watch::Sender<bool>,
+    /// It cannot be followed: watches break, and lists fail.
+    blind: watch::Sender<bool>,
     /// Plans that are being written wait; how many do.
     hold_plans: watch::Sender<bool>,
     held: watch::Sender<usize>,
@@ -27,8 +30,8 @@ struct Gate {
 
 impl Gate {
     fn new(inner: &MemoryStore) -> Arc<Self> {
-        let (deaf, hold_plans, held) = (watch::Sender::new(false), watch::Sender::new(false), watch::Sender::new(0));
-        Arc::new(Self { inner: inner.clone(), deaf, hold_plans, held })
+        let (deaf, blind, hold_plans) = Default::default();
+        Arc::new(Self { inner: inner.clone(), deaf, blind, hold_plans, held: watch::Sender::new(0) })
     }
 }
 
@@ -45,6 +48,9 @@ impl Store for Gate {
         self.inner.get(key).await
     }
     async fn list(&self, prefix: &str) -> Result<Listing> {
+        if *self.blind.borrow() {
+            return Err(Error::unavailable("on purpose"));
+        }
         self.inner.list(prefix).await
     }
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome> {
@@ -55,7 +61,10 @@ impl Store for Gate {
         self.inner.txn(txn).await
     }
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch> {
-        self.inner.watch(prefix, from).await
+        let watch = self.inner.watch(prefix, from).await?;
+        let mut blind = self.blind.subscribe();
+        let lost = async move { drop(blind.wait_for(|blind| *blind).await) };
+        Ok(Watch::new(watch.take_until(Box::pin(lost))))
     }
     async fn compact(&self, at: Revision) -> Result<()> {
         self.inner.compact(at).await
@@ -138,4 +147,26 @@ async fn a_leader_whose_renewals_get_no_answer_steps_down_before_its_lease_ends(
     gate.deaf.send_replace(false);
     other.stop().await;
     deaf.stop().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_follow_the_store_gives_its_seat_back_until_it_can() {
+    let store = MemoryStore::new(1);
+    let gate = Gate::new(&store);
+    let mut blind = Replica::over(gate.clone(), "cp-1").await;
+    blind.apply(apply(0, everything(), Vec::new())).await;
+    blind.fleet_with("it leads", |fleet| fleet.leader == "cp-1" && fleet.plan.is_some()).await;
+    gate.blind.send_replace(true);
+    let is_empty = async || store.get(&Layout::new("test").leader()).await.unwrap().is_none();
+    until("the seat is given back", is_empty).await;
+    // It could write, and has an empty seat before it.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(is_empty().await, "it stands though it sees nothing");
+    let mut other = Replica::start(&store, "cp-2").await;
+    other.fleet_with("another one leads", |fleet| fleet.leader == "cp-2").await;
+    other.stop().await;
+    assert!(is_empty().await);
+    gate.blind.send_replace(false);
+    blind.fleet_with("it leads again", |fleet| fleet.leader == "cp-1" && fleet.read_only.is_empty()).await;
+    blind.stop().await;
 }
