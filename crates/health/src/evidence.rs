@@ -19,7 +19,8 @@ pub(crate) const OBSERVATION_LIFE: Duration = Duration::from_secs(3);
 pub struct NodeEvidence {
     /// Where it runs.
     pub region: RegionName,
-    /// Whether it serves requests; one that only answers DNS is nobody's capacity and nobody probes it.
+    /// Whether it serves requests; one that only answers DNS is nobody's capacity, nobody probes it, and it has no voice about
+    /// others.
     pub serves: bool,
     /// S: what it last said of itself.
     pub own: Option<OwnState>,

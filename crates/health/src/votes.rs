@@ -105,12 +105,13 @@ pub fn count(evidence: &BTreeMap<NodeName, NodeEvidence>, down: &BTreeSet<Region
     evidence.iter().map(votes_about).collect()
 }
 
-/// Only who is in touch with us and keeps its own time is heard, and not one that fails most of its probes of nodes that we see alive:
+/// Only who serves is heard: of the others, which look at a few nodes to know what to answer, nobody knows whether they keep
+/// their own time. And only who is in touch with us and keeps its own time, and not one that fails most of its probes of nodes that we see alive:
 /// nodes that we do not see alive either say nothing about the observer.
 fn has_a_voice(observer: &NodeEvidence, evidence: &BTreeMap<NodeName, NodeEvidence>) -> bool {
     let seen_alive =
         |subject: &NodeName| evidence.get(subject).is_some_and(|node| node.pulse.control() == Control::Alive);
     let fresh = observer.observations.iter().filter(|seen| seen.age <= OBSERVATION_LIFE && seen_alive(&seen.subject));
     let (failed, all) = fresh.fold((0, 0), |(failed, all), seen| (failed + usize::from(!seen.reachable), all + 1));
-    observer.pulse.control() == Control::Alive && observer.lag <= TRUSTED_LAG && failed * 2 <= all
+    observer.serves && observer.pulse.control() == Control::Alive && observer.lag <= TRUSTED_LAG && failed * 2 <= all
 }

@@ -345,3 +345,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_node_that_only_answers_dns_has_no_voice_about_others() {
+    let mut evidence = fleet(&["us/a", "eu/b", "eu/dns", "ap/c"]);
+    evidence.get_mut("dns").unwrap().serves = false;
+    pulse(&mut evidence, "a", SILENT);
+    blind(&mut evidence, "b", "a");
+    blind(&mut evidence, "c", "a");
+    let of_a = |evidence: &BTreeMap<_, _>| verdict(&judge(&Verdicts::new(), evidence, at(0)), "a");
+    assert_eq!(of_a(&evidence), NodeVerdict::Down);
+    evidence.get_mut("dns").unwrap().serves = true;
+    assert_eq!(of_a(&evidence), NodeVerdict::Unreachable, "eu is torn");
+}
