@@ -76,6 +76,7 @@ async fn start() -> Pair {
         host: host.clone(),
         http: Some(http),
         tls: None,
+        probe_scheme: meridian_node::Scheme::HTTP,
         limits: meridian_ingress::Limits::default(),
         peers: None,
         dns: None,

@@ -182,6 +182,7 @@ impl NodeParts {
             host: host.clone(),
             http: Some(self.sockets.http),
             tls: None,
+            probe_scheme: meridian_node::Scheme::HTTP,
             limits: meridian_ingress::Limits::default(),
             peers: Some(peers),
             dns: Some(dns),

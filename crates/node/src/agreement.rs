@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use http::Uri;
 use meridian_control_client as control_client;
-use meridian_health::{UNSEEN_GRACE, agreement};
+use meridian_health::UNSEEN_GRACE;
+use meridian_health::agreement::{self, Observer};
 use meridian_types::RegionName;
+use meridian_upstream::Prober;
 use tokio::time::Instant;
 
 use crate::node::Node;
@@ -20,6 +22,9 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Something on the Internet answers a new connection within this time, or the way there is not one to rely on.
 const WITNESS: Duration = Duration::from_secs(2);
+
+/// The witness is asked this often at most: it is somebody else's, and may refuse for as long as the other region is lost.
+const ASKS: Duration = Duration::from_secs(1);
 
 /// For so long after somebody plans again what was agreed stays, unless probes find the region alive: the plan that stands
 /// then may be older than the loss, and a replica that started judges nobody sooner than after half of this.
@@ -53,15 +58,35 @@ impl Lead {
     }
 }
 
+/// What stands for a third region where there is none.
+struct Witness {
+    prober: Prober,
+    url: Uri,
+    asked: Option<Instant>,
+}
+
+impl Witness {
+    /// Whether it answers, whatever that is: it proves the way out. False also when it was asked just before.
+    async fn answers(&mut self) -> bool {
+        if self.asked.is_some_and(|at| at.elapsed() < ASKS) {
+            return false;
+        }
+        self.asked = Some(Instant::now());
+        let answered = self.prober.get(self.url.clone()).await.is_ok();
+        tracing::info!(witness = %self.url, answered, "the other region is lost: asked the witness");
+        answered
+    }
+}
+
 /// Runs for ever. `control` is `None` for a node that has no control plane at all.
 pub(crate) async fn run(
     node: Arc<Node>,
-    own: RegionName,
     dns: meridian_dns::Handle,
     control: Option<control_client::Handle>,
     witness: Option<Uri>,
 ) {
-    let witness = witness.map(|url| (node.transport.prober(WITNESS), url));
+    let own = Observer { region: &node.region, serves: node.serves_http };
+    let mut witness = witness.map(|url| Witness { prober: node.transport.prober(WITNESS), url, asked: None });
     let mut lead = Lead::default();
     let mut held = BTreeSet::new();
     loop {
@@ -70,21 +95,17 @@ pub(crate) async fn run(
             Rule::Plan => BTreeSet::new(),
             Rule::Settling => {
                 let (probes, told) = node.peers.evidence();
-                let still = agreement::gone(&own, &probes, &told, false, &held);
+                let still = agreement::gone(own, &probes, &told, false, &held);
                 held.intersection(&still).cloned().collect()
             }
             Rule::Agreement => {
                 let (probes, told) = node.peers.evidence();
-                let witnessed = match &witness {
-                    Some((prober, url)) if has_two_regions(&node) && agreement::asks_witness(&own, &probes, &held) => {
-                        // Whatever it answers: that it does proves the way out.
-                        let answered = prober.get(url.clone()).await.is_ok();
-                        tracing::info!(witness = %url, answered, "the other region is lost: asked the witness");
-                        answered
-                    }
-                    _ => false,
+                let asks = has_two_regions(&node) && agreement::asks_witness(own, &probes, &held);
+                let witnessed = match witness.as_mut().filter(|_| asks) {
+                    Some(witness) => witness.answers().await,
+                    None => false,
                 };
-                agreement::gone(&own, &probes, &told, witnessed, &held)
+                agreement::gone(own, &probes, &told, witnessed, &held)
             }
         };
         if gone != held {

@@ -49,5 +49,6 @@ mod vigil;
 mod window;
 
 pub use handle::Handle;
+pub use http::uri::Scheme;
 pub use options::{Control, Options, PeerListener};
 pub use service::{BuildError, Service};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Scheme;
 use meridian_host::{Host, Listen};
 use meridian_identity::{ClientTls, PeerTls, ServerTls};
 use meridian_ingress::Limits;
@@ -25,8 +26,10 @@ pub struct Options {
     pub host: Host,
     /// Where clients connect; `None`: the node only answers DNS, and is no part of its region's capacity.
     pub http: Option<Box<dyn Listen>>,
-    /// TLS of that listener; `None`: plaintext. Peers are taken to do the same.
+    /// TLS of that listener; `None`: plaintext.
     pub tls: Option<ServerTls>,
+    /// What the other nodes' public listeners speak: HTTP or HTTPS.
+    pub probe_scheme: Scheme,
     /// What clients may take.
     pub limits: Limits,
     /// `None`: requests are neither taken from other nodes nor handed over to them.

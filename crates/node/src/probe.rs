@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Scheme;
 use meridian_control_client::Peer;
 use meridian_host::jitter;
 use meridian_upstream::Prober;
@@ -27,7 +28,7 @@ const DEADLINE: Duration = Duration::from_millis(400);
 const MAX_PEERS: usize = 256;
 
 /// Probes every peer of the list, for ever.
-pub(crate) async fn run(node: Arc<Node>, scheme: &'static str) {
+pub(crate) async fn run(node: Arc<Node>, scheme: Scheme) {
     let prober = node.transport.prober(DEADLINE);
     let mut list = node.peers.subscribe();
     loop {
@@ -35,7 +36,7 @@ pub(crate) async fn run(node: Arc<Node>, scheme: &'static str) {
         // Dropping the set ends the probes of the old list.
         let mut probes = JoinSet::new();
         for peer in peers.iter().take(MAX_PEERS) {
-            probes.spawn(probe(Arc::clone(&node), prober.clone(), scheme, peer.clone()));
+            probes.spawn(probe(Arc::clone(&node), prober.clone(), scheme.clone(), peer.clone()));
         }
         if list.changed().await.is_err() {
             return;
@@ -43,7 +44,7 @@ pub(crate) async fn run(node: Arc<Node>, scheme: &'static str) {
     }
 }
 
-async fn probe(node: Arc<Node>, prober: Prober, scheme: &'static str, peer: Peer) {
+async fn probe(node: Arc<Node>, prober: Prober, scheme: Scheme, peer: Peer) {
     let url: Result<Uri, _> = format!("{scheme}://{}/healthz", peer.address).parse();
     loop {
         let outcome = match &url {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::Uri;
+use http::uri::Scheme;
 use meridian_control_client as control_client;
 use meridian_ingress::{self as ingress, Callers};
 use meridian_lifecycle::{Kind, Shutdown, ShutdownTrigger, Tasks, shutdown};
 use meridian_proto::accounts::Accounts;
-use meridian_types::{Incarnation, RegionName};
+use meridian_types::Incarnation;
 use meridian_upstream::Transport;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, watch};
@@ -55,8 +56,7 @@ pub struct Service {
     peers: Option<ingress::Service>,
     dns: Option<meridian_dns::Service>,
     control: Option<control_client::Service>,
-    probe_scheme: &'static str,
-    region: RegionName,
+    probe_scheme: Scheme,
     witness: Option<Uri>,
     drain_grace: Duration,
     /// Stops the node's own parts, after the process's shutdown and in order.
@@ -129,9 +129,7 @@ impl Service {
             let options = control_client::Options { identity, endpoints, tls, host: host.clone(), state_dir, serving };
             control_client::Service::new(options, &mut registry)
         });
-        let probe_scheme = if tls.is_some() { "https" } else { "http" };
         let address = http.as_ref().map(|listener| listener.local_addr()).transpose().map_err(BuildError::Listener)?;
-        let region = options.region.clone();
         let surface = |callers, listener, tls| ingress::Options {
             callers,
             listener,
@@ -160,8 +158,7 @@ impl Service {
             peers,
             dns,
             control,
-            probe_scheme,
-            region,
+            probe_scheme: options.probe_scheme,
             witness: options.witness,
             drain_grace: options.drain_grace,
             trigger,
@@ -178,8 +175,7 @@ impl Service {
     /// connections are told to close; the listener closes after the linger time; streams that still run at the end of
     /// the grace end with an error event; the control plane hears of the drain until the end.
     pub async fn run(self, shutdown: Shutdown) {
-        let Self { handle, ingress, peers, dns, control, probe_scheme, region, witness, drain_grace, trigger, inner } =
-            self;
+        let Self { handle, ingress, peers, dns, control, probe_scheme, witness, drain_grace, trigger, inner } = self;
         let node = Arc::clone(&handle.node);
         let tasks = Tasks::new(trigger.clone(), inner.clone());
         // The control plane's lanes tidy up after the force, so that it must not drop them.
@@ -200,17 +196,17 @@ impl Service {
                 }
             });
         }
+        tasks.spawn("probes", Kind::Essential, probe::run(Arc::clone(&node), probe_scheme));
+        if let Some(dns) = node.dns.clone() {
+            let agreed = agreement::run(Arc::clone(&node), dns, handle.control.clone(), witness);
+            tasks.spawn("agreement", Kind::Essential, agreed);
+        }
         if let Some(ingress) = ingress {
             tasks.spawn("credentials", Kind::Essential, credentials::run(Arc::clone(&node)));
             tasks.spawn("pace", Kind::Essential, pace::run(Arc::clone(&node)));
             tasks.spawn("provider probes", Kind::Essential, vigil::run(Arc::clone(&node)));
             let measured = Arc::clone(&node);
             tasks.spawn("lag", Kind::Essential, async move { measured.lag.run().await });
-            tasks.spawn("probes", Kind::Essential, probe::run(Arc::clone(&node), probe_scheme));
-            if let Some(dns) = node.dns.clone() {
-                let agreed = agreement::run(Arc::clone(&node), region, dns, handle.control.clone(), witness);
-                tasks.spawn("agreement", Kind::Essential, agreed);
-            }
             if let Some(control) = handle.control.clone() {
                 tasks.spawn("flips", Kind::Essential, announce_flips(Arc::clone(&node), control));
             }

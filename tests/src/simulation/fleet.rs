@@ -191,6 +191,7 @@ async fn node(name: String, place: Place, seed: u64, disk: MemoryFiles, eyes: Ey
         host,
         http: Some(http),
         tls: None,
+        probe_scheme: meridian_node::Scheme::HTTP,
         limits: meridian_ingress::Limits::default(),
         peers: Some(peers),
         dns: Some(dns),

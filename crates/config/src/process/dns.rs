@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::Uri;
+use http::uri::Scheme;
 use meridian_types::{CellName, NodeName, RegionName};
 
-use super::node::{cell, drain_grace, required_control};
+use super::node::{cell, drain_grace, required_control, witness};
 use super::parts::{ControlPlane, DnsListen, SOCKET_ADDRESS, dns};
 use super::section::Section;
 use super::{ProcessFileError, read};
@@ -29,6 +31,13 @@ pub struct DnsFile {
     /// Where `/metrics`, `/healthz` and `/readyz` are served, in plain text and to anyone who can connect; `None`:
     /// nowhere.
     pub metrics_listen: Option<SocketAddr>,
+    /// What the nodes' public listeners speak, which it looks at to tell which regions live while nobody plans: `http` or
+    /// `https`, default `http`.
+    pub probe_scheme: Scheme,
+    /// PEM file of authorities that are trusted for these, beside the public ones.
+    pub extra_ca: Option<PathBuf>,
+    /// As of a node.
+    pub witness: Option<Uri>,
     /// How long open TCP connections may go on once it drains: 0 s to 1 h, default 30 s.
     pub drain_grace: Duration,
 }
@@ -51,6 +60,10 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<DnsFile> {
     let control = required_control(section);
     let state_dir = section.required_path("state_dir");
     let metrics_listen = section.optional("metrics_listen", SOCKET_ADDRESS, |text| text.parse().ok());
+    let scheme = |text: &str| [Scheme::HTTP, Scheme::HTTPS].into_iter().find(|scheme| *scheme == *text);
+    let probe_scheme = section.optional("probe_scheme", "http or https", scheme);
+    let extra_ca = section.path("extra_ca");
+    let witness = witness(section);
     let drain_grace = drain_grace(section);
     Some(DnsFile {
         name: name?,
@@ -60,6 +73,9 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<DnsFile> {
         control: control?,
         state_dir: state_dir?,
         metrics_listen,
+        probe_scheme: probe_scheme.unwrap_or(Scheme::HTTP),
+        extra_ca,
+        witness,
         drain_grace,
     })
 }

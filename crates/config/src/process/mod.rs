@@ -195,6 +195,22 @@ mod tests {
     }
 
     #[test]
+    fn a_dns_process_is_told_how_to_look_at_nodes_and_whom_to_ask_of_two_regions() {
+        let text =
+            "name: n\nregion: r\nstate_dir: s\ncontrol: {endpoints: [127.0.0.1:7000]}\ndns: {listen: [\"[::]:53\"]}\n";
+        let read = |text: &str| from_text(&"n.yaml".into(), text, Path::new("/etc"), dns::parse).unwrap();
+        let short = read(text);
+        assert_eq!((short.probe_scheme.as_str(), short.extra_ca, short.witness), ("http", None, None));
+        let full = read(&format!("{text}probe_scheme: https\nextra_ca: ca.pem\nwitness: https://example.com/\n"));
+        assert_eq!((full.probe_scheme.as_str(), full.extra_ca), ("https", Some("/etc/ca.pem".into())));
+        assert_eq!(full.witness, Some("https://example.com/".parse().unwrap()));
+        for wrong in ["probe_scheme: ftp", "witness: example.com"] {
+            let found = mistakes(&format!("{text}{wrong}\n"), dns::parse);
+            assert!(found.len() == 1 && found[0].contains(wrong.split(':').next().unwrap()), "{wrong}: {found:?}");
+        }
+    }
+
+    #[test]
     fn the_files_of_the_local_deployment_are_right() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/local");
         let mut names = Vec::new();

@@ -93,7 +93,7 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<NodeFile> {
     let max_held_mib = section.optional("max_held_mib", "128 to 1048576", in_range);
     let egress_address = section.optional("egress_address", "an IP address of this machine", |text| text.parse().ok());
     let extra_ca = section.path("extra_ca");
-    let witness = section.optional("witness", "an http:// or https:// URL outside of the fleet", url);
+    let witness = witness(section);
     let drain_linger = span(section, "drain_linger", DEFAULT_DRAIN_LINGER);
     let drain_grace = drain_grace(section);
     Some(NodeFile {
@@ -117,9 +117,11 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<NodeFile> {
     })
 }
 
-fn url(text: &str) -> Option<Uri> {
-    let url: Uri = text.parse().ok()?;
-    (matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some()).then_some(url)
+pub(super) fn witness(section: &mut Section<'_>) -> Option<Uri> {
+    section.optional("witness", "an http:// or https:// URL outside of the fleet", |text| {
+        let url: Uri = text.parse().ok()?;
+        (matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some()).then_some(url)
+    })
 }
 
 pub(super) fn cell(section: &mut Section<'_>) -> Option<CellName> {

@@ -1,4 +1,5 @@
-//! `meridian dns`: a node without HTTP. It follows the control plane and starts from its file like any other.
+//! `meridian dns`: a node without HTTP. It follows the control plane, starts from its file and looks at the serving nodes
+//! like any other.
 
 use std::path::PathBuf;
 
@@ -12,7 +13,8 @@ use super::{Process, parts};
 
 #[derive(Debug, Args)]
 pub(crate) struct DnsArgs {
-    /// What the process is: name, region, dns, control, state_dir, and metrics_listen to be watched.
+    /// What the process is: name, region, dns, control, state_dir; metrics_listen to be watched; probe_scheme, extra_ca
+    /// and witness to find out by itself which regions live.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }
@@ -27,6 +29,7 @@ pub(crate) async fn run(args: DnsArgs, process: Process) -> anyhow::Result<()> {
         build: env!("CARGO_PKG_VERSION").to_owned(),
         http: None,
         tls: None,
+        probe_scheme: file.probe_scheme,
         limits: Limits::default(),
         peers: None,
         dns: Some(parts::dns(&file.dns, file.name.as_str(), &host).await?),
@@ -36,8 +39,8 @@ pub(crate) async fn run(args: DnsArgs, process: Process) -> anyhow::Result<()> {
         max_in_flight: 1,
         public_addresses: vec![file.dns.listen.to_string()],
         egress_address: None,
-        witness: None,
-        extra_ca: None,
+        witness: file.witness,
+        extra_ca: file.extra_ca,
         drain_linger: file.drain_grace,
         drain_grace: file.drain_grace,
         registry: meridian_telemetry::registry(env!("CARGO_PKG_VERSION"), "dns"),

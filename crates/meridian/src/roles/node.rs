@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use meridian_config::process::NodeFile;
 use meridian_ingress::Limits;
-use meridian_node::{Options, Service};
+use meridian_node::{Options, Scheme, Service};
 
 use super::{Process, parts};
 
@@ -39,6 +39,8 @@ pub(crate) async fn run(args: NodeArgs, process: Process) -> anyhow::Result<()> 
         cell: file.cell,
         build: env!("CARGO_PKG_VERSION").to_owned(),
         http: Some(http),
+        // Nodes of one fleet are taken to do alike.
+        probe_scheme: if file.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP },
         tls: parts::public_tls(file.tls, &host).await?,
         limits: Limits { budget_bytes: file.max_held_mib as usize * MIB, ..Limits::default() },
         peers: parts::peers(file.peers, &host).await?,

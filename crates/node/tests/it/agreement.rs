@@ -1,4 +1,4 @@
-//! Nodes with no control plane: a region that dies leaves the others' DNS answers.
+//! Nodes with no control plane: a region that dies leaves the others' DNS answers, also of those that only answer DNS.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ use meridian_types::{
     CommitId, Configuration, Contingency, Coordinates, DomainName, Plan, PlanId, Region, RegionName, RegionPlan,
     RegionState, Shares, Zone,
 };
+use tokio::time::Instant;
 
 use crate::support::{eventually, options, publish};
 
@@ -112,7 +113,20 @@ async fn node(
     names: &[&str],
     witness: Option<SocketAddr>,
 ) -> (Handle, ShutdownTrigger) {
+    start(host, dir, place, names, witness, true).await
+}
+
+/// A node that only answers DNS, unless it `serves`.
+async fn start(
+    host: &Host,
+    dir: &Path,
+    place: &str,
+    names: &[&str],
+    witness: Option<SocketAddr>,
+    serves: bool,
+) -> (Handle, ShutdownTrigger) {
     let mut options = options(host, place, &dir.join(place)).await;
+    options.http = options.http.filter(|_| serves);
     options.witness = witness.map(|address| format!("http://{address}/").parse().unwrap());
     options.region = region(place);
     let tcp = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
@@ -162,14 +176,25 @@ async fn without_a_control_plane_the_living_regions_agree_which_one_is_gone() {
         let seen = node.serving().report().observations;
         seen.len() == 2 && seen.iter().all(|seen| seen.reachable && seen.streak >= 2)
     };
+    let mut only_dns = Vec::new();
+    for place in ["eu", "us"] {
+        let node = start(&host, &dir.path().join("dns"), place, &REGIONS, None, false).await;
+        node.0.serving().peers(Arc::from(peers.clone()));
+        only_dns.push(node);
+    }
     eventually("all see all", || nodes.iter().all(|(node, _)| sees_all(node))).await;
+    let sees_three = |node: &Handle| {
+        let seen = node.serving().report().observations;
+        seen.len() == 3 && seen.iter().all(|seen| seen.reachable && seen.streak >= 2)
+    };
+    eventually("who only answers DNS looks too", || only_dns.iter().all(|(node, _)| sees_three(node))).await;
     assert!(!explained(&nodes[2].0).contains("gone by agreement"));
 
-    // eu dies; ap and us say so to each other.
+    // eu dies; ap and us say so to each other, and to whom they have nothing to ask, in eu as well.
     nodes[1].1.force();
-    for which in [0, 2] {
-        eventually("eu is gone", || explained(&nodes[which].0).contains("gone by agreement")).await;
-        let text = explained(&nodes[which].0);
+    for node in [&nodes[0].0, &nodes[2].0, &only_dns[0].0, &only_dns[1].0] {
+        eventually("eu is gone", || explained(node).contains("gone by agreement")).await;
+        let text = explained(node);
         assert!(text.contains("eu") && text.contains("weight 500"), "the contingency holds: {text}");
     }
     // Then ap dies too: nobody is left to agree, and us drops nobody more on its own word.
@@ -190,7 +215,16 @@ async fn of_two_regions_one_drops_the_other_while_its_witness_answers_and_not_wi
     // The witness is any server; here one that nobody takes for a peer.
     let witness = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let mut silent = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let mut refusing = host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let (answers, answers_not) = (witness.local_addr().unwrap(), silent.local_addr().unwrap());
+    let refuses = refusing.local_addr().unwrap();
+    let refused = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&refused);
+    tokio::spawn(async move {
+        while refusing.accept().await.is_ok() {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    });
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
     tokio::spawn(async move {
@@ -205,7 +239,9 @@ async fn of_two_regions_one_drops_the_other_while_its_witness_answers_and_not_wi
     tokio::spawn(async move { simulator.serve(witness, stop).await });
     let eu = node(&host, dir.path(), "eu", &names, None).await;
     let mut witnessed = Vec::new();
-    for (name, witness) in [("us-1", Some(answers)), ("us-2", Some(answers_not)), ("us-3", None)] {
+    for (name, witness) in
+        [("us-1", Some(answers)), ("us-2", Some(answers_not)), ("us-3", None), ("us-4", Some(refuses))]
+    {
         let dir = dir.path().join(name);
         let node = node(&host, &dir, "us", &names, witness).await;
         node.0.serving().peers(Arc::from([peer("eu", &eu.0)]));
@@ -216,11 +252,16 @@ async fn of_two_regions_one_drops_the_other_while_its_witness_answers_and_not_wi
         !observed.is_empty() && observed.iter().all(|seen| seen.reachable == reachable && seen.streak >= 2)
     };
     eventually("all see eu", || witnessed.iter().all(|(node, _)| seen(node, true))).await;
+    let begun = Instant::now();
     eu.1.force();
     let is_gone = |which: usize| explained(&witnessed[which].0).contains("gone by agreement");
     eventually("eu is gone for who has a witness", || is_gone(0)).await;
     eventually("all have lost it", || witnessed.iter().all(|(node, _)| seen(node, false))).await;
     // Who is asked again was waited for in vain the first time.
     eventually("the silent witness is asked again", || asked.load(Ordering::SeqCst) >= 2).await;
-    assert_eq!([is_gone(1), is_gone(2)], [false, false]);
+    eventually("who refuses is asked again", || refused.load(Ordering::SeqCst) >= 3).await;
+    let most = begun.elapsed().as_secs() + 1;
+    let refused = refused.load(Ordering::SeqCst);
+    assert!(refused as u64 <= most, "asked {refused} times in {:?}", begun.elapsed());
+    assert_eq!([is_gone(1), is_gone(2), is_gone(3)], [false, false, false]);
 }

@@ -153,6 +153,7 @@ pub(crate) async fn options(host: &Host, name: &str, state_dir: &std::path::Path
         http: Some(host.net.listen("127.0.0.1:0".parse().unwrap()).await.unwrap()),
         host: host.clone(),
         tls: None,
+        probe_scheme: http::uri::Scheme::HTTP,
         limits: meridian_ingress::Limits::default(),
         peers: None,
         dns: None,
