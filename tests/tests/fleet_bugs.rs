@@ -415,3 +415,13 @@ fn answers_stay_inside_their_fence_when_all_of_it_is_dead_and_one_that_leaves_it
     assert!(told.contains("answers fenced.meridian.test with us-west-"), "{told}");
     assert!(told.ends_with("outside its fence"), "{told}");
 }
+
+#[test]
+fn a_region_that_dies_while_nobody_plans_leaves_dns_and_one_that_stays_in_it_is_detected() {
+    for dead in [false, true] {
+        let play = play(Schedule::dead_region_that_nobody_plans_for(dead));
+        play.run(&EventLog::default()).unwrap();
+        let told = broken(&play.with(NodeBug::MishearsLosses));
+        assert!(told.contains(" names eu-west, which has long been dead"), "{told}");
+    }
+}

@@ -25,6 +25,8 @@ pub enum Bug {
     /// It keeps the digests of what it serves by the number of the commit, and does not make them anew: what its memory
     /// has become since does not show (the divergence that nobody reports).
     RemembersDigests,
+    /// It does not understand what others say of a region that they lost.
+    MishearsLosses,
 }
 
 /// What a node's limiter admits.
@@ -34,11 +36,33 @@ pub(super) fn max_in_flight(eyes: &Eyes) -> u32 {
 
 /// The machine of the node `name`.
 pub(super) fn machine(name: &str, host: Host, eyes: &Eyes) -> Host {
-    if eyes.bug != Some(Bug::RemembersDigests) {
-        return host;
+    let tamper = match eyes.bug {
+        Some(Bug::RemembersDigests) => {
+            Tamper::Sends(Memory { node: name.to_owned(), eyes: eyes.clone(), first: Arc::default() })
+        }
+        Some(Bug::MishearsLosses) => Tamper::Receives,
+        Some(Bug::AdmitsTooMuch) | None => return host,
+    };
+    Host { net: Arc::new(Tampered { inner: host.net.clone(), tamper }), ..host }
+}
+
+/// What a bug does to the bytes of connections that the node makes.
+#[derive(Clone)]
+enum Tamper {
+    Sends(Memory),
+    Receives,
+}
+
+/// Bytes of another node, which said that it lost a region, with a word that nobody knows.
+fn mishear(bytes: &mut [u8]) {
+    let (said, heard) = (b"=down;", b"=none;");
+    let places: Vec<usize> =
+        bytes.windows(said.len()).enumerate().filter(|(_, window)| window == said).map(|(at, _)| at).collect();
+    for place in places {
+        if let Some(word) = bytes.get_mut(place..place + heard.len()) {
+            word.copy_from_slice(heard);
+        }
     }
-    let memory = Memory { node: name.to_owned(), eyes: eyes.clone(), first: Arc::default() };
-    Host { net: Arc::new(Remembering { inner: host.net.clone(), memory }), ..host }
 }
 
 /// What the node served first under each commit's number.
@@ -67,16 +91,16 @@ impl Memory {
     }
 }
 
-struct Remembering {
+struct Tampered {
     inner: Arc<dyn Network>,
-    memory: Memory,
+    tamper: Tamper,
 }
 
 #[async_trait]
-impl Network for Remembering {
+impl Network for Tampered {
     async fn connect(&self, authority: &str) -> io::Result<Connection> {
         let Connection { io, peer, local } = self.inner.connect(authority).await?;
-        Ok(Connection { io: Box::new(Spoiled { io, memory: self.memory.clone() }), peer, local })
+        Ok(Connection { io: Box::new(Spoiled { io, tamper: self.tamper.clone() }), peer, local })
     }
 
     async fn connect_from(&self, _source: IpAddr, authority: &str) -> io::Result<Connection> {
@@ -94,19 +118,27 @@ impl Network for Remembering {
 
 struct Spoiled {
     io: Box<dyn ByteStream>,
-    memory: Memory,
+    tamper: Tamper,
 }
 
 impl AsyncRead for Spoiled {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if let (Tamper::Receives, Some(new)) = (&self.tamper, buffer.filled_mut().get_mut(before..)) {
+            mishear(new);
+        }
+        read
     }
 }
 
 impl AsyncWrite for Spoiled {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         // Of the same length, so that whoever wrote it counts right.
-        let spoiled = self.memory.spoil(bytes);
+        let spoiled = match &self.tamper {
+            Tamper::Sends(memory) => memory.spoil(bytes),
+            Tamper::Receives => return Pin::new(&mut self.io).poll_write(cx, bytes),
+        };
         Pin::new(&mut self.io).poll_write(cx, &spoiled)
     }
 

@@ -8,6 +8,7 @@ use meridian_proto::fleet::v1 as fleet;
 use meridian_types::{Plan, PlanId};
 use prost::Message;
 
+use super::departed::Departed;
 use super::eyes::{Eyes, Stage};
 use super::fleet::{CLUSTER, MAX_IN_FLIGHT, REGIONS, REPLICAS, cell_of, nodes_of};
 use super::pins::Pins;
@@ -40,6 +41,7 @@ pub(super) struct Invariants {
     obeyed: BTreeMap<String, (u64, PlanId)>,
     /// When a region's own nodes were last in trouble.
     troubled: BTreeMap<&'static str, Duration>,
+    departed: Departed,
     told: BTreeSet<String>,
 }
 
@@ -54,6 +56,7 @@ impl Invariants {
             frozen: BTreeMap::new(),
             obeyed: BTreeMap::new(),
             troubled: BTreeMap::new(),
+            departed: Departed::default(),
             told: BTreeSet::new(),
         }
     }
@@ -75,6 +78,7 @@ impl Invariants {
         }
         let mut broken = self.look_at_store(eyes);
         broken.extend(self.look_at_nodes(eyes));
+        broken.extend(self.departed.look(eyes, active));
         for what in broken {
             if self.told.insert(what.clone()) {
                 eyes.broken(what);

@@ -10,6 +10,7 @@
 
 mod bugs;
 mod client;
+mod departed;
 mod eyes;
 mod fences;
 mod fleet;

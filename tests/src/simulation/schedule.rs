@@ -110,6 +110,20 @@ impl Schedule {
         Self { episodes: vec![dies(4, 25, first), dies(12, 12, second)], restore: false }
     }
 
+    /// A region dies when nobody has been planning for a while, as the store has no quorum or all replicas are dead (`dead`);
+    /// nobody plans before it lives again.
+    #[must_use]
+    pub fn dead_region_that_nobody_plans_for(dead: bool) -> Self {
+        let [_, region, _] = REGIONS;
+        let during =
+            |at, lasts, fault| Episode { at: Duration::from_secs(at), lasts: Duration::from_secs(lasts), fault };
+        let crashes = (0..REPLICAS).map(|n| Fault::Crash(numbered("control", n)));
+        let lost: Vec<Fault> = if dead { crashes.collect() } else { vec![Fault::LostQuorum] };
+        let mut episodes: Vec<Episode> = lost.into_iter().map(|fault| during(4, 40, fault)).collect();
+        episodes.push(during(12, 28, Fault::RegionDies(region)));
+        Self { episodes, restore: false }
+    }
+
     /// The nodes of one region do not reach the provider that the fenced tenant may use, soon after the fleet came up.
     #[must_use]
     pub fn lost_provider() -> Self {
