@@ -7,7 +7,7 @@ import dns.rdatatype
 import pytest
 
 from harness.cli import BIN
-from harness.local import NAME, REGIONS, Local
+from harness.local import CONTROLS, NAME, REGIONS, Local, node
 from harness.lookup import AMERICA, ASIA, EUROPE, Server
 from harness.ports import free_ports
 from harness.process import Process
@@ -136,6 +136,16 @@ control:
 state_dir: state/dns-1
 """
 
+BARE_FILE = """\
+name: dns-2
+region: eu-west
+dns:
+  listen: ["127.0.0.1:{port}"]
+control:
+  endpoints: ["127.0.0.1:{control}"]
+state_dir: state/dns-2
+"""
+
 
 def test_a_process_that_only_answers_dns_uses_a_real_database(local: Local) -> None:
     import importlib.metadata
@@ -157,5 +167,38 @@ def test_a_process_that_only_answers_dns_uses_a_real_database(local: Local) -> N
         # Nodes without the database know none of these addresses and answer alike.
         assert process.stop() == 0
         assert not process.errors([])
+    finally:
+        process.kill()
+
+
+def test_a_process_that_only_answers_dns_drops_a_region_that_dies_without_a_control_plane(local: Local) -> None:
+    port = free_ports(1)
+    config = local.directory / "dns-2.yaml"
+    config.write_text(BARE_FILE.format(port=port, control=local.control_port))
+    process = Process("dns-2", [str(BIN), "dns", "--config", str(config)], local.directory / "logs/dns-2.log")
+    server = Server("127.0.0.1", port)
+    dead = "ap-southeast"
+
+    def named() -> set[str]:
+        # Nobody knows where these clients are: each is sent somewhere by weight.
+        return {address for i in range(40) for address in server.addresses(NAME, f"198.18.{i}.0/24")}
+
+    try:
+        eventually("it names every region", lambda: named() == set(REGIONS.values()), 20)
+        # Whom to look at is kept with the rest, also for a start without a control plane.
+        kept = local.directory / "state/dns-2"
+        peers = lambda: any(b"ap-southeast-1" in path.read_bytes() for path in kept.rglob("*") if path.is_file())
+        eventually("it knows whom to look at", peers, 20)
+        for name in CONTROLS:
+            local.processes[name].kill()
+        local.node(dead).kill()
+        living = {address for region, address in REGIONS.items() if region != dead}
+        eventually("it has dropped the dead region", lambda: named() == living, 15)
+        local.start(node(dead))
+        eventually("it names it again", lambda: named() == set(REGIONS.values()), 20)
+        local.start(*CONTROLS)
+        assert process.stop() == 0
+        assert not process.errors([])
+        local.wait_until_well()
     finally:
         process.kill()
