@@ -156,6 +156,8 @@ fn frames() -> Vec<Vec<u8>> {
         ..Default::default()
     };
     let injected = fleet::v1::InjectedFault { id: text(), spec: Some(spec), ..Default::default() };
+    let scope = fleet::v1::SwitchScope { provider: text(), model: text(), region: text() };
+    let switch = fleet::v1::Switch { scope: Some(scope), author: text(), reason: text(), ..Default::default() };
     let outage =
         fleet::v1::UpstreamOutage { provider: text(), model: text(), regions: vec![text()], ..Default::default() };
     let reply = node::v1::BeatReply {
@@ -179,6 +181,11 @@ fn frames() -> Vec<Vec<u8>> {
         outages: Some(node::v1::OutageList { epoch: 1, revision: 3, outages: vec![outage] }),
         leaderless: true,
         look: true,
+        switches: Some(node::v1::SwitchList {
+            epoch: 1,
+            revision: 4,
+            switches: vec![node::v1::ActiveSwitch { switch: Some(switch), left_ms: Some(1000) }],
+        }),
     };
     let hello = node::v1::Hello {
         proto_min: 1,

@@ -8,13 +8,17 @@ use crate::held::{Held, HeldCommit};
 use crate::last_known_good::Saved;
 use crate::{Options, Published, Source};
 
-/// Applies the newest generation that can be, and gives accounts and plan of the newest file to the node: these do not
-/// go back when a commit does, or a revoked key would open the door again.
+/// Applies the newest generation that can be, and gives accounts, plan and switches of the newest file to the node:
+/// these do not go back when a commit does, or a revoked key would open the door again.
 pub(crate) async fn boot(options: &Options, generations: Vec<Saved>, breaker: &mut Breaker) -> Held {
     let mut held = match generations.first() {
         Some(newest) => Held { commit: None, ..newest.held.clone() },
         None => Held::default(),
     };
+    // Before anything that makes requests served: none of them must be the one call too many.
+    if let Some(switches) = &held.switches {
+        options.serving.switches(&switches.left(options.host.clock.now_unix_ms()));
+    }
     if let Some(accounts) = &held.accounts {
         options.serving.accounts(accounts.accounts.clone());
     }

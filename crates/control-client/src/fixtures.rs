@@ -69,6 +69,7 @@ pub(crate) fn held(commit: u64) -> Held {
         accounts: Some(HeldAccounts::new(Arc::new(accounts))),
         plan: Some(Arc::new(meridian_proto::convert::plan(&plan(1, commit)).unwrap())),
         peers: None,
+        switches: None,
     }
 }
 
@@ -78,5 +79,5 @@ pub(crate) fn assert_same(a: &Held, b: &Held) {
     assert_eq!(commit(a), commit(b));
     let accounts = |held: &Held| held.accounts.as_ref().map(|held| (held.accounts.clone(), held.digest));
     assert_eq!(accounts(a), accounts(b));
-    assert_eq!((&a.plan, &a.peers, a.cluster), (&b.plan, &b.peers, b.cluster));
+    assert_eq!((&a.plan, &a.peers, a.cluster, &a.switches), (&b.plan, &b.peers, b.cluster, &b.switches));
 }

@@ -1,4 +1,5 @@
-//! Writes what is held to the last-known-good file: at once for a commit, a little later for the rest.
+//! Writes what is held to the last-known-good file: at once for a commit and for what is switched off, a little later for the
+//! rest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use meridian_host::{Entropy, jitter};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::held::Held;
+use crate::held::{Held, HeldSwitches};
 use crate::last_known_good::Store;
 use crate::metrics::{Metrics, Outcome};
 
@@ -43,6 +44,8 @@ pub(crate) struct Keeper {
     held: watch::Receiver<Held>,
     requests: mpsc::Receiver<oneshot::Sender<()>>,
     waiting: Vec<oneshot::Sender<()>>,
+    /// As the file has them.
+    switches: Option<Arc<HeldSwitches>>,
     /// Why the last attempt failed; empty: it did not.
     unsaved: watch::Sender<String>,
     entropy: Arc<dyn Entropy>,
@@ -58,7 +61,9 @@ impl Keeper {
         metrics: Metrics,
     ) -> (Self, Flush) {
         let (sender, requests) = mpsc::channel(WAITING);
-        (Self { store, held, requests, waiting: Vec::new(), unsaved, entropy, metrics }, Flush { requests: sender })
+        let switches = held.borrow().switches.clone();
+        let keeper = Self { store, held, requests, waiting: Vec::new(), switches, unsaved, entropy, metrics };
+        (keeper, Flush { requests: sender })
     }
 
     /// Runs until nobody holds anything any more.
@@ -74,6 +79,8 @@ impl Keeper {
             tokio::select! {
                 () = wait => due = self.write().await.err().map(|retry| Instant::now() + retry),
                 changed = self.held.changed() => match changed {
+                    // A switch that is lost with the process is a call that nobody wanted.
+                    Ok(()) if self.held.borrow().switches != self.switches => due = Some(Instant::now()),
                     Ok(()) => due = due.or(Some(Instant::now() + DELAY)),
                     Err(_) => return,
                 },
@@ -96,6 +103,7 @@ impl Keeper {
             Ok(()) => {
                 self.metrics.file_writes.get_or_create(&Outcome::DONE).inc();
                 self.unsaved.send_replace(String::new());
+                self.switches = held.switches;
                 for done in self.waiting.drain(..) {
                     // Whoever stopped waiting does not mind.
                     let _ = done.send(());

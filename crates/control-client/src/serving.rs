@@ -30,6 +30,10 @@ pub trait Serving: Send + Sync + 'static {
     /// list.
     fn faults(&self, faults: &v1::FaultList);
 
+    /// From now on this is switched off, all of it: newer than every list before it. At start it may come from the file,
+    /// with the time that passed since taken from what was left.
+    fn switches(&self, switches: &v1::SwitchList);
+
     /// The upstream outages as one replica has them, whole. Replicas repeat each other, and one that lags sends an older
     /// list; with nobody to repeat it, who serves forgets it.
     fn outages(&self, outages: &v1::OutageList);

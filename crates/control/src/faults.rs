@@ -1,13 +1,10 @@
-//! Injected faults: which hold, how they are told to people and to nodes, and who clears away those that have ended.
+//! Injected faults: which hold, and how they are told to people and to nodes.
 
 use meridian_proto::fleet::v1::{InjectedFault, fault_spec::Kind};
 use meridian_proto::node::v1 as node;
-use meridian_proto::store::v1 as stored;
-use meridian_store::{Compare, Revision, Txn};
 
 use crate::lead::time;
-use crate::shared::Shared;
-use crate::store::document;
+use crate::scope::Scope;
 use crate::view::View;
 
 /// Without those that have ended by `now`.
@@ -25,15 +22,10 @@ pub(crate) fn text(fault: &InjectedFault) -> String {
         Some(Kind::CutAfterEvents(events)) => format!("a cut after {events} events"),
         None => "nothing that this build knows".to_owned(),
     };
-    let whom = match (spec.provider.as_str(), spec.model.as_str()) {
-        ("", _) => "every provider".to_owned(),
-        (provider, "") => provider.to_owned(),
-        (provider, model) => format!("{provider}:{model}"),
-    };
-    let place = if spec.region.is_empty() { String::new() } else { format!(" from {}", spec.region) };
+    let whom = Scope::from(&spec);
     let share = f64::from(spec.share_permille) / 10.0;
     let until = time(fault.until_unix_ms);
-    format!("{what} for {share} % of the calls to {whom}{place}, until {until}, by {}: {}", fault.author, fault.reason)
+    format!("{what} for {share} % of the calls to {whom}, until {until}, by {}: {}", fault.author, fault.reason)
 }
 
 /// For nodes, which count down by themselves.
@@ -46,25 +38,6 @@ pub(crate) fn list(view: &View, now_unix_ms: i64) -> node::FaultList {
         epoch: view.epoch,
         revision: view.faults_revision.0,
         faults: holding(&view.faults.faults, now_unix_ms).map(active).collect(),
-    }
-}
-
-/// The leader removes what has ended, so that everyone who watches sees the end.
-pub(crate) async fn sweep(shared: &Shared, fence: Revision, view: &View) {
-    let now = shared.now_unix_ms();
-    let faults: Vec<InjectedFault> = holding(&view.faults.faults, now).cloned().collect();
-    if faults.len() == view.faults.faults.len() {
-        return;
-    }
-    let document = stored::Faults { faults, made_at_unix_ms: now, ..(*view.faults).clone() };
-    let key = shared.layout.faults();
-    let txn = Txn::new()
-        .when(Compare::create_revision(shared.layout.leader(), fence))
-        .when(Compare::mod_revision(&key, view.faults_revision))
-        .put(key, document::write(&document));
-    // Nodes end them anyway, and the next look tries again.
-    if let Err(error) = shared.store.txn(txn).await {
-        tracing::debug!(%error, "faults that ended could not be cleared away");
     }
 }
 

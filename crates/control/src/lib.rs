@@ -21,9 +21,11 @@ mod options;
 mod overrides;
 mod planner;
 mod rollout;
+mod scope;
 mod service;
 mod shared;
 mod store;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -16,4 +16,5 @@ mod questions;
 mod rollout;
 mod sandbox;
 mod surface;
+mod switches;
 mod upstreams;

@@ -152,6 +152,10 @@ mod tests {
             "fault inject --target a/m --share 10% --kind latency=500ms --for 10m --reason x",
             "fault inject --region eu --kind hang --for 1h --reason x",
             "fault end 0a1b2c3d",
+            "switch off a --reason x",
+            "switch off a:m --region eu --reason x --for 4h",
+            "switch on a/m --region eu --reason x",
+            "switch list -o json",
         ] {
             check(line, Ok(()));
         }
@@ -175,6 +179,11 @@ mod tests {
             ("fault inject --provider a --kind hang --reason x", "--for"),
             ("fault inject --provider a --kind hang --for 2h --reason x", "1s to 1h"),
             ("fault inject --provider a --kind hang --for 10m", "--reason"),
+            ("switch off a", "--reason"),
+            ("switch off --reason x", "PROVIDER[:MODEL]"),
+            ("switch off a: --reason x", "write provider or provider:model"),
+            ("switch off a --reason x --for 0s", "at least 1s"),
+            ("switch on a --reason x --for 1h", "--for"),
             ("drain us --for 3s --until 2030-01-01T00:00:00Z", "cannot be used with"),
         ] {
             check(line, Err(text));

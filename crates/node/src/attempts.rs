@@ -18,6 +18,7 @@ use crate::itinerary::{Itinerary, Leg};
 use crate::journal::Journal;
 use crate::node::Node;
 use crate::snapshot::Snapshot;
+use crate::switches::WHY;
 use crate::target::Target;
 use crate::ticket::Ticket;
 
@@ -196,6 +197,11 @@ impl Attempts<'_> {
             }
             tokio::time::sleep(wait).await;
         } else if leg.paid && !self.pay(target, account) {
+            return None;
+        }
+        // At the last moment: it may have been switched off since the request was planned.
+        if self.node.switches.load().is_off(&target.id) {
+            self.journal.passed_over(&target.id, WHY);
             return None;
         }
         let Some((ticket, changes)) = Ticket::begin(account, target, leg.candidate.last_resort) else {

@@ -89,7 +89,8 @@ impl Continuation {
     /// Who is well, can go on, and has not died in this stream.
     fn candidates(&self) -> Vec<Candidate> {
         let Kept { node, snapshot, constraints, request, session, .. } = &self.kept;
-        let health = |id: &TargetId| snapshot.health(id);
+        let off = node.switches.load();
+        let health = |id: &TargetId| snapshot.health(id, &off);
         let mut random = || node.host.entropy.unit();
         let plan = snapshot.table.plan(&request.head().model, constraints, &health, &|| *session, &mut random);
         let can = |candidate: &Candidate| {

@@ -11,6 +11,8 @@ use meridian_routing::TargetId;
 use meridian_types::RegionName;
 use tokio::time::Instant;
 
+use crate::scope::Scope;
+
 /// Faults obeyed at once; the control plane allows as many.
 const MAX_FAULTS: usize = 16;
 /// No fault lasts longer, whatever the control plane says.
@@ -27,8 +29,7 @@ pub(crate) struct Faults {
 /// One of them.
 struct Fault {
     id: Arc<str>,
-    provider: String,
-    model: String,
+    scope: Scope,
     share: f64,
     what: What,
     end: Instant,
@@ -89,7 +90,7 @@ impl Faults {
 
     /// Whether a call of the target is struck now, and how: by the first that hits.
     pub(crate) fn strike(&self, target: &TargetId, unit: impl FnMut() -> f64) -> Option<Strike> {
-        self.hit(|fault| fault.is_about(target), unit)
+        self.hit(|fault| fault.scope.has(target), unit)
     }
 
     /// Whether a probe of a provider fails: only by what strikes all of its targets, as a probe is about none of them.
@@ -99,9 +100,7 @@ impl Faults {
             What::Hang => true,
             What::Latency(_) | What::Cut(_) => false,
         };
-        let about = |fault: &Fault| {
-            fault.model.is_empty() && (fault.provider.is_empty() || fault.provider == provider) && is_deadly(fault.what)
-        };
+        let about = |fault: &Fault| fault.scope.has_all_of(provider) && is_deadly(fault.what);
         self.hit(about, unit).is_some()
     }
 
@@ -133,17 +132,11 @@ impl Fault {
         };
         Some(Self {
             id: fault.id.as_str().into(),
-            provider: spec.provider.clone(),
-            model: spec.model.clone(),
+            scope: Scope { provider: spec.provider.clone(), model: spec.model.clone() },
             share: f64::from(spec.share_permille) / 1000.0,
             what,
             end: now + Duration::from_millis(active.left_ms.into()).min(MAX_LIFE),
         })
-    }
-
-    fn is_about(&self, target: &TargetId) -> bool {
-        (self.provider.is_empty() || self.provider == target.provider.as_str())
-            && (self.model.is_empty() || self.model == target.model.as_str())
     }
 }
 

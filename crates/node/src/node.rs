@@ -28,6 +28,7 @@ use crate::pressure::Pressure;
 use crate::recent::Recent;
 use crate::snapshot::Snapshot;
 use crate::spill::Spill;
+use crate::switches::Switches;
 use crate::window::Window;
 use crate::{caller, gossip, stack};
 
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) peers: Peers,
     /// What operators let go wrong.
     pub(crate) faults: Faults,
+    /// What operators have switched off.
+    pub(crate) switches: Switches,
     /// Which upstreams other regions find down.
     pub(crate) outages: Outages,
     /// Which regions its DNS answers left out by themselves.

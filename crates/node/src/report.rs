@@ -37,8 +37,9 @@ pub(crate) fn vitals(node: &Node) -> Vitals {
 pub(crate) fn report(node: &Node) -> v1::Report {
     let window = std::mem::replace(&mut *node.window(), Window::new());
     let targets = node.snapshot.load().as_ref().filter(|_| node.serves_http).map(|snapshot| {
+        let off = node.switches.load();
         let account = |target: &Target| snapshot.providers.get(&target.id.provider).map(Arc::as_ref);
-        let reports = snapshot.targets.values().map(|target| target.report(account(target)));
+        let reports = snapshot.targets.values().map(|target| target.report(account(target), off.is_off(&target.id)));
         reports.collect()
     });
     v1::Report {

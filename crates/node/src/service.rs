@@ -28,6 +28,7 @@ use crate::outages::Outages;
 use crate::peers::Peers;
 use crate::recent::Recent;
 use crate::spill::{PeerFront, Spill};
+use crate::switches::Switches;
 use crate::window::Window;
 use crate::{Handle, Options, agreement, credentials, pace, probe, vigil};
 
@@ -88,6 +89,7 @@ impl Service {
             name: options.name.clone(),
             region: options.region.clone(),
             faults: Faults::default(),
+            switches: Switches::new(options.region.clone()),
             outages: Outages::default(),
             left_out: LeftOut::default(),
             recent: Recent::new(),

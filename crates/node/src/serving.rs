@@ -51,6 +51,10 @@ impl Serving for Node {
         self.faults.replace(faults, &self.region);
     }
 
+    fn switches(&self, switches: &v1::SwitchList) {
+        self.switches.replace(switches);
+    }
+
     fn outages(&self, list: &v1::OutageList) {
         let Some((elsewhere, until)) = self.outages.replace(list, &self.region) else { return };
         for (id, target) in self.snapshot.load().iter().flat_map(|snapshot| &snapshot.targets) {

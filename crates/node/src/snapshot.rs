@@ -12,6 +12,7 @@ use meridian_upstream::{Transport, Upstream};
 
 use crate::account::Account;
 use crate::hedge::Budget;
+use crate::switches::Held;
 use crate::target::Target;
 
 /// One compiled configuration.
@@ -85,10 +86,10 @@ impl Snapshot {
         served::digest(providers, self.table.routes(|model| self.policy(model.as_str())))
     }
 
-    /// What is known of the target.
-    pub(crate) fn health(&self, id: &TargetId) -> Health {
+    /// What is known of the target while `off` is switched off.
+    pub(crate) fn health(&self, id: &TargetId, off: &Held) -> Health {
         let load = self.targets.get(id).map(|target| target.load()).unwrap_or_default();
-        Health { availability: self.availability(id), load }
+        Health { availability: self.availability(id), is_off: off.is_off(id), load }
     }
 
     /// Whether the target would be asked now.

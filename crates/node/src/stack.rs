@@ -18,6 +18,7 @@ use crate::continuation::{Continuation, Kept};
 use crate::journal::Journal;
 use crate::ledger::{End, Ledger, Room};
 use crate::node::Node;
+use crate::off::Off;
 use crate::relay::Relay;
 use crate::rescue::rescue;
 use crate::snapshot::Snapshot;
@@ -61,6 +62,7 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience, origin: O
         // plan: one ordered list, made of what is allowed and of what is healthy now.
         let candidates = plan(node, &snapshot, &caller.constraints, &request, &session).map_err(refused)?;
         journal.planned(&candidates);
+        Off::of(node, &snapshot, &caller.constraints, &request).note(&journal);
         // attempt loop: translate, send, classify, next; it ends with the first content, after which there is no other.
         let attempts = Attempts {
             node,
@@ -88,7 +90,8 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience, origin: O
             None => way.around(&attempts, candidates).await.map_err(|(lost, told)| {
                 let tried = lost.tried.len() + told.attempts;
                 let free_in = free_in(&snapshot, &lost);
-                let (mut refused, end) = rescue(lost, free_in);
+                let off = Off::of(node, &snapshot, &caller.constraints, &request);
+                let (mut refused, end) = rescue(lost, free_in, &off);
                 told.add_to(&mut refused);
                 (refused, end, tried)
             })?,
@@ -171,7 +174,8 @@ fn plan(
     request: &ClientRequest,
     session: &dyn Fn() -> u64,
 ) -> Result<Vec<meridian_routing::Candidate>, Refused> {
-    let health = |id: &TargetId| snapshot.health(id);
+    let off = node.switches.load();
+    let health = |id: &TargetId| snapshot.health(id, &off);
     let mut random = || node.host.entropy.unit();
     let plan = snapshot.table.plan(&request.head().model, constraints, &health, session, &mut random);
     plan.map_err(|refusal| {

@@ -15,6 +15,7 @@ use meridian_upstream::CredentialError;
 use tokio::time::Instant;
 
 use crate::account::Account;
+use crate::switches::WHY;
 
 /// What was found of an upstream is of use for so long: beyond the longest cool-down, so that one which is asked at the end
 /// of each is still known to be down in between.
@@ -146,15 +147,16 @@ impl Target {
         }
     }
 
-    /// Its part of a report; counts start anew.
-    pub(crate) fn report(&self, account: Option<&Account>) -> v1::TargetReport {
+    /// Its part of a report; counts start anew. One that is switched off is not asked, so that nothing is found of it.
+    pub(crate) fn report(&self, account: Option<&Account>, is_off: bool) -> v1::TargetReport {
         let credential = account.map_or(Status::Closed, Account::credential_status);
         let missing = account.and_then(|account| account.upstream.credential().err());
         // What has not been looked at is not known to be missing.
         let missing = missing.filter(|error| !matches!(error, CredentialError::Unread(_)));
-        let finding = self.finding(account, missing.as_ref());
+        let finding = if is_off { None } else { self.finding(account, missing.as_ref()) };
         let mut state = self.state();
         let (available, reason) = match (missing, state.breaker.status(Instant::now()), credential) {
+            _ if is_off => (false, WHY.to_owned()),
             // Before the breakers, which only know that attempts fail.
             (Some(error), _, _) => (false, format!("no credential: {error}")),
             (None, _, Status::Open(left, _)) => {

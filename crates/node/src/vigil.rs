@@ -28,10 +28,15 @@ pub(crate) async fn run(node: Arc<Node>) {
         tokio::time::sleep(TICK).await;
         while under_way.try_join_next().is_some() {}
         let Some(snapshot) = node.snapshot.load_full() else { continue };
+        let off = node.switches.load_full();
         for (name, account) in &snapshot.providers {
+            // No call at all means no probe either: a leaked key is not used, and what is not to be asked need not be known.
+            if off.is_all_off(name.as_str()) {
+                continue;
+            }
             let targets: Vec<_> =
                 snapshot.targets.values().filter(|target| target.id.provider == *name).map(Arc::clone).collect();
-            let needed = targets.iter().any(|target| target.is_ejected());
+            let needed = targets.iter().any(|target| target.is_ejected() && !off.is_off(&target.id));
             let unit = node.host.entropy.unit();
             if under_way.len() < MAX_PROBES && account.probe_is_due(needed, Instant::now(), unit) {
                 under_way.spawn(probe(Arc::clone(&node), Arc::clone(account), targets));

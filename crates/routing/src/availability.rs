@@ -27,6 +27,8 @@ pub struct Load {
 pub struct Health {
     /// Whether it would be asked.
     pub availability: Availability,
+    /// An operator has switched it off: it is not asked at all.
+    pub is_off: bool,
     /// What it is doing.
     pub load: Load,
 }

@@ -47,7 +47,8 @@ impl Table {
     /// Every target that may serve the request, in the order in which to try them: the model's tiers, then those of
     /// its fallbacks; within a tier as the model's choice says, `session` giving what identifies the session. Targets that cool down are left out; if all do, the one that
     /// is nearest to its end stands alone, so that a total outage does not multiply attempts. Of those that are coming
-    /// back some stand last, each request drawing its lot.
+    /// back some stand last, each request drawing its lot. Targets that are switched off are as if they were not there;
+    /// with nobody else the list is empty.
     ///
     /// # Errors
     /// When the model is unknown or not allowed, or residency leaves no target.
@@ -67,6 +68,7 @@ impl Table {
         let mut seen = BTreeSet::new();
         let (mut ready, mut later) = (Vec::new(), Vec::new());
         let mut cooling: Option<(Duration, Candidate)> = None;
+        let mut some_off = false;
         for (name, route) in self.chain(model, constraints) {
             let mut ordered = Vec::new();
             for tier in &route.tiers {
@@ -79,9 +81,17 @@ impl Table {
                 let tier = choice::order(allowed.collect(), &inputs, random);
                 ordered.extend(tier.into_iter().filter(|entry| seen.insert(&entry.target)));
             }
-            let health: Vec<_> = ordered.iter().map(|entry| health(&entry.target).availability).collect();
-            let back = readmitted(&health);
-            for (place, (entry, health)) in ordered.into_iter().zip(health).enumerate() {
+            let (mut asked, mut health_of) = (Vec::new(), Vec::new());
+            for entry in ordered {
+                let health = health(&entry.target);
+                some_off |= health.is_off;
+                if !health.is_off {
+                    asked.push(entry);
+                    health_of.push(health.availability);
+                }
+            }
+            let back = readmitted(&health_of);
+            for (place, (entry, health)) in asked.into_iter().zip(health_of).enumerate() {
                 let candidate = |last_resort, asked_for_rest| Candidate {
                     target: entry.target.clone(),
                     model: name.clone(),
@@ -107,7 +117,7 @@ impl Table {
         if ready.is_empty() {
             ready.extend(cooling.map(|(_, candidate)| candidate));
         }
-        if ready.is_empty() {
+        if ready.is_empty() && !some_off {
             return Err(Refusal::Residency { served: list(served), allowed: allowed(constraints) });
         }
         Ok(ready)

@@ -68,6 +68,8 @@ impl Serving for Recorder {
 
     fn faults(&self, _faults: &v1::FaultList) {}
 
+    fn switches(&self, _switches: &v1::SwitchList) {}
+
     fn outages(&self, _outages: &v1::OutageList) {}
 
     fn look(&self) {}

@@ -13,7 +13,7 @@ use meridian_types::{CommitId, Digest};
 use prost::Message;
 
 use crate::Peer;
-use crate::held::{Held, HeldAccounts, HeldCommit};
+use crate::held::{Held, HeldAccounts, HeldCommit, HeldSwitches};
 
 /// The first word of every file.
 const MAGIC: &str = "meridian-last-known-good";
@@ -60,6 +60,18 @@ struct Document {
     cluster_id: u64,
     #[prost(message, repeated, tag = "8")]
     peers: Vec<v1::Peer>,
+    /// Absent: none was heard, or a build before this field wrote it.
+    #[prost(message, optional, tag = "9")]
+    switches: Option<SwitchesDocument>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SwitchesDocument {
+    #[prost(message, optional, tag = "1")]
+    list: Option<v1::SwitchList>,
+    /// Wall clock of the writer.
+    #[prost(int64, tag = "2")]
+    heard_at_unix_ms: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -94,6 +106,10 @@ pub(crate) fn encode(held: &Held, saved_at_unix_ms: i64) -> Vec<u8> {
         plan: held.plan.as_deref().map(Into::into),
         cluster_id: held.cluster.unwrap_or(0),
         peers: held.peers.iter().flat_map(|peers| peers.iter()).map(Into::into).collect(),
+        switches: held
+            .switches
+            .as_ref()
+            .map(|held| SwitchesDocument { list: Some(held.list.clone()), heard_at_unix_ms: held.heard_at_unix_ms }),
     };
     let body = document.encode_to_vec();
     let mut file = format!("{MAGIC} {FORM} {}\n", Digest::of(&body)).into_bytes();
@@ -141,6 +157,10 @@ fn read(document: Document) -> Result<Saved, FileError> {
         accounts: document.accounts.map(|document| HeldAccounts::new(Arc::new(read_accounts(&document)))),
         plan: plan.map(Arc::new),
         peers: (!peers.is_empty()).then(|| peers.into()),
+        switches: document.switches.map(|document| {
+            let list = document.list.unwrap_or_default();
+            Arc::new(HeldSwitches { list, heard_at_unix_ms: document.heard_at_unix_ms })
+        }),
     };
     Ok(Saved { saved_at_unix_ms: document.saved_at_unix_ms, held })
 }
@@ -169,7 +189,10 @@ mod tests {
             peer_address: (name == "n1").then(|| format!("{name}:7200")),
         };
         let peers: Option<Arc<[Peer]>> = Some(Arc::from([peer("n1"), peer("n2")]));
-        let held = Held { cluster: Some(0xfeed), peers, ..fixtures::held(7) };
+        let switch = |left_ms| v1::ActiveSwitch { switch: Some(fleet::v1::Switch::default()), left_ms };
+        let list = v1::SwitchList { epoch: 1, revision: 9, switches: vec![switch(None), switch(Some(5))] };
+        let switches = Some(Arc::new(HeldSwitches { list, heard_at_unix_ms: 1_699_999_999_000 }));
+        let held = Held { cluster: Some(0xfeed), peers, switches, ..fixtures::held(7) };
         let saved = decode(&encode(&held, 1_700_000_000_000)).unwrap();
         assert_eq!(saved.saved_at_unix_ms, 1_700_000_000_000);
         fixtures::assert_same(&saved.held, &held);

@@ -18,6 +18,7 @@ use tokio::time::MissedTickBehavior;
 pub(crate) use session::Session;
 
 use crate::handle::Shared;
+use crate::held::HeldSwitches;
 use crate::metrics::{Metrics, Outcome};
 use crate::{Options, Peer, Vitals};
 
@@ -43,6 +44,7 @@ pub(crate) enum Down {
     Plan(fleet::v1::Plan),
     Peers(v1::PeerList),
     Faults(v1::FaultList),
+    Switches(v1::SwitchList),
     Outages(v1::OutageList),
     Look,
 }
@@ -90,6 +92,7 @@ impl Hub {
                         Down::Plan(plan) => self.offer_plan(&plan),
                         Down::Peers(peers) => self.set_peers(&peers),
                         Down::Faults(faults) => self.options.serving.faults(&faults),
+                        Down::Switches(list) => self.set_switches(list),
                         Down::Outages(outages) => self.options.serving.outages(&outages),
                         Down::Look => self.options.serving.look(),
                     }
@@ -127,6 +130,18 @@ impl Hub {
         tracing::info!(plan = %plan.id, by = plan.made_by, reason = plan.reason, "new plan");
         self.options.serving.plan(plan.clone());
         self.shared.held.send_modify(|held| held.plan = Some(plan));
+    }
+
+    /// Obeys a list that is newer than the one held; every replica sends the same, and one that lags an older one. The first
+    /// one's times hold.
+    fn set_switches(&self, list: v1::SwitchList) {
+        let told = HeldSwitches { list, heard_at_unix_ms: self.options.host.clock.now_unix_ms() };
+        let held = self.shared.held.borrow().switches.as_ref().map_or((0, 0), |held| held.order());
+        let is_news = held < told.order();
+        if is_news {
+            self.options.serving.switches(&told.list);
+            self.shared.held.send_modify(|held| held.switches = Some(Arc::new(told)));
+        }
     }
 
     fn set_peers(&mut self, list: &v1::PeerList) {

@@ -156,10 +156,11 @@ impl Session {
         let plan = reply.plan.map(Down::Plan);
         let peers = reply.peers.map(Down::Peers);
         let faults = reply.faults.map(Down::Faults);
+        let switches = reply.switches.map(Down::Switches);
         let outages = reply.outages.map(Down::Outages);
         // After the peers: a new list ends the probes of the old one.
         let look = reply.look.then_some(Down::Look);
-        for down in [plan, peers, faults, outages, look].into_iter().flatten() {
+        for down in [switches, plan, peers, faults, outages, look].into_iter().flatten() {
             if self.down.send(down).await.is_err() {
                 return false;
             }

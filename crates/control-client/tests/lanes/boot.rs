@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use meridian_control_client::{ControlState, Source};
+use meridian_proto::fleet::v1::{Switch, SwitchScope};
 use meridian_proto::node::v1;
 use meridian_proto::node::v1::sync_response;
 use meridian_types::KeyHash;
@@ -70,6 +71,47 @@ async fn a_node_starts_from_its_file_without_any_control_plane() {
     assert_eq!(hello.account_digests.len(), 256 * 8);
     tokio::time::sleep(WRITTEN).await;
     assert_eq!(node.recorder.0.lock().unwrap().plans.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_switched_off_stays_off_over_a_restart_without_any_control_plane() {
+    let (machine, replica, _call, node) = machine_with(&[1]).await;
+    let switch = |provider: &str, left_ms| {
+        let scope = SwitchScope { provider: provider.to_owned(), ..Default::default() };
+        v1::ActiveSwitch { switch: Some(Switch { scope: Some(scope), ..Default::default() }), left_ms }
+    };
+    let list = |revision, switches| v1::SwitchList { epoch: 1, revision, switches };
+    let first = list(9, vec![switch("a", None), switch("b", Some(600_000)), switch("c", Some(1_000))]);
+    *replica.behaviour.switches.lock().unwrap() = Some(first.clone());
+    let seen = |node: &Node| node.recorder.0.lock().unwrap().switches.clone();
+    eventually("the node is told", || !seen(&node).is_empty()).await;
+    assert_eq!(seen(&node), [first]);
+    // One that lags, and one that repeats what is known with other times, change nothing.
+    for stale in [list(8, vec![]), list(9, vec![switch("b", Some(1))])] {
+        *replica.behaviour.switches.lock().unwrap() = Some(stale);
+        eventually("it was sent", || replica.behaviour.switches.lock().unwrap().is_none()).await;
+    }
+    // Its end comes sooner than accounts and plans are written.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(seen(&node).len(), 1);
+    drop(replica);
+    let machine = machine.after_power_loss();
+    node.stop().await;
+
+    let node = Node::start(&machine, &[C1]);
+    eventually("served", || node.served() == Some(1)).await;
+    let told = seen(&node);
+    let [told] = &told[..] else { panic!("{told:?}") };
+    let names: Vec<_> =
+        told.switches.iter().map(|active| active.switch.clone().unwrap().scope.unwrap().provider).collect();
+    assert_eq!((told.epoch, told.revision, names), (1, 9, vec!["a".to_owned(), "b".to_owned()]), "c has ended");
+    assert_eq!(told.switches[0].left_ms, None);
+    let left = told.switches[1].left_ms.unwrap();
+    assert!((1..=600_000).contains(&left), "{left}");
+    // The plane comes back, and what was released meanwhile is.
+    let replica = Replica::start(&machine, C1);
+    *replica.behaviour.switches.lock().unwrap() = Some(list(10, vec![]));
+    eventually("the node is told", || seen(&node).last() == Some(&list(10, vec![]))).await;
 }
 
 #[tokio::test(start_paused = true)]

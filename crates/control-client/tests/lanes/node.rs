@@ -28,6 +28,7 @@ pub(crate) struct Notes {
     pub(crate) plans: Vec<PlanId>,
     pub(crate) peers: Vec<Arc<[Peer]>>,
     pub(crate) faults: Vec<v1::FaultList>,
+    pub(crate) switches: Vec<v1::SwitchList>,
     pub(crate) outages: Vec<v1::OutageList>,
     /// How often it was asked to look at its peers.
     pub(crate) looks: u32,
@@ -65,6 +66,10 @@ impl Serving for Recorder {
 
     fn faults(&self, faults: &v1::FaultList) {
         self.0.lock().unwrap().faults.push(faults.clone());
+    }
+
+    fn switches(&self, switches: &v1::SwitchList) {
+        self.0.lock().unwrap().switches.push(switches.clone());
     }
 
     fn outages(&self, outages: &v1::OutageList) {

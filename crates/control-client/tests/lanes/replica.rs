@@ -35,6 +35,7 @@ pub(crate) struct Behaviour {
     pub(crate) beats: Mutex<Vec<v1::Beat>>,
     /// Sent with the next reply.
     pub(crate) faults: Mutex<Option<v1::FaultList>>,
+    pub(crate) switches: Mutex<Option<v1::SwitchList>>,
     pub(crate) outages: Mutex<Option<v1::OutageList>>,
     /// Asked with the next reply.
     pub(crate) queries: Mutex<Vec<v1::Query>>,
@@ -182,6 +183,7 @@ impl NodeService for Service {
                 peers: behaviour.peers.lock().unwrap().clone(),
                 cluster_id: behaviour.cluster_id.load(Ordering::Relaxed),
                 faults: behaviour.faults.lock().unwrap().take(),
+                switches: behaviour.switches.lock().unwrap().take(),
                 outages: behaviour.outages.lock().unwrap().take(),
                 leaderless: behaviour.leaderless.load(Ordering::Relaxed),
                 look: behaviour.look.swap(false, Ordering::Relaxed),

@@ -7,12 +7,12 @@ use meridian_proto::admin::v1 as admin;
 use meridian_proto::fleet::v1::{FaultSpec, InjectedFault, fault_spec::Kind};
 use meridian_proto::store::v1 as stored;
 use meridian_store::{Compare, Revision, Txn};
-use meridian_types::Configuration;
 use tonic::Status;
 
-use super::listed;
 use super::write::{Decision, refused};
+use super::{known, listed};
 use crate::faults::{holding, text};
+use crate::scope::Scope;
 use crate::shared::Shared;
 use crate::store::document::{self, FORM};
 
@@ -48,7 +48,7 @@ pub(super) async fn inject(
     }
     let view = shared.mirror.view();
     let head = view.head.as_ref().ok_or_else(|| Status::failed_precondition("there is no configuration yet"))?;
-    exists(&head.configuration, &spec)?;
+    known::check(&head.configuration, Scope::from(&spec))?;
     let held = read(shared).await?;
     let now = shared.now_unix_ms();
     let mut faults: Vec<InjectedFault> = holding(&held.document.faults, now).cloned().collect();
@@ -146,24 +146,4 @@ fn check(spec: &FaultSpec) -> Result<(), String> {
         }
         None => Err("spec must say what happens: latency_ms, error_status, hang or cut_after_events".to_owned()),
     }
-}
-
-fn exists(configuration: &Configuration, spec: &FaultSpec) -> Result<(), Status> {
-    let unknown = |what: &str, name: &str, known: &mut dyn Iterator<Item = &str>| {
-        Status::not_found(format!("there is no {what} {name}; there are: {}", listed(known)))
-    };
-    if !spec.region.is_empty() && !configuration.regions.keys().any(|name| name.as_str() == spec.region) {
-        return Err(unknown("region", &spec.region, &mut configuration.regions.keys().map(AsRef::as_ref)));
-    }
-    if !spec.provider.is_empty() && !configuration.providers.keys().any(|name| name.as_str() == spec.provider) {
-        return Err(unknown("provider", &spec.provider, &mut configuration.providers.keys().map(AsRef::as_ref)));
-    }
-    let targets = || {
-        let targets = configuration.models.values().flat_map(|model| model.tiers.iter().flatten());
-        targets.filter(|target| target.provider.as_str() == spec.provider).map(|target| target.model.as_str())
-    };
-    if !spec.model.is_empty() && !targets().any(|model| model == spec.model) {
-        return Err(unknown(&format!("target of {} with the model", spec.provider), &spec.model, &mut targets()));
-    }
-    Ok(())
 }

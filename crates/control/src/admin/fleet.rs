@@ -8,7 +8,7 @@ use meridian_proto::fleet::v1 as fleet;
 use meridian_proto::node::v1::{Fault, Role, ServingState};
 use meridian_types::{NodeName, RegionName};
 
-use super::rollouts;
+use super::{rollouts, switches};
 use crate::fleet::{Node, RegionLoad};
 use crate::rollout::CellId;
 use crate::shared::Shared;
@@ -32,6 +32,7 @@ pub(super) fn fleet(shared: &Shared) -> admin::Fleet {
         at_unix_ms: now,
         rollout: rollouts::unfinished(shared, &view),
         outages: view.outages.list.clone(),
+        switches: switches::now(shared),
     }
 }
 

@@ -9,10 +9,12 @@ mod events;
 mod explain;
 mod faults;
 mod fleet;
+mod known;
 mod overrides;
 mod rehearse;
 mod rollouts;
 mod service;
+mod switches;
 mod write;
 
 pub(crate) use service::Admin;

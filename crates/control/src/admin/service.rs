@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::apply::{self, Change, Wanted};
 use super::write::{Call, Writer};
-use super::{accounts, audit, events, explain, faults, fleet, overrides, rehearse, rollouts};
+use super::{accounts, audit, events, explain, faults, fleet, overrides, rehearse, rollouts, switches};
 use crate::metrics::AdminCall;
 use crate::rollout::Policy;
 use crate::shared::Shared;
@@ -327,6 +327,45 @@ impl AdminService for Admin {
             let call = call("end_fault", &author, request, &request.request_id, &request.reason)?;
             let decide = || faults::end(&self.shared, &author, request);
             Ok(self.writer.write(&self.shared, call, decide).await?.0)
+        })
+        .await
+    }
+
+    async fn switch_off(
+        &self,
+        request: Request<admin::SwitchOffRequest>,
+    ) -> Result<Response<admin::SwitchOffResponse>, Status> {
+        self.counted("switch_off", async {
+            let author = self.operator(&request).await?;
+            let request = request.get_ref();
+            let call = call("switch_off", &author, request, &request.request_id, &request.reason)?;
+            let decide = || switches::off(&self.shared, &author, request);
+            Ok(self.writer.write(&self.shared, call, decide).await?.0)
+        })
+        .await
+    }
+
+    async fn switch_on(
+        &self,
+        request: Request<admin::SwitchOnRequest>,
+    ) -> Result<Response<admin::SwitchOnResponse>, Status> {
+        self.counted("switch_on", async {
+            let author = self.operator(&request).await?;
+            let request = request.get_ref();
+            let call = call("switch_on", &author, request, &request.request_id, &request.reason)?;
+            let decide = || switches::on(&self.shared, &author, request);
+            Ok(self.writer.write(&self.shared, call, decide).await?.0)
+        })
+        .await
+    }
+
+    async fn list_switches(
+        &self,
+        request: Request<admin::ListSwitchesRequest>,
+    ) -> Result<Response<admin::ListSwitchesResponse>, Status> {
+        self.counted("list_switches", async {
+            self.operator(&request).await?;
+            Ok(switches::list(&self.shared))
         })
         .await
     }

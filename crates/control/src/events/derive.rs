@@ -6,10 +6,9 @@ use meridian_proto::admin::v1::{Event, event::Kind};
 use meridian_proto::fleet::v1::{self as fleet, OverrideTerms};
 use meridian_proto::store::v1 as stored;
 
-use crate::faults::text;
 use crate::overrides::{InForce, by};
-use crate::rollout;
 use crate::view::View;
+use crate::{faults, rollout, switches};
 
 /// The events of one revision, in a fixed order: replicas must number them alike.
 pub(super) fn derive(before: &View, after: &View, now_unix_ms: i64) -> Vec<Event> {
@@ -22,7 +21,8 @@ pub(super) fn derive(before: &View, after: &View, now_unix_ms: i64) -> Vec<Event
     commit(before, after, &mut events);
     rollouts(before, after, &mut events);
     overrides(before, after, &mut events);
-    faults(before, after, &mut events);
+    injected(before, after, &mut events);
+    switched(before, after, &mut events);
     for (region, summary) in &after.summaries {
         let held = before.summaries.get(region);
         nodes(held, summary, &mut events);
@@ -117,7 +117,7 @@ fn overrides(before: &View, after: &View, events: &mut Events) {
     }
 }
 
-fn faults(before: &View, after: &View, events: &mut Events) {
+fn injected(before: &View, after: &View, events: &mut Events) {
     if before.faults_revision == after.faults_revision {
         return;
     }
@@ -129,7 +129,25 @@ fn faults(before: &View, after: &View, events: &mut Events) {
         events.add(Kind::Fault, fault.id.clone(), at_unix_ms, format!("ended {how}"));
     }
     for fault in is.faults.iter().filter(|held| !was.iter().any(|was| was.id == held.id)) {
-        events.add(Kind::Fault, fault.id.clone(), fault.made_at_unix_ms, format!("injected: {}", text(fault)));
+        events.add(Kind::Fault, fault.id.clone(), fault.made_at_unix_ms, format!("injected: {}", faults::text(fault)));
+    }
+}
+
+fn switched(before: &View, after: &View, events: &mut Events) {
+    if before.switches_revision == after.switches_revision {
+        return;
+    }
+    let (was, is) = (&before.switches.switches, &after.switches);
+    for switch in was.iter().filter(|was| !is.switches.iter().any(|held| held.scope == was.scope)) {
+        let by_itself = switch.until_unix_ms != 0 && switch.until_unix_ms <= is.made_at_unix_ms;
+        let how = if by_itself { "at its time".to_owned() } else { format!("by {}: {}", is.author, is.reason) };
+        let at_unix_ms = if by_itself { switch.until_unix_ms } else { is.made_at_unix_ms };
+        let scope = switches::scope(switch);
+        events.add(Kind::Switch, scope.target(), at_unix_ms, format!("on again: {scope}, {how}"));
+    }
+    for switch in is.switches.iter().filter(|held| !was.contains(held)) {
+        let text = format!("switched off: {}", switches::text(switch));
+        events.add(Kind::Switch, switches::scope(switch).target(), switch.made_at_unix_ms, text);
     }
 }
 

@@ -10,6 +10,7 @@ mod regions;
 mod registrar;
 mod rollouts;
 mod summaries;
+mod sweep;
 mod upstreams;
 
 use std::sync::Arc;

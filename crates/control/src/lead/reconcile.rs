@@ -12,8 +12,7 @@ use tokio::time::Instant;
 
 use super::summaries::{self, Summaries};
 use super::upstreams::Upstreams;
-use super::{evidence, housekeeping, regions, rollouts};
-use crate::faults;
+use super::{evidence, housekeeping, regions, rollouts, sweep};
 use crate::fleet::{RegionLoad, Smoothed};
 use crate::planner::{self, Broken, Inputs, Memory};
 use crate::shared::Shared;
@@ -114,7 +113,7 @@ impl<'a> Reconciler<'a> {
         let next = self.next_plan(&inputs);
         let gone = view.summaries.keys().filter(|name| !inputs.regions.contains_key(*name)).cloned().collect();
         self.publish(next, due, gone, now).await?;
-        faults::sweep(self.shared, self.fence, &view).await;
+        sweep::run(self.shared, self.fence, &view).await;
         self.rollouts.run(self.shared, self.fence, &view, &live, now).await;
         self.housekeeping.run(self.shared, self.fence, &view, now.monotonic).await;
         Ok(())

@@ -15,10 +15,10 @@ use tonic::{Status, Streaming};
 
 use super::outbox::{Closed, Outbox};
 use super::questions::Questions;
-use crate::faults;
 use crate::fleet::{Ask, Asks, Refusal};
 use crate::shared::Shared;
 use crate::view::View;
+use crate::{faults, switches};
 
 /// Without a beat for this long the stream ends; the node was taken for lost long before.
 const SILENT: Duration = Duration::from_secs(30);
@@ -97,6 +97,7 @@ pub(super) async fn run(
         plan: None,
         peers: None,
         faults: None,
+        switches: None,
         outages: None,
         look: false,
         looked: None,
@@ -121,6 +122,7 @@ struct PulseLane {
     plan: Option<PlanId>,
     peers: Option<Arc<Vec<NodePeer>>>,
     faults: Option<(u64, Revision)>,
+    switches: Option<(u64, Revision)>,
     /// Which list, and when.
     outages: Option<((u64, Revision), Instant)>,
     /// The next reply asks for a look at the peers.
@@ -190,7 +192,8 @@ impl PulseLane {
     fn hurry(&mut self, outbox: &Outbox<BeatReply>) -> Result<(), End> {
         let view = self.shared.mirror.view();
         let newest = view.plan.as_ref().map(|published| published.plan.id);
-        let news = newest > self.plan || self.faults != Some(injected(&view)) || self.outages_are_due(&view);
+        let operated = self.faults != Some(injected(&view)) || self.switches != Some(switched(&view));
+        let news = newest > self.plan || operated || self.outages_are_due(&view);
         if news { self.reply(Vec::new(), outbox) } else { Ok(()) }
     }
 
@@ -225,6 +228,7 @@ impl PulseLane {
         let newer = view.plan.as_ref().filter(|published| Some(published.plan.id) > self.plan);
         let peers = self.shared.roster.peers_of(&self.name, &self.shared.fleet, &view.nodes);
         let injected = injected(&view);
+        let switched = switched(&view);
         let outages_due = self.outages_are_due(&view);
         // Before the store is read the fleet is whoever happens to pulse here: a list of these would take from nodes what
         // they know of the others.
@@ -244,6 +248,7 @@ impl PulseLane {
             }),
             leaderless: !self.shared.is_led(&view),
             look: self.look,
+            switches: (self.switches != Some(switched)).then(|| switches::list(&view, self.shared.now_unix_ms())),
         };
         // A node that does not read misses echoes, which tells it something; the plan is sent again. A question is not:
         // who asked is told in time.
@@ -253,6 +258,7 @@ impl PulseLane {
                 self.peers = Some(peers);
             }
             self.faults = Some(injected);
+            self.switches = Some(switched);
             self.look = false;
             if outages_due {
                 self.outages = Some((outages(&view), Instant::now()));
@@ -265,6 +271,11 @@ impl PulseLane {
 /// Which list of outages the view holds.
 fn outages(view: &View) -> (u64, Revision) {
     (view.epoch, view.outages.revision)
+}
+
+/// Which list of switches the view holds.
+fn switched(view: &View) -> (u64, Revision) {
+    (view.epoch, view.switches_revision)
 }
 
 /// Which list of injected faults the view holds.

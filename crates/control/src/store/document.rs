@@ -42,6 +42,7 @@ documents!(
     Pin,
     Override,
     Faults,
+    Switches,
     RegisteredNode,
     Outcome,
     AuditEntry,

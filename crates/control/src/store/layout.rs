@@ -25,6 +25,7 @@ pub(crate) enum Key<'a> {
     Account(KeyHash),
     Override(&'a str),
     Faults,
+    Switches,
     Node { region: &'a str, node: &'a str },
     Replica(&'a str),
     Leader,
@@ -89,6 +90,10 @@ impl Layout {
         self.key("ops/fault/all")
     }
 
+    pub(crate) fn switches(&self) -> String {
+        self.key("ops/switch/all")
+    }
+
     pub(crate) fn node(&self, region: &str, node: &str) -> String {
         self.key(&format!("node/{region}/{node}"))
     }
@@ -151,6 +156,7 @@ impl Layout {
                 Digest::from_slice(&bytes).map(KeyHash).map(Key::Account)
             }
             "ops" if name == "fault/all" => Some(Key::Faults),
+            "ops" if name == "switch/all" => Some(Key::Switches),
             "ops" => name.strip_prefix("region/").map(Key::Override),
             "node" => name.split_once('/').map(|(region, node)| Key::Node { region, node }),
             "cp" => Some(Key::Replica(name)),
@@ -183,6 +189,7 @@ mod tests {
             (layout.account_key(hash), Key::Account(hash)),
             (layout.region_override(&region), Key::Override("eu-west")),
             (layout.faults(), Key::Faults),
+            (layout.switches(), Key::Switches),
             (layout.node("eu-west", "n1"), Key::Node { region: "eu-west", node: "n1" }),
             (layout.replica("cp-1"), Key::Replica("cp-1")),
             (layout.leader(), Key::Leader),

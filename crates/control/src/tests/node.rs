@@ -8,12 +8,12 @@ use std::time::Duration;
 use meridian_proto::accounts::Accounts;
 use meridian_proto::content::Content;
 use meridian_proto::convert;
-use meridian_proto::fleet::v1::LeftOut;
+use meridian_proto::fleet::v1::{LeftOut, SwitchScope};
 use meridian_proto::node::v1::node_service_client::NodeServiceClient;
 use meridian_proto::node::v1::{
-    Ack, ActiveFault, Beat, BeatReply, CommitBody, CommitChunk, Fault, Handed, Hello, Nack, NodeIdentity, Observation,
-    OutageList, Query, Reply, Report, Role, ServingState, SyncRequest, SyncResponse, TargetFinding, TargetReport,
-    query, reply, sync_request, sync_response,
+    Ack, ActiveFault, ActiveSwitch, Beat, BeatReply, CommitBody, CommitChunk, Fault, Handed, Hello, Nack, NodeIdentity,
+    Observation, OutageList, Query, Reply, Report, Role, ServingState, SyncRequest, SyncResponse, TargetFinding,
+    TargetReport, query, reply, sync_request, sync_response,
 };
 use meridian_types::LatencySketch;
 use prost::Message;
@@ -69,6 +69,8 @@ pub(super) struct Pulsing {
     pub(super) faults: watch::Receiver<Option<Vec<String>>>,
     /// How long the first of them still held.
     pub(super) left_ms: watch::Receiver<u32>,
+    /// What it was told last is switched off.
+    pub(super) switches: watch::Receiver<Option<Vec<SwitchScope>>>,
     /// The outages that it was told of last.
     pub(super) outages: watch::Receiver<Option<OutageList>>,
     /// The peers that it was told of last.
@@ -119,6 +121,7 @@ impl Pulsing {
         let (plan_sender, plans) = watch::channel(None);
         let (fault_sender, faults) = watch::channel(None);
         let (left_sender, left_ms) = watch::channel(0);
+        let (switch_sender, switches) = watch::channel(None);
         let (outage_sender, outages) = watch::channel(None);
         let (look_sender, looks) = watch::channel(0);
         let (peer_sender, peers) = watch::channel(None);
@@ -160,6 +163,10 @@ impl Pulsing {
                             left_sender.send_replace(list.faults.first().map_or(0, |active| active.left_ms));
                             fault_sender.send_replace(Some(list.faults.iter().map(id).collect()));
                         }
+                        if let Some(list) = &reply.switches {
+                            let scope = |active: &ActiveSwitch| active.switch.clone().unwrap().scope.unwrap();
+                            switch_sender.send_replace(Some(list.switches.iter().map(scope).collect()));
+                        }
                         if let Some(list) = &reply.outages {
                             outage_sender.send_replace(Some(list.clone()));
                         }
@@ -178,7 +185,7 @@ impl Pulsing {
                 }
             }
         });
-        Self { answers, words, replies, plans, faults, left_ms, outages, peers, looks, task }
+        Self { answers, words, replies, plans, faults, left_ms, switches, outages, peers, looks, task }
     }
 
     /// From now on questions are answered, so.

@@ -92,6 +92,10 @@ fn put(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>, entry: &E
             view.faults = Arc::new(document::read(value)?);
             view.faults_revision = revision;
         }
+        Key::Switches => {
+            view.switches = Arc::new(document::read(value)?);
+            view.switches_revision = revision;
+        }
         Key::Node { region: place, node } => {
             let registered = Registered { region: region(place)?, document: document::read(value)?, revision };
             view.nodes.insert(node_name(node)?, registered);
@@ -145,8 +149,9 @@ fn delete(view: &mut View, accounts: &mut Option<Accounts>, key: Key<'_>) {
         Key::Override(name) => {
             view.overrides.retain(|region, _| region.as_str() != name);
         }
-        // It is never deleted, but for a restore: then the epoch says so.
+        // These are never deleted, but for a restore: then the epoch says so.
         Key::Faults => (view.faults, view.faults_revision) = (Arc::default(), Revision::ZERO),
+        Key::Switches => (view.switches, view.switches_revision) = (Arc::default(), Revision::ZERO),
         // A node that moved has a new key; deleting its old one must not remove it.
         Key::Node { region, node } => {
             view.nodes.retain(|name, registered| name.as_str() != node || registered.region.as_str() != region);

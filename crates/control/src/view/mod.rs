@@ -47,6 +47,9 @@ pub(crate) struct View {
     /// Injected faults, ended ones too.
     pub(crate) faults: Arc<stored::Faults>,
     pub(crate) faults_revision: Revision,
+    /// What is switched off, ended ones too.
+    pub(crate) switches: Arc<stored::Switches>,
+    pub(crate) switches_revision: Revision,
     pub(crate) nodes: BTreeMap<NodeName, Registered>,
     pub(crate) replicas: BTreeMap<String, stored::Replica>,
     pub(crate) leader: Option<Leader>,

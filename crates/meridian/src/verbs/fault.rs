@@ -1,12 +1,12 @@
 //! `fault`: rehearse what a provider's failure would do. Every fault ends by itself.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use meridian_proto::admin::v1::{EndFaultRequest, InjectFaultRequest, ListFaultsRequest, ListFaultsResponse};
 use meridian_proto::fleet::v1::{FaultSpec, InjectedFault, fault_spec::Kind};
 
+use super::target::{self, Target};
 use crate::cli::OutputFormat;
 use crate::connection::Connection;
 use crate::failure::Usage;
@@ -39,7 +39,7 @@ pub(crate) enum FaultVerb {
 #[derive(Debug, Args)]
 pub(crate) struct InjectArgs {
     /// Calls of one target: provider/model or provider:model, by the upstream's name of the model.
-    #[arg(long, value_name = "PROVIDER/MODEL", conflicts_with = "provider")]
+    #[arg(long, value_name = "PROVIDER/MODEL", conflicts_with = "provider", value_parser = Target::one)]
     target: Option<Target>,
     /// Calls of every target of a provider; its probes fail too, if the fault would kill it.
     #[arg(long, value_name = "PROVIDER", required_unless_present_any = ["target", "region"])]
@@ -60,26 +60,6 @@ pub(crate) struct InjectArgs {
     /// Why; others will see the fault and ask.
     #[arg(long)]
     reason: String,
-}
-
-/// A target as it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
-    provider: String,
-    model: String,
-}
-
-impl FromStr for Target {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // Names of providers hold neither; names of models may hold both.
-        let (provider, model) = text.split_once(['/', ':']).ok_or("write provider/model")?;
-        if provider.is_empty() || model.is_empty() {
-            return Err("write provider/model".to_owned());
-        }
-        Ok(Self { provider: provider.to_owned(), model: model.to_owned() })
-    }
 }
 
 /// Parts per 1,000.
@@ -164,11 +144,7 @@ fn rows(listed: &ListFaultsResponse) -> String {
 
 fn row(fault: &InjectedFault) -> Vec<String> {
     let spec = fault.spec.clone().unwrap_or_default();
-    let whom = match (spec.provider.as_str(), spec.model.as_str()) {
-        ("", _) => "all".to_owned(),
-        (provider, "") => provider.to_owned(),
-        (provider, model) => format!("{provider}:{model}"),
-    };
+    let whom = target::name(&spec.provider, &spec.model);
     let kind = match spec.kind {
         Some(Kind::LatencyMs(ms)) => format!("latency={ms}ms"),
         Some(Kind::ErrorStatus(status)) => format!("error={status}"),
@@ -194,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_shares_and_targets_are_read_as_they_are_written() {
+    fn kinds_and_shares_are_read_as_they_are_written() {
         let check = |text: &str, expected: Option<Kind>| assert_eq!(kind(text).ok(), expected, "{text}");
         check("latency=500ms", Some(Kind::LatencyMs(500)));
         check("latency=2s", Some(Kind::LatencyMs(2000)));
@@ -210,12 +186,6 @@ mod tests {
         for wrong in ["0%", "101%", "10", "-1%", "NaN%"] {
             assert!(share(wrong).is_err(), "{wrong}");
         }
-        let target = |text: &str| text.parse::<Target>().ok().map(|target| (target.provider, target.model));
-        let both = |provider: &str, model: &str| Some((provider.to_owned(), model.to_owned()));
-        assert_eq!(target("a/m"), both("a", "m"));
-        assert_eq!(target("a:org/m:1"), both("a", "org/m:1"));
-        assert_eq!(target("a/org/m:1"), both("a", "org/m:1"));
-        assert!(target("a").is_none() && target("/m").is_none() && target("a/").is_none());
         assert!(life("1h").is_ok() && life("61m").is_err() && life("0s").is_err() && life("x").is_err());
     }
 

@@ -8,6 +8,7 @@ use meridian_proto::admin::v1::{Fleet, FleetNode, FleetRegion, GetFleetRequest, 
 use meridian_proto::fleet::v1::{NodeVerdict, OverrideTerms, RegionState};
 use meridian_proto::node::v1::{Role, ServingState};
 
+use super::switch;
 use crate::cli::OutputFormat;
 use crate::connection::Connection;
 use crate::failure::Usage;
@@ -20,12 +21,13 @@ const RED: &str = "\x1b[31m";
 const YELLOW: &str = "\x1b[33m";
 const PLAIN: &str = "\x1b[0m";
 /// Words that ask for attention, and how much.
-const LOUD: [(&str, &str); 9] = [
+const LOUD: [(&str, &str); 10] = [
     ("DOWN", RED),
     ("NEVER SEEN", RED),
     ("DIFFERS", RED),
     ("READ-ONLY", RED),
     ("TARGET", RED),
+    ("SWITCHED OFF", YELLOW),
     ("ROLLOUT", YELLOW),
     ("DRAINED", YELLOW),
     ("DRAINING", YELLOW),
@@ -103,6 +105,10 @@ fn headline(fleet: &Fleet) -> String {
         let has = rollout.cells.iter().filter(|cell| cell.commit == rollout.commit).count();
         let (commit, all) = (rollout.commit, rollout.cells.len());
         text.push_str(&format!("ROLLOUT of commit {commit}, {has} of {all} cells run it: {}\n", rollout.reason));
+    }
+    for switch in &fleet.switches {
+        let (name, until) = (switch::place(switch), switch::until(switch));
+        text.push_str(&format!("SWITCHED OFF: {name}, {until}, by {}: {}\n", switch.author, switch.reason));
     }
     for outage in &fleet.outages {
         let since = age(fleet.at_unix_ms.saturating_sub(outage.since_unix_ms));
@@ -230,7 +236,7 @@ fn coloured(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use meridian_proto::fleet::v1::UpstreamOutage;
+    use meridian_proto::fleet::v1::{Switch, SwitchScope, UpstreamOutage};
 
     use super::*;
 
@@ -320,6 +326,16 @@ mod tests {
         };
         let text = headline(&Fleet { at_unix_ms: 100_000, outages: vec![outage], ..Fleet::default() });
         let line = "TARGET openai:gpt-4o for 3.0s: down only from eu-west, up from us-west: failed repeatedly\n";
+        assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn what_is_switched_off_is_in_the_headline() {
+        let scope = SwitchScope { provider: "openai".into(), model: String::new(), region: "eu".into() };
+        let (author, reason) = ("alice".into(), "key leaked".into());
+        let switch = Switch { scope: Some(scope), author, reason, ..Switch::default() };
+        let text = headline(&Fleet { switches: vec![switch], ..Fleet::default() });
+        let line = "SWITCHED OFF: openai in eu, until it is switched on, by alice: key leaked\n";
         assert!(text.contains(line), "{text}");
     }
 

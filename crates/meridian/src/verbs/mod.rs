@@ -13,6 +13,8 @@ mod pki;
 mod plan;
 mod rollout;
 mod store;
+mod switch;
+mod target;
 mod watch;
 
 use std::process::ExitCode;
@@ -49,6 +51,9 @@ pub(crate) enum Verb {
     Undrain(overrides::UndrainArgs),
     /// Override a region's declared weight.
     Weight(overrides::WeightArgs),
+    /// Take a provider or a model out of service at once, and put it back.
+    #[command(subcommand)]
+    Switch(switch::SwitchVerb),
     /// Inject faults into calls of providers, to rehearse; each ends by itself.
     #[command(subcommand)]
     Fault(fault::FaultVerb),
@@ -56,7 +61,7 @@ pub(crate) enum Verb {
     Fleet(fleet::FleetArgs),
     /// Rehearse: what would happen to shares and load if something were otherwise.
     Plan(plan::PlanArgs),
-    /// Follow every verdict, plan, drain, override and commit as it happens.
+    /// Follow every verdict, plan, drain, override, switch and commit as it happens.
     Watch(watch::WatchArgs),
     /// Ask why something is as it is.
     #[command(subcommand)]
@@ -113,6 +118,7 @@ async fn run_connected(verb: Verb, admin: &AdminArgs) -> anyhow::Result<ExitCode
                 Verb::Keys(verb) => keys::run(&connection, verb).await?,
                 Verb::Undrain(args) => overrides::undrain(&connection, args).await?,
                 Verb::Weight(args) => overrides::weight(&connection, args).await?,
+                Verb::Switch(verb) => switch::run(&connection, verb).await?,
                 Verb::Fault(verb) => fault::run(&connection, verb).await?,
                 Verb::Fleet(args) => fleet::fleet(&connection, &args).await?,
                 Verb::Plan(args) => plan::plan(&connection, args).await?,

@@ -32,6 +32,27 @@ fn a_fault_is_injected_listed_and_ended() {
 }
 
 #[test]
+fn a_target_is_switched_off_listed_and_put_back() {
+    let plane = Plane::start(None);
+    let run = |line: &str| plane.run(&line.split(' ').collect::<Vec<_>>(), "");
+    let off = run("switch off a:m --region eu --for 10m --reason leaked");
+    let told = "a:m in eu is switched off until 2026-11-21T12:10:00Z: calls under way end, no new ones are made; \
+                `meridian switch on a:m --region eu --reason ...` puts it back\n";
+    assert_eq!((off.out.as_str(), off.err.as_str()), (told, ""));
+    let off = run("switch off a --reason leaked");
+    assert!(off.out.starts_with("a is switched off until it is switched on: "), "{}", off.out);
+    let listed = run("switch list");
+    assert!(listed.out.contains("a    all     2026-11-21T12:00:00Z  switched on"), "{}", listed.out);
+    let on = run("switch on a/m --region eu --reason rotated").out;
+    let remains = "still off until it is switched on: a; `meridian switch on a` puts it back\n";
+    assert_eq!(on, format!("a:m in eu is on again\n{remains}"));
+    assert_eq!(run("switch on a --reason rotated").out, "a is on again\n");
+    assert_eq!(run("switch list").out, "nothing is switched off\n");
+    let again = run("switch on a --reason rotated");
+    assert_eq!((again.code, again.err.as_str()), (1, "error: it is not switched off\n"));
+}
+
+#[test]
 fn the_audit_is_a_table_or_json() {
     let plane = Plane::start(None);
     let table = plane.run(&["history", "--audit", "--limit", "5", "--before", "01B"], "");

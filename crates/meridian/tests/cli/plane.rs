@@ -15,6 +15,9 @@ use meridian_proto::{fleet, node, transport};
 use meridian_types::KeyHash;
 use tonic::{Request, Response, Status};
 
+/// 2026-11-21T12:00:00Z.
+const NOW: i64 = 1_795_262_400_000;
+
 /// The state and what tests look at.
 #[derive(Default)]
 pub(crate) struct State {
@@ -29,6 +32,7 @@ pub(crate) struct State {
     /// Loses the answer of that many writes, after they were done.
     pub(crate) lose_answers: u32,
     pub(crate) faults: Vec<fleet::v1::InjectedFault>,
+    pub(crate) switches: Vec<fleet::v1::Switch>,
     /// Its store takes no writes.
     pub(crate) is_read_only: bool,
     outcomes: BTreeMap<String, ApplyResponse>,
@@ -360,6 +364,28 @@ impl AdminService for Api {
         let fault = fleet::v1::InjectedFault { id, spec, reason, until_unix_ms, ..Default::default() };
         self.0.lock().unwrap().faults.push(fault.clone());
         Ok(Response::new(InjectFaultResponse { fault: Some(fault) }))
+    }
+
+    async fn switch_off(&self, request: Request<SwitchOffRequest>) -> Answer<SwitchOffResponse> {
+        let SwitchOffRequest { scope, for_ms, reason, .. } = request.into_inner();
+        let until_unix_ms = if for_ms == 0 { 0 } else { NOW + i64::try_from(for_ms).unwrap() };
+        let author = "alice".to_owned();
+        let switch = fleet::v1::Switch { scope, author, reason, made_at_unix_ms: NOW, until_unix_ms };
+        self.0.lock().unwrap().switches.push(switch.clone());
+        Ok(Response::new(SwitchOffResponse { switch: Some(switch) }))
+    }
+
+    async fn switch_on(&self, request: Request<SwitchOnRequest>) -> Answer<SwitchOnResponse> {
+        let scope = request.into_inner().scope;
+        let mut state = self.0.lock().unwrap();
+        let at = state.switches.iter().position(|switch| switch.scope == scope);
+        let at = at.ok_or_else(|| Status::not_found("it is not switched off"))?;
+        let switch = Some(state.switches.remove(at));
+        Ok(Response::new(SwitchOnResponse { switch, remaining: state.switches.clone() }))
+    }
+
+    async fn list_switches(&self, _: Request<ListSwitchesRequest>) -> Answer<ListSwitchesResponse> {
+        Ok(Response::new(ListSwitchesResponse { switches: self.0.lock().unwrap().switches.clone() }))
     }
 
     async fn list_faults(&self, _: Request<ListFaultsRequest>) -> Answer<ListFaultsResponse> {

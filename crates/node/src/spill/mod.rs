@@ -158,10 +158,26 @@ impl Way<'_> {
         down
     }
 
+    /// The regions where every target that may serve the request is switched off.
+    fn switched_off_in(&self) -> BTreeSet<RegionName> {
+        let Handover { node, caller, request, .. } = self.handover;
+        let off = node.switches.load();
+        if off.is_empty() {
+            return BTreeSet::new();
+        }
+        let regions = self.snapshot.published.configuration.regions.keys();
+        let all_off = |region: &&RegionName| {
+            let mut targets = self.snapshot.table.may_serve(&request.head().model, &caller.constraints);
+            targets.all(|target| off.is_off_in(target, region))
+        };
+        regions.filter(all_off).cloned().collect()
+    }
+
     fn choose(&self, neighbours: bool, down: &BTreeSet<RegionName>, told: &mut Told) -> Vec<Arc<Link>> {
         let Handover { node, caller, .. } = self.handover;
         let links = node.spill.links.all();
-        let peers: Vec<Peer> = links.keys().cloned().collect();
+        let hopeless = self.switched_off_in();
+        let peers: Vec<Peer> = links.keys().filter(|peer| !hopeless.contains(&peer.region)).cloned().collect();
         let plan = node.plan.load();
         let view = View {
             own: &node.spill.own,

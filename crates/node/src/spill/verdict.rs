@@ -39,11 +39,18 @@ pub(crate) fn judge(status: StatusCode, headers: &HeaderMap) -> Judged {
         // It may not, or cannot yet: accounts and configurations arrive within a second everywhere.
         (401 | 403 | 404 | 408, _) => Judged::Next(UNJUDGED, "refused"),
         (429, true) => Judged::Next(Verdict { node: Answered, model: Pressed(wait(headers)) }, "pressed"),
+        // It has nobody who might serve it, and no trouble of its own: operators have switched them off.
+        (503 | 529, false) if is_hopeless(headers) => Judged::Next(UNJUDGED, "refused"),
         (429 | 503 | 529, false) => Judged::Next(Verdict { node: Pressed(wait(headers)), model: Unknown }, "full"),
         (400..500, _) => Judged::Final(well),
         (_, true) => Judged::Next(Verdict { node: Answered, model: Failed }, "failed"),
         (_, false) => Judged::Next(Verdict { node: Failed, model: Unknown }, "failed"),
     }
+}
+
+/// Whether the same request would fail there again; a node that is full does not say so.
+fn is_hopeless(headers: &HeaderMap) -> bool {
+    headers.get("x-should-retry").is_some_and(|should| should == "false")
 }
 
 /// As our own nodes say it.
@@ -54,6 +61,8 @@ fn wait(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
 
     #[track_caller]
@@ -84,5 +93,11 @@ mod tests {
         for status in [401, 403, 404] {
             check(status, None, Judged::Next(verdict(Unknown, Unknown), "refused"));
         }
+        let hopeless: HeaderMap = [(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"))]
+            .into_iter()
+            .chain([(ATTEMPTS, HeaderValue::from_static("0"))])
+            .collect();
+        let switched_off = judge(StatusCode::SERVICE_UNAVAILABLE, &hopeless);
+        assert_eq!(switched_off, Judged::Next(verdict(Unknown, Unknown), "refused"));
     }
 }

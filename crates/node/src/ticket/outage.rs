@@ -70,7 +70,7 @@ impl Fleet {
         let find = |id: &TargetId| self.accounts.iter().position(|(_, target)| target.id == *id).unwrap();
         let health = |id: &TargetId| {
             let (account, target) = &self.accounts[find(id)];
-            Health { availability: target.availability(account), load: target.load() }
+            Health { availability: target.availability(account), is_off: false, load: target.load() }
         };
         let mut units = vec![self.random as f64 / u64::MAX as f64; 8].into_iter();
         let plan =

@@ -11,6 +11,7 @@ use meridian_types::{LatencySketch, Provider};
 use meridian_upstream::{Options, Transport, Upstream};
 
 use super::*;
+use crate::switches::WHY;
 
 struct Bench {
     account: Arc<Account>,
@@ -89,7 +90,7 @@ async fn a_request_that_fails_repeatedly_counts_once() {
         let _ = bench.begin().expect("available").failed(&failure, again, 0.5);
     }
     assert!(bench.is_available(&bench.target));
-    assert_eq!(bench.target.report(None).failures[0].count, 5, "the report counts attempts");
+    assert_eq!(bench.target.report(None, false).failures[0].count, 5, "the report counts attempts");
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +102,7 @@ async fn a_refused_credential_bars_every_target_of_the_provider_until_it_changes
         "{changes:?}"
     );
     assert!(!bench.is_available(&bench.target) && !bench.is_available(&bench.sibling));
-    let reason = bench.sibling.report(Some(&bench.account)).reason;
+    let reason = bench.sibling.report(Some(&bench.account), false).reason;
     assert!(reason.starts_with("credential refused"), "{reason}");
     bench.account.credential_changed();
     assert!(bench.is_available(&bench.target) && bench.is_available(&bench.sibling));
@@ -155,7 +156,7 @@ async fn a_report_counts_since_the_one_before() {
     let mut ticket = bench.begin().unwrap();
     ticket.waited(Duration::from_millis(80));
     let _ = ticket.answered(Some(Duration::from_millis(80)), 0.5);
-    let report = bench.target.report(Some(&bench.account));
+    let report = bench.target.report(Some(&bench.account), false);
     assert_eq!((report.attempts, report.in_flight, report.available), (2, 1, true));
     assert_eq!(report.failures, [v1::ClassCount { class: "provider".into(), count: 1 }]);
     assert_eq!(report.first_token_ewma_ms, 80.0);
@@ -163,14 +164,14 @@ async fn a_report_counts_since_the_one_before() {
     sketch.add(Duration::from_millis(80));
     assert_eq!(report.first_tokens.map(|message| convert::latencies(&message)), Some(Ok(sketch)));
     drop(ticket);
-    let report = bench.target.report(Some(&bench.account));
+    let report = bench.target.report(Some(&bench.account), false);
     assert_eq!(report.first_tokens, None);
     assert_eq!((report.attempts, report.in_flight, report.failures.len()), (0, 0, 0));
 }
 
 impl Bench {
     fn finding(&self) -> Option<bool> {
-        self.target.report(Some(&self.account)).finding.map(|finding| finding.down)
+        self.target.report(Some(&self.account), false).finding.map(|finding| finding.down)
     }
 
     fn answer(&self) {
@@ -188,6 +189,8 @@ async fn an_upstream_is_found_down_until_it_answers_again_and_forgotten_without_
         bench.fail(FailureClass::Transport, None);
     }
     assert_eq!(bench.finding(), Some(true));
+    let off = bench.target.report(Some(&bench.account), true);
+    assert_eq!((off.finding, off.reason.as_str()), (None, WHY), "nobody asks what is switched off");
     tokio::time::advance(Duration::from_secs(1)).await;
     let mut probe = bench.begin().expect("it cools down no more");
     assert_eq!(bench.finding(), Some(true), "half-open");
@@ -211,7 +214,7 @@ async fn only_what_is_the_upstreams_own_doing_is_found_of_it() {
             let failure = Failure { status, ..Failure::new(class, "test") };
             let _ = ticket.failed(&failure, false, 0.5);
         }
-        let sibling = bench.sibling.report(Some(&bench.account)).finding.map(|finding| finding.down);
+        let sibling = bench.sibling.report(Some(&bench.account), false).finding.map(|finding| finding.down);
         (bench.finding(), sibling)
     };
     for (class, status, expected) in [

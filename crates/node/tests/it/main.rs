@@ -23,4 +23,5 @@ mod scenarios;
 mod spill;
 mod streams;
 mod support;
+mod switches;
 mod tokens;

@@ -66,7 +66,7 @@ fn tenant(jurisdictions: &[&str], models: &[&str]) -> Constraints {
 }
 
 fn known(availability: Availability) -> Health {
-    Health { availability, load: crate::Load::default() }
+    Health { availability, is_off: false, load: crate::Load::default() }
 }
 
 fn plan(model: &str, constraints: &Constraints, cooling: &[(&str, u64)]) -> Result<Vec<String>, Refusal> {
@@ -136,6 +136,21 @@ fn a_suspected_target_is_left_out_while_others_are_there() {
     let all = table().plan("chat", &tenant(&["US"], &[]), &|_| known(suspected), &|| 7, &mut || 0.5).unwrap();
     assert_eq!(all.len(), 1, "one of two comes back: {all:?}");
     assert!(all[0].last_resort && !all[0].asked_for_rest);
+}
+
+#[test]
+fn who_is_switched_off_is_not_there_not_even_as_the_least_bad() {
+    let plan = |off: &[&str], others: Availability| {
+        let health = |id: &TargetId| Health { is_off: off.contains(&id.provider.as_str()), ..known(others) };
+        let plan = table().plan("chat", &tenant(&["US"], &[]), &health, &|| 7, &mut || 0.5).unwrap();
+        plan.into_iter().map(|candidate| candidate.target.provider.to_string()).collect::<Vec<_>>()
+    };
+    let suspected = Availability::Cooling(Duration::from_secs(1), Cause::Suspected);
+    for others in [Availability::Available, suspected, Availability::Cooling(Duration::from_secs(1), Cause::Failed)] {
+        assert_eq!(plan(&["us"], others), ["us2"], "{others:?}");
+        assert_eq!(plan(&["us", "us2"], others), Vec::<String>::new(), "{others:?}");
+    }
+    assert_eq!(plan(&["eu"], Availability::Available), ["us", "us2"]);
 }
 
 #[test]

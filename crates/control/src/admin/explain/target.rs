@@ -7,16 +7,23 @@ use tonic::Status;
 
 use super::{history, quantiles};
 use crate::admin::listed;
-use crate::faults::{holding, text};
 use crate::lead::time;
+use crate::scope::Scope;
 use crate::shared::Shared;
 use crate::view::View;
+use crate::{faults, switches};
 
 pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status> {
     let (provider, model) = name.split_once(':').map_or((name, None), |(provider, model)| (provider, Some(model)));
     let view = shared.mirror.view();
-    // The verdicts first: they are what one came for.
-    let mut lines = verdicts(&view, |held, of| held == provider && model.is_none_or(|model| of == model));
+    let asked = Scope::everywhere(provider, model);
+    // What operators did first, for it explains the rest; then the verdicts: they are what one came for.
+    let off = switches::holding(&view.switches.switches, shared.now_unix_ms());
+    let off = off.filter(|switch| switches::scope(switch).meets(asked));
+    let mut lines: Vec<String> = off
+        .map(|switch| format!("SWITCHED OFF since {}: {}", time(switch.made_at_unix_ms), switches::text(switch)))
+        .collect();
+    lines.extend(verdicts(&view, |held, of| held == provider && model.is_none_or(|model| of == model)));
     let mut known = std::collections::BTreeSet::new();
     for (node, live) in &shared.fleet.nodes() {
         for target in live.report.iter().flat_map(|(_, report)| &report.targets) {
@@ -61,11 +68,9 @@ pub(super) fn target(shared: &Shared, name: &str) -> Result<Vec<String>, Status>
             ));
         }
     }
-    for fault in holding(&view.faults.faults, shared.now_unix_ms()) {
-        let spec = fault.spec.clone().unwrap_or_default();
-        let other = |named: &str, own: &str| !named.is_empty() && named != own;
-        if !other(&spec.provider, provider) && model.is_none_or(|model| !other(&spec.model, model)) {
-            lines.push(format!("INJECTED fault {}: {}", fault.id, text(fault)));
+    for fault in faults::holding(&view.faults.faults, shared.now_unix_ms()) {
+        if fault.spec.as_ref().is_none_or(|spec| Scope::from(spec).meets(asked)) {
+            lines.push(format!("INJECTED fault {}: {}", fault.id, faults::text(fault)));
         }
     }
     history(shared, name, &mut lines);

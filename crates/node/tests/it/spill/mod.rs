@@ -2,7 +2,7 @@
 
 mod doors;
 mod outages;
-mod places;
+pub(crate) mod places;
 
 use std::time::Duration;
 
