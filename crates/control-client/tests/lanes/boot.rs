@@ -94,7 +94,7 @@ async fn what_is_switched_off_stays_off_over_a_restart_without_any_control_plane
     // Its end comes sooner than accounts and plans are written.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(seen(&node).len(), 1);
-    drop(replica);
+    replica.crash();
     let machine = machine.after_power_loss();
     node.stop().await;
 
