@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -18,13 +18,15 @@ const PIPE: usize = 64 << 10;
 pub(crate) struct Machine {
     pub(crate) net: Arc<Pipes>,
     pub(crate) files: Arc<MemoryFiles>,
+    /// By how much the wall clock has gone on; it does so only at a test's word.
+    pub(crate) passed_ms: Arc<AtomicI64>,
 }
 
 impl Machine {
     pub(crate) fn host(&self) -> Host {
         Host {
             net: self.net.clone(),
-            clock: Arc::new(FixedClock),
+            clock: Arc::new(Clock(self.passed_ms.clone())),
             entropy: Arc::new(Counter::default()),
             files: self.files.clone(),
             environment: Arc::new(meridian_host::ProcessEnvironment),
@@ -37,15 +39,16 @@ impl Machine {
         Self {
             net: self.net.clone(),
             files: Arc::new(MemoryFiles { content: Mutex::new(files), ..Default::default() }),
+            passed_ms: self.passed_ms.clone(),
         }
     }
 }
 
-struct FixedClock;
+struct Clock(Arc<AtomicI64>);
 
-impl WallClock for FixedClock {
+impl WallClock for Clock {
     fn now_unix_ms(&self) -> i64 {
-        1_790_000_000_000
+        1_790_000_000_000 + self.0.load(Ordering::Relaxed)
     }
 }
 
