@@ -40,6 +40,7 @@ impl Fleet {
         let public = Pem { ca: None, ..issued };
         let mut options = options(&self.host, name, self.dir.path()).await;
         options.tls = Some(ServerTls::from_pem(&public).unwrap());
+        options.probe_scheme = http::uri::Scheme::HTTPS;
         options.extra_ca = Some(self.dir.path().join("ca.pem"));
         let service = Service::new(options).await.unwrap();
         let handle = service.handle();
