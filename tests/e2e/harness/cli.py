@@ -83,11 +83,15 @@ class Fleet:
         return int(self.document.get("head_commit", 0))
 
     def all_serving(self) -> bool:
-        """Every region serves, at least one request to each is planned, and every node runs the head commit."""
+        """Every region serves, at least one request to each is planned, and every node runs the head commit. Not those
+        that only answer DNS and were stopped before this replica started: their names stay for a day."""
+        stopped = lambda node: node.get("role") == "ROLE_DNS" and int(node.get("last_pulse_age_ms", 0)) < 0
         return (
             bool(self.regions)
             and all(self.state(region) == "SERVING" and self.weight(region) > 0 for region in self.regions)
             and all(
-                int(node.get("commit", 0)) == self.head and node.get("digest_matches") for node in self.nodes.values()
+                int(node.get("commit", 0)) == self.head and node.get("digest_matches")
+                for node in self.nodes.values()
+                if not stopped(node)
             )
         )
