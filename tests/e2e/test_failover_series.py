@@ -35,7 +35,7 @@ CONFIRMED_LIMIT_S = 1.0
 # A region has left for good when it is not named for so long.
 AFTER_S = 0.3
 # What nodes log when they agree by themselves.
-AGREED = re.compile(r"^(\S+Z)\s.*the nodes agree on the regions that are gone.*" + VICTIM, re.M)
+AGREED = re.compile(r"^(\S+Z)\s.*regions that are left out of DNS answers, by agreement.*" + VICTIM, re.M)
 
 
 @dataclass(frozen=True)
