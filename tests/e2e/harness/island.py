@@ -70,5 +70,6 @@ class Island:
     def remove(self) -> None:
         for process in getattr(self, "_forwards", []):
             process.kill()
-        # The cable goes with it.
+        # The cable goes with it, unless a process that was left behind by a run that was killed still lives there.
+        subprocess.run(["ip", "link", "del", self._near], capture_output=True, timeout=10)
         subprocess.run(["ip", "netns", "del", self.name], capture_output=True, timeout=10)
