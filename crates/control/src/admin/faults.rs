@@ -6,15 +6,15 @@ use std::time::Duration;
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::fleet::v1::{FaultSpec, InjectedFault, fault_spec::Kind};
 use meridian_proto::store::v1 as stored;
-use meridian_store::{Compare, Revision, Txn};
 use tonic::Status;
 
-use super::write::{Decision, refused};
+use super::held::Held;
+use super::write::Decision;
 use super::{known, listed};
 use crate::faults::{holding, text};
 use crate::scope::Scope;
 use crate::shared::Shared;
-use crate::store::document::{self, FORM};
+use crate::store::document::FORM;
 
 /// Faults at once. More are no rehearsal any more, and nodes obey no more.
 const MAX_FAULTS: usize = 16;
@@ -65,7 +65,7 @@ pub(super) async fn inject(
     };
     let summary = format!("fault {}: {}", fault.id, text(&fault));
     faults.push(fault.clone());
-    let txn = held.replaced(shared, faults, author, &request.reason);
+    let txn = held.replaced(&document(shared, faults, author, &request.reason));
     let outcome = "in force at once".to_owned();
     Ok(Decision::Write { txn, answer: admin::InjectFaultResponse { fault: Some(fault) }, summary, outcome })
 }
@@ -85,7 +85,7 @@ pub(super) async fn end(
         return Err(Status::not_found(format!("no fault {} is injected; there are: {known}", request.id)));
     };
     let summary = format!("fault {}: {}", fault.id, text(&fault));
-    let txn = held.replaced(shared, left, author, &request.reason);
+    let txn = held.replaced(&document(shared, left, author, &request.reason));
     let outcome = "ended before its time".to_owned();
     Ok(Decision::Write { txn, answer: admin::EndFaultResponse { fault: Some(fault) }, summary, outcome })
 }
@@ -96,31 +96,18 @@ pub(super) fn list(shared: &Shared) -> admin::ListFaultsResponse {
     admin::ListFaultsResponse { faults: holding(&view.faults.faults, shared.now_unix_ms()).cloned().collect() }
 }
 
-/// The document, and the revision that a change of it is decided on.
-struct Held {
-    document: stored::Faults,
-    revision: Revision,
+async fn read(shared: &Shared) -> Result<Held<stored::Faults>, Status> {
+    Held::read(shared, shared.layout.faults(), "faults").await
 }
 
-async fn read(shared: &Shared) -> Result<Held, Status> {
-    let entry = shared.store.get(&shared.layout.faults()).await.map_err(|error| refused(&error))?;
-    let Some(entry) = entry else { return Ok(Held { document: stored::Faults::default(), revision: Revision::ZERO }) };
-    let document = document::read(&entry.value);
-    let document = document.map_err(|error| Status::internal(format!("the document of faults {error}")))?;
-    Ok(Held { document, revision: entry.mod_revision })
-}
-
-impl Held {
-    fn replaced(&self, shared: &Shared, faults: Vec<InjectedFault>, author: &str, reason: &str) -> Txn {
-        let document = stored::Faults {
-            form: FORM,
-            faults,
-            author: author.to_owned(),
-            reason: reason.to_owned(),
-            made_at_unix_ms: shared.now_unix_ms(),
-        };
-        let key = shared.layout.faults();
-        Txn::new().when(Compare::mod_revision(&key, self.revision)).put(key, document::write(&document))
+/// As it is to be from now on.
+fn document(shared: &Shared, faults: Vec<InjectedFault>, author: &str, reason: &str) -> stored::Faults {
+    stored::Faults {
+        form: FORM,
+        faults,
+        author: author.to_owned(),
+        reason: reason.to_owned(),
+        made_at_unix_ms: shared.now_unix_ms(),
     }
 }
 

@@ -9,6 +9,7 @@ mod events;
 mod explain;
 mod faults;
 mod fleet;
+mod held;
 mod known;
 mod overrides;
 mod rehearse;

@@ -6,14 +6,14 @@ use std::time::Duration;
 use meridian_proto::admin::v1 as admin;
 use meridian_proto::fleet::v1::{Switch, SwitchScope};
 use meridian_proto::store::v1 as stored;
-use meridian_store::{Compare, Revision, Txn};
 use tonic::Status;
 
-use super::write::{Decision, refused};
+use super::held::Held;
+use super::write::Decision;
 use super::{known, listed};
 use crate::scope::Scope;
 use crate::shared::Shared;
-use crate::store::document::{self, FORM};
+use crate::store::document::FORM;
 use crate::switches::{holding, scope, text};
 
 /// Off at once. Whoever needs more means providers, regions, or another configuration.
@@ -55,7 +55,7 @@ pub(super) async fn off(
     };
     let summary = format!("switched off {}", text(&switch));
     switches.push(switch.clone());
-    let txn = held.replaced(shared, switches, author, &request.reason);
+    let txn = held.replaced(&document(shared, switches, author, &request.reason));
     let outcome = "in force at once".to_owned();
     Ok(Decision::Write { txn, answer: admin::SwitchOffResponse { switch: Some(switch) }, summary, outcome })
 }
@@ -81,7 +81,7 @@ pub(super) async fn on(
     };
     let remaining = left.iter().filter(|switch| scope(switch).meets(wanted)).cloned().collect();
     let summary = format!("switched on; it was off: {}", text(&switch));
-    let txn = held.replaced(shared, left, author, &request.reason);
+    let txn = held.replaced(&document(shared, left, author, &request.reason));
     let outcome = "in force at once".to_owned();
     Ok(Decision::Write { txn, answer: admin::SwitchOnResponse { switch: Some(switch), remaining }, summary, outcome })
 }
@@ -105,32 +105,17 @@ fn wanted<'a>(scope: Option<&'a SwitchScope>, reason: &str) -> Result<&'a Switch
     named.ok_or_else(|| Status::invalid_argument("scope must name a provider"))
 }
 
-/// The document, and the revision that a change of it is decided on.
-struct Held {
-    document: stored::Switches,
-    revision: Revision,
+async fn read(shared: &Shared) -> Result<Held<stored::Switches>, Status> {
+    Held::read(shared, shared.layout.switches(), "switches").await
 }
 
-async fn read(shared: &Shared) -> Result<Held, Status> {
-    let entry = shared.store.get(&shared.layout.switches()).await.map_err(|error| refused(&error))?;
-    let Some(entry) = entry else {
-        return Ok(Held { document: stored::Switches::default(), revision: Revision::ZERO });
-    };
-    let document = document::read(&entry.value);
-    let document = document.map_err(|error| Status::internal(format!("the document of switches {error}")))?;
-    Ok(Held { document, revision: entry.mod_revision })
-}
-
-impl Held {
-    fn replaced(&self, shared: &Shared, switches: Vec<Switch>, author: &str, reason: &str) -> Txn {
-        let document = stored::Switches {
-            form: FORM,
-            switches,
-            author: author.to_owned(),
-            reason: reason.to_owned(),
-            made_at_unix_ms: shared.now_unix_ms(),
-        };
-        let key = shared.layout.switches();
-        Txn::new().when(Compare::mod_revision(&key, self.revision)).put(key, document::write(&document))
+/// As it is to be from now on.
+fn document(shared: &Shared, switches: Vec<Switch>, author: &str, reason: &str) -> stored::Switches {
+    stored::Switches {
+        form: FORM,
+        switches,
+        author: author.to_owned(),
+        reason: reason.to_owned(),
+        made_at_unix_ms: shared.now_unix_ms(),
     }
 }
