@@ -8,9 +8,10 @@ use meridian_proto::fleet::v1::{Switch, SwitchScope};
 use meridian_proto::node::v1;
 use meridian_proto::node::v1::sync_response;
 use meridian_types::KeyHash;
+use prost::Message;
 
 use crate::machine::Machine;
-use crate::node::{Node, content, eventually, key, plan};
+use crate::node::{Node, content, eventually, key, plan, within};
 use crate::replica::{Replica, SyncCall};
 
 const C1: &str = "c1:7100";
@@ -82,6 +83,7 @@ async fn what_is_switched_off_stays_off_over_a_restart_without_any_control_plane
     };
     let list = |revision, switches| v1::SwitchList { epoch: 1, revision, switches };
     let first = list(9, vec![switch("a", None), switch("b", Some(600_000)), switch("c", Some(1_000))]);
+    let written = first.encode_to_vec();
     *replica.behaviour.switches.lock().unwrap() = Some(first.clone());
     let seen = |node: &Node| node.recorder.0.lock().unwrap().switches.clone();
     eventually("the node is told", || !seen(&node).is_empty()).await;
@@ -91,8 +93,10 @@ async fn what_is_switched_off_stays_off_over_a_restart_without_any_control_plane
         *replica.behaviour.switches.lock().unwrap() = Some(stale);
         eventually("it was sent", || replica.behaviour.switches.lock().unwrap().is_none()).await;
     }
-    // Its end comes sooner than accounts and plans are written.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // The machine's end comes sooner than accounts and plans are written.
+    let holds = |file: &Vec<u8>| file.windows(written.len()).any(|part| part == written);
+    let is_kept = || machine.files.content.lock().unwrap().values().any(holds);
+    within(Duration::from_millis(1_500), "it is in the file", is_kept).await;
     assert_eq!(seen(&node).len(), 1);
     replica.crash();
     let machine = machine.after_power_loss();

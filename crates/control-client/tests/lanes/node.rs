@@ -147,13 +147,18 @@ impl Node {
 }
 
 /// Waits until `is` holds, at most a minute of (paused) time.
-pub(crate) async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, is: impl FnMut() -> bool) {
+    within(Duration::from_secs(60), what, is).await;
+}
+
+/// Waits for a condition, so long.
+pub(crate) async fn within(limit: Duration, what: &str, mut is: impl FnMut() -> bool) {
     let waiting = async {
         while !is() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "never: {what}");
+    assert!(tokio::time::timeout(limit, waiting).await.is_ok(), "never: {what}");
 }
 
 /// Regions, told apart by `latitude`.

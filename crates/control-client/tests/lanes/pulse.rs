@@ -142,7 +142,9 @@ async fn a_node_that_is_asked_to_look_at_its_peers_does_so_once() {
     for looks in 1..3 {
         replica.behaviour.look.store(true, Ordering::Relaxed);
         eventually("it looks", || node.recorder.0.lock().unwrap().looks == looks).await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        let beats = || replica.behaviour.beats.lock().unwrap().len();
+        let later = beats() + 8;
+        eventually("replies that do not ask for it", || beats() >= later).await;
         assert_eq!(node.recorder.0.lock().unwrap().looks, looks);
     }
 }

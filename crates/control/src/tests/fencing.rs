@@ -23,6 +23,8 @@ struct Gate {
     deaf: watch::Sender<bool>,
     /// It cannot be followed: watches break, and lists fail.
     blind: watch::Sender<bool>,
+    /// Lists that failed for it.
+    unseen: watch::Sender<usize>,
     /// Plans that are being written wait; how many do.
     hold_plans: watch::Sender<bool>,
     held: watch::Sender<usize>,
@@ -31,7 +33,8 @@ struct Gate {
 impl Gate {
     fn new(inner: &MemoryStore) -> Arc<Self> {
         let (deaf, blind, hold_plans) = Default::default();
-        Arc::new(Self { inner: inner.clone(), deaf, blind, hold_plans, held: watch::Sender::new(0) })
+        let (unseen, held) = Default::default();
+        Arc::new(Self { inner: inner.clone(), deaf, blind, unseen, hold_plans, held })
     }
 }
 
@@ -49,6 +52,7 @@ impl Store for Gate {
     }
     async fn list(&self, prefix: &str) -> Result<Listing> {
         if *self.blind.borrow() {
+            self.unseen.send_modify(|unseen| *unseen += 1);
             return Err(Error::unavailable("on purpose"));
         }
         self.inner.list(prefix).await
@@ -159,8 +163,10 @@ async fn a_leader_that_cannot_follow_the_store_gives_its_seat_back_until_it_can(
     gate.blind.send_replace(true);
     let is_empty = async || store.get(&Layout::new("test").leader()).await.unwrap().is_none();
     until("the seat is given back", is_empty).await;
-    // It could write, and has an empty seat before it.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // It could write, and has an empty seat before it while it goes on trying to see.
+    let mut unseen = gate.unseen.subscribe();
+    let later = *unseen.borrow() + 2;
+    tokio::time::timeout(LIMIT, unseen.wait_for(|unseen| *unseen >= later)).await.unwrap().unwrap();
     assert!(is_empty().await, "it stands though it sees nothing");
     let mut other = Replica::start(&store, "cp-2").await;
     other.fleet_with("another one leads", |fleet| fleet.leader == "cp-2").await;
