@@ -16,8 +16,9 @@ ERROR_LINE = re.compile(r"^\S+\s+ERROR\s|panicked at|stack overflow")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent() -> None:
-    """However the test run ends, no process of it stays."""
+def _prepare() -> None:
+    """However the test run ends, no process of it stays; and in a background job, too, Ctrl-C is heard."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -39,7 +40,7 @@ class Process:
             cwd=cwd,
             # Ctrl-C at the test run's terminal is not for it.
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_prepare,
         )
 
     @property
