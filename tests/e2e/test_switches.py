@@ -31,6 +31,8 @@ def test_a_provider_is_switched_off_stays_off_over_restarts_and_comes_back(local
         assert "SWITCHED OFF: sim-openai, until it is switched on, by " in operator("fleet")
         explained = operator("explain", "target", "sim-openai")
         assert "SWITCHED OFF since " in explained and "key leaked" in explained, explained
+    samples = local.gateway(REGION).get("/metrics")[1].splitlines()
+    assert 'meridian_node_switched_off{provider="sim-openai",model="",region=""} 1' in samples, samples
     # Whatever fails, the simulator sees no call to it.
     before = local.sim.last_id()
     answers = [chat(local) for _ in range(10)]

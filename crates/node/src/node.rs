@@ -46,7 +46,7 @@ pub(crate) struct Node {
     /// What operators let go wrong.
     pub(crate) faults: Faults,
     /// What operators have switched off.
-    pub(crate) switches: Switches,
+    pub(crate) switches: Arc<Switches>,
     /// Which upstreams other regions find down.
     pub(crate) outages: Outages,
     /// Which regions its DNS answers left out by themselves.

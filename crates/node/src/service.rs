@@ -85,11 +85,13 @@ impl Service {
         let peer_address = peers.as_ref().map(|peers| peers.advertise.clone());
         let spill = Spill::new(options.region.clone(), transport.clone(), peer_tls, options.max_in_flight);
         let budget = ingress::Budget::new(options.limits.budget_bytes);
+        let switches = Arc::new(Switches::new(options.region.clone()));
+        registry.sub_registry_with_prefix("meridian_node").register_collector(Box::new(Arc::clone(&switches)));
         let node = Arc::new(Node {
             name: options.name.clone(),
             region: options.region.clone(),
             faults: Faults::default(),
-            switches: Switches::new(options.region.clone()),
+            switches,
             outages: Outages::default(),
             left_out: LeftOut::default(),
             recent: Recent::new(),

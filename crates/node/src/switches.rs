@@ -8,6 +8,10 @@ use arc_swap::{ArcSwap, Guard};
 use meridian_proto::node::v1;
 use meridian_routing::TargetId;
 use meridian_types::RegionName;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::time::Instant;
 
 use crate::scope::Scope;
@@ -19,17 +23,20 @@ const MAX_SWITCHES: usize = 64;
 pub(crate) const WHY: &str = "switched off by an operator";
 
 /// All that hold, in every region.
+#[derive(Debug)]
 pub(crate) struct Switches {
     held: ArcSwap<Held>,
 }
 
 /// What was off when it was looked.
+#[derive(Debug)]
 pub(crate) struct Held {
     /// Where this node is.
     own: RegionName,
     switches: Vec<Switch>,
 }
 
+#[derive(Debug)]
 struct Switch {
     scope: Scope,
     /// `None`: every region.
@@ -68,6 +75,21 @@ impl Switches {
     }
 }
 
+/// One gauge for each that holds, under its own name: a switch that somebody forgot is seen by who watches metrics.
+impl Collector for Switches {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let held = self.load();
+        let help = "1 for what operators have switched off: provider, model or all of them, region or all of them";
+        let mut gauges = encoder.encode_descriptor("switched_off", help, None, MetricType::Gauge)?;
+        for Switch { scope, region, .. } in held.switches.iter().filter(|switch| switch.holds()) {
+            let region = region.as_deref().unwrap_or_default();
+            let labels = [("provider", scope.provider.as_str()), ("model", scope.model.as_str()), ("region", region)];
+            ConstGauge::new(1_i64).encode(gauges.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Held {
     /// Whether the target is not called by this node.
     pub(crate) fn is_off(&self, target: &TargetId) -> bool {
@@ -93,7 +115,7 @@ impl Held {
         let applies = |switch: &Switch| {
             has(&switch.scope) && switch.region.as_deref().is_none_or(|named| named == region.as_str())
         };
-        self.switches.iter().any(|switch| applies(switch) && switch.end.is_none_or(|end| Instant::now() < end))
+        self.switches.iter().any(|switch| applies(switch) && switch.holds())
     }
 }
 
@@ -109,6 +131,11 @@ impl Switch {
         })
     }
 
+    /// Whether its time is not over.
+    fn holds(&self) -> bool {
+        self.end.is_none_or(|end| Instant::now() < end)
+    }
+
     /// For the log.
     fn text(&self) -> String {
         let Self { scope, region, .. } = self;
@@ -121,6 +148,7 @@ impl Switch {
 #[cfg(test)]
 mod tests {
     use meridian_proto::fleet::v1::{self as fleet, SwitchScope};
+    use prometheus_client::registry::Registry;
 
     use super::*;
 
@@ -173,6 +201,25 @@ mod tests {
         assert_eq!(off(), [false, false]);
         switches.replace(&v1::SwitchList { switches: vec![active("a", "", "", Some(u64::MAX))], ..Default::default() });
         assert_eq!(off(), [true, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_switch_that_holds_is_a_gauge_of_its_own() {
+        let switches = Arc::new(holding(vec![active("a", "", "", None), active("a", "x", "us", Some(1000))]));
+        let mut registry = Registry::with_prefix("p");
+        registry.register_collector(Box::new(Arc::clone(&switches)));
+        let gauges = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let [a, x] = [
+            r#"p_switched_off{provider="a",model="",region=""} 1"#,
+            r#"p_switched_off{provider="a",model="x",region="us"} 1"#,
+        ];
+        assert_eq!(gauges(), [a, x]);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(gauges(), [a]);
     }
 
     #[tokio::test(start_paused = true)]

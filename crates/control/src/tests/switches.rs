@@ -4,12 +4,15 @@ use meridian_proto::admin::v1 as admin;
 use meridian_proto::admin::v1::event::Kind as EventKind;
 use meridian_proto::admin::v1::explain_request::Subject;
 use meridian_proto::admin::v1::watch_events_response::Message;
-use meridian_proto::fleet::v1::SwitchScope;
+use meridian_proto::fleet::v1::{Switch, SwitchScope};
+use meridian_proto::store::v1 as stored;
 use meridian_store::memory::MemoryStore;
+use meridian_store::{Store, Txn};
 use tonic::{Code, Status};
 
 use super::node::Pulsing;
 use super::sandbox::{LIMIT, Replica, apply, everything, request_id};
+use crate::store::{Layout, document};
 
 fn scope(provider: &str, model: &str, region: &str) -> SwitchScope {
     let [provider, model, region] = [provider, model, region].map(str::to_owned);
@@ -69,6 +72,20 @@ async fn what_means_nothing_is_refused_and_the_number_is_bounded() {
     let unknown = on(&mut replica, scope("openai", "", "")).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
     assert!(unknown.message().ends_with("switched off: openai:gpt from eu"), "{unknown}");
+    // One that is off gets new terms also when there is no room for another; those of before are kept.
+    let mut switches = replica.admin.list_switches(admin::ListSwitchesRequest {}).await.unwrap().into_inner().switches;
+    let gone = |n: usize| Switch { scope: Some(scope(&format!("gone-{n}"), "", "")), ..switches[0].clone() };
+    let others: Vec<_> = (1..64).map(gone).collect();
+    switches.extend(others);
+    let full = stored::Switches { form: document::FORM, switches, ..stored::Switches::default() };
+    store.txn(Txn::new().put(Layout::new("test").switches(), document::write(&full))).await.unwrap();
+    let other = scope("openai", "gpt", "us");
+    let refused = replica.admin.switch_off(request(other.clone(), 0)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().starts_with("64 switches are off already; put one back first"), "{refused}");
+    replica.admin.switch_off(request(good(), 0)).await.unwrap();
+    on(&mut replica, scope("gone-1", "", "")).await.unwrap();
+    replica.admin.switch_off(request(other, 0)).await.unwrap();
     replica.stop().await;
 }
 
