@@ -27,11 +27,10 @@ impl Budget {
         Self { held: Gauge::default(), max: signed(max) }
     }
 
-    /// Takes room for `bytes`, or `None` if there is not enough.
+    /// Whether there is room for `bytes` now; takes nothing.
     #[must_use]
-    pub fn take(&self, bytes: usize) -> Option<Share> {
-        let mut share = self.nothing();
-        self.grow(&mut share, bytes).then_some(share)
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.held.get().saturating_add(signed(bytes)) <= self.max
     }
 
     /// A share that holds nothing yet.
@@ -101,11 +100,13 @@ mod tests {
     #[test]
     fn what_is_taken_is_missing_until_it_is_dropped() {
         let budget = Budget::new(100);
-        let mut share = budget.take(1).unwrap();
-        assert!(budget.grow(&mut share, 90));
-        let last = budget.take(10).unwrap();
+        let (mut share, mut last) = (budget.nothing(), budget.nothing());
+        assert!(budget.grow(&mut share, 1) && budget.grow(&mut share, 90));
+        assert!(budget.has_room(10) && !budget.has_room(11) && !budget.has_room(usize::MAX));
+        assert!(budget.grow(&mut last, 10));
         assert_eq!((budget.percent(), budget.held().get()), (100, 100));
-        assert!(budget.take(1).is_none() && budget.take(usize::MAX).is_none());
+        let mut more = budget.nothing();
+        assert!(!budget.grow(&mut more, 1) && !budget.grow(&mut more, usize::MAX));
         assert!(!budget.grow(&mut share, 91) && budget.grow(&mut share, 5));
         drop(last);
         assert!(budget.grow(&mut share, 100));
@@ -116,7 +117,9 @@ mod tests {
     #[test]
     fn bytes_hold_their_share_until_the_last_of_them_is_gone() {
         let budget = Budget::new(100);
-        let bytes = budget.take(60).unwrap().hold(Bytes::from_static(b"hello"));
+        let mut share = budget.nothing();
+        assert!(budget.grow(&mut share, 60));
+        let bytes = share.hold(Bytes::from_static(b"hello"));
         let piece = bytes.slice(1..2);
         drop(bytes);
         assert_eq!((&piece[..], budget.percent()), (&b"e"[..], 60));

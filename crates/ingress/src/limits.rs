@@ -21,7 +21,7 @@ pub struct Limits {
     /// For a request's head, and how long a kept-alive connection may idle. Longer than clients keep theirs (httpx:
     /// 5 s, Go: 90 s is the exception), shorter than what a hoarder would like.
     pub head: Duration,
-    /// Between two parts of a request's body.
+    /// For the next 16 KiB of a request's body, or its end.
     pub body_gap: Duration,
     /// For a whole request's body: 32 MiB at 1 Mbit/s.
     pub body: Duration,

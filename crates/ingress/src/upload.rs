@@ -13,6 +13,10 @@ use crate::{Budget, Limits, Refused, Retry};
 /// First allocation for a body whose length is known; more comes as bytes come, so that a lie costs nothing.
 const FIRST_ALLOCATION: usize = 64 * 1024;
 
+/// So much of a body, or its end, must come within `body_gap` each time: 0.8 KiB/s, less than any network of today gives.
+/// Whoever sends less holds what came before for nothing.
+const LEAST_PROGRESS: usize = 16 * 1024;
+
 /// What is read of a body that is refused, so that its sender gets to see the answer: closing a connection with unread
 /// bytes resets it.
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
@@ -49,18 +53,21 @@ impl Upload {
     }
 
     /// Reads the whole body, which holds its share of the budget: twice its size, because a provider is sent a copy with
-    /// its own name of the model.
+    /// its own name of the model. What is only announced holds nothing; it is refused here if there is no room for it now.
     ///
     /// # Errors
     /// 413 if it is too large, 503 if too many bytes are held already, 408 if it comes too slowly, 400 if it breaks off.
     pub async fn read(mut self) -> Result<Bytes, Refused> {
         let end = Instant::now() + self.limits.body;
         let declared = self.declared.unwrap_or(0);
-        let mut share = self.budget.take(with_copy(declared)).ok_or_else(overloaded)?;
+        if !self.budget.has_room(with_copy(declared)) {
+            return Err(overloaded());
+        }
+        let mut share = self.budget.nothing();
         let mut bytes = BytesMut::with_capacity(declared.min(FIRST_ALLOCATION));
+        let (mut gap, mut wanted) = (Instant::now() + self.limits.body_gap, LEAST_PROGRESS);
         loop {
-            let gap = end.min(Instant::now() + self.limits.body_gap);
-            let frame = timeout_at(gap, self.body.frame()).await;
+            let frame = timeout_at(end.min(gap), self.body.frame()).await;
             let frame = frame.map_err(|_| Refused::new(ErrorCode::ClientTimeout, "the body did not arrive in time"))?;
             let Some(frame) = frame else { break };
             let broken = |_| Refused::new(ErrorCode::InvalidRequest, "the body broke off");
@@ -72,6 +79,9 @@ impl Upload {
                 return Err(overloaded());
             }
             bytes.extend_from_slice(&data);
+            if bytes.len() >= wanted {
+                (gap, wanted) = (Instant::now() + self.limits.body_gap, bytes.len() + LEAST_PROGRESS);
+            }
         }
         Ok(share.hold(bytes.freeze()))
     }
@@ -117,6 +127,8 @@ fn overloaded() -> Refused {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn upload(length: Option<usize>, parts: &[usize], limits: Limits) -> Upload {
@@ -152,5 +164,41 @@ mod tests {
         let started = Instant::now();
         assert_eq!(upload.read().await.unwrap_err().error.status(), 408);
         assert_eq!(started.elapsed(), Limits::default().body_gap);
+    }
+
+    /// A body of which a part comes every ten seconds, for ever.
+    fn trickle(part: usize, budget: &Budget) -> Upload {
+        let parts = futures::stream::unfold((), move |()| async move {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; part])), ()))
+        });
+        let limits = Limits::default();
+        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, http::HeaderValue::from(limits.max_body_bytes))]);
+        Upload::new(&headers, axum::body::Body::from_stream(parts), limits, budget.clone())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up_and_one_that_is_merely_slow_is_not() {
+        let limits = Limits::default();
+        for (part, after) in
+            [(1, limits.body_gap), (LEAST_PROGRESS / 3, limits.body_gap), (LEAST_PROGRESS, limits.body)]
+        {
+            let started = Instant::now();
+            let refused = trickle(part, &Budget::new(limits.budget_bytes)).read().await.unwrap_err();
+            assert_eq!((refused.error.status().as_u16(), started.elapsed()), (408, after), "{part} bytes");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_announced_and_does_not_come_holds_nothing_and_what_has_no_room_is_refused_at_once() {
+        let budget = Budget::new(Limits::default().budget_bytes);
+        let idle: Vec<_> = (0..100).map(|_| tokio::spawn(trickle(1, &budget).read())).collect();
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!(budget.held().get(), 100 * with_copy(1) as i64);
+        idle.iter().for_each(tokio::task::JoinHandle::abort);
+        let small = Budget::new(Limits::default().max_body_bytes);
+        let started = Instant::now();
+        assert_eq!(trickle(1, &small).read().await.unwrap_err().error.status(), 503);
+        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 }
