@@ -5,6 +5,7 @@
 
 mod clock;
 mod datagram;
+mod dial;
 mod entropy;
 mod environment;
 mod files;

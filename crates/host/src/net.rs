@@ -6,19 +6,25 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 #[cfg(target_os = "linux")]
 use crate::datagram::Batch;
 use crate::datagram::Datagram;
+use crate::dial::first_of;
 
 /// Connections that wait for `accept`: what Linux allows by default (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
 
 /// How long `accept` rests when the process has no file descriptor left; without it the loop would spin.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// A connection on which nothing arrives is asked for life after 10 s, and given up 15 s later: sooner than pools let idle ones
+/// go, so that few requests are sent to a machine that is gone without a word.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5)).with_retries(3);
 
 /// A byte stream in both directions. `Any`, so that who needs the socket itself can ask whether it is one: the provider
 /// simulator resets connections.
@@ -55,7 +61,7 @@ pub trait Listen: Send + 'static {
 /// The network that a host is connected to.
 #[async_trait]
 pub trait Network: Send + Sync + 'static {
-    /// Connects to `host:port`, trying each address that the name has. The caller sets the deadline.
+    /// Connects to `host:port`: to the first of the name's addresses that answers. The caller sets the deadline.
     async fn connect(&self, authority: &str) -> io::Result<Connection>;
 
     /// As [`Network::connect`], from the local address `source`.
@@ -82,23 +88,19 @@ pub struct TcpNetwork;
 #[async_trait]
 impl Network for TcpNetwork {
     async fn connect(&self, authority: &str) -> io::Result<Connection> {
-        connection(TcpStream::connect(authority).await?)
+        let addresses = tokio::net::lookup_host(authority).await?;
+        connected(first_of(addresses, TcpStream::connect).await?)
     }
 
     async fn connect_from(&self, source: IpAddr, authority: &str) -> io::Result<Connection> {
-        let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address of that family");
-        for address in tokio::net::lookup_host(authority).await? {
-            if address.is_ipv4() != source.is_ipv4() {
-                continue;
-            }
+        let addresses = tokio::net::lookup_host(authority).await?;
+        let reachable = addresses.filter(|address| address.is_ipv4() == source.is_ipv4());
+        let from_source = async |address: SocketAddr| {
             let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
             socket.bind(SocketAddr::new(source, 0))?;
-            match socket.connect(address).await {
-                Ok(stream) => return connection(stream),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+            socket.connect(address).await
+        };
+        connected(first_of(reachable, from_source).await?)
     }
 
     async fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Listen>> {
@@ -134,6 +136,12 @@ fn shared(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
+}
+
+/// A connection that we have made: it waits for an answer, or idles in a pool.
+fn connected(stream: TcpStream) -> io::Result<Connection> {
+    SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
+    connection(stream)
 }
 
 fn connection(stream: TcpStream) -> io::Result<Connection> {
