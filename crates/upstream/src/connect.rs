@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::{self as legacy, Connected};
 use hyper_util::rt::TokioIo;
 use meridian_host::{ByteStream, Connection, Network};
@@ -34,9 +34,8 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(tcp: Tcp, tls: ClientConfig, deadline: Duration) -> Self {
-        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-        Self { inner: builder.enable_all_versions().wrap_connector(tcp), deadline }
+    pub(crate) fn new(tcp: Tcp, tls: Arc<ClientConfig>, deadline: Duration) -> Self {
+        Self { inner: HttpsConnector::from((tcp, tls)), deadline }
     }
 }
 

@@ -53,6 +53,6 @@ impl Transport {
     /// A prober whose probes take at most `deadline`.
     #[must_use]
     pub fn prober(&self, deadline: Duration) -> Prober {
-        Prober::new(self.pool(deadline, 0), deadline)
+        Prober::new(self.pool(self.connector(deadline), 0), deadline)
     }
 }

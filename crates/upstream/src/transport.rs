@@ -18,26 +18,23 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::BuildError;
 use crate::connect::{Connector, Tcp};
 
-/// Idle connections live this long: under the 60 s after which common servers and load balancers hang up, so that a
-/// request seldom meets a connection that is just being closed.
+/// Idle connections live this long: under the 60 s after which common servers and load balancers hang up (AWS 60 s, nginx
+/// 75 s), so that a request seldom meets a connection that is just being closed. One that hangs up sooner (uvicorn: 5 s) is
+/// noticed as it does.
 const POOL_IDLE: Duration = Duration::from_secs(50);
 
-/// Idle connections kept for one provider; each holds about 20 KiB.
-pub(crate) const POOL_MAX_IDLE: usize = 128;
+/// Idle connections kept for one provider: what a burst of so many requests leaves behind, so that the next one need not
+/// shake hands before its first token. Each holds about 20 KiB, 10 MiB in all, and none for longer than [`POOL_IDLE`].
+pub(crate) const POOL_MAX_IDLE: usize = 512;
 
-/// Largest head, and most that one read takes, on HTTP/1.1. Streams come in pieces of a few hundred bytes; hyper's
-/// default of 400 KiB is for file downloads.
-const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
+/// Largest head, and most that one read takes. Streams come in pieces of a few hundred bytes; hyper's default of 400 KiB is
+/// for file downloads. So much of an answer may be ahead of its client's reading, beside what the kernel holds.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
 
-/// How much one HTTP/2 answer may send ahead of its client's reading.
-const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
-
-/// The same for all answers on one connection.
-const HTTP2_CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
-
-/// An HTTP/2 connection that is black-holed must be found out although requests only wait on it.
-const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(10);
-const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// What providers are offered in the TLS handshake: HTTP/1.1 and nothing else, so that every request has a connection of its
+/// own. A client's pool keeps one HTTP/2 connection to a host, and lets requests beyond the number that the other end takes
+/// at once wait on it in silence; and slow readers use up the window that all its streams share (docs/adr/0012).
+const ALPN: &[u8] = b"http/1.1";
 
 /// Options of a [`Transport`].
 #[derive(Debug, Clone)]
@@ -56,7 +53,7 @@ pub struct Transport {
     pub(crate) files: Arc<dyn Files>,
     pub(crate) environment: Arc<dyn Environment>,
     pub(crate) tcp: Tcp,
-    tls: ClientConfig,
+    tls: Arc<ClientConfig>,
 }
 
 impl std::fmt::Debug for Transport {
@@ -85,27 +82,30 @@ impl Transport {
             }
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
+        let mut tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(BuildError::Tls)?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        tls.alpn_protocols = vec![ALPN.to_vec()];
         let tcp = Tcp { net: host.net, source: egress_address };
-        Ok(Self { files: host.files, environment: host.environment, tcp, tls })
+        Ok(Self { files: host.files, environment: host.environment, tcp, tls: Arc::new(tls) })
     }
 
-    pub(crate) fn pool(&self, connect_deadline: Duration, max_idle: usize) -> Pool {
-        let connector = Connector::new(self.tcp.clone(), self.tls.clone(), connect_deadline);
+    /// How providers are connected to; TCP and TLS have `deadline` together.
+    pub(crate) fn connector(&self, deadline: Duration) -> Connector {
+        Connector::new(self.tcp.clone(), Arc::clone(&self.tls), deadline)
+    }
+
+    pub(crate) fn pool(&self, connector: Connector, max_idle: usize) -> Pool {
         Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(max_idle)
-            .http1_max_buf_size(HTTP1_BUFFER_BYTES)
-            .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
-            .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
-            .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
-            .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
+            // One that meets a connection which its server has just closed goes to another, if nothing of it was sent.
+            .retry_canceled_requests(true)
+            .http1_max_buf_size(READ_BUFFER_BYTES)
             .build(connector)
     }
 }

@@ -69,7 +69,7 @@ impl Upstream {
             return Err(BuildError::BaseUrl);
         }
         Ok(Self {
-            pool: transport.pool(provider.deadlines.connect, POOL_MAX_IDLE),
+            pool: transport.pool(transport.connector(provider.deadlines.connect), POOL_MAX_IDLE),
             credential: Credential::new(provider.credential.clone(), transport.environment.as_ref()),
             transport: transport.clone(),
             provider,

@@ -1,0 +1,7 @@
+//! Upstreams and links as their users see them, over sockets of ours.
+
+#![cfg(test)] // clippy's allowances for tests then reach helpers too
+
+mod pool;
+mod support;
+mod tls;
