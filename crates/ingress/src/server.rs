@@ -11,7 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use meridian_host::{Connection, Entropy, Listen};
 use meridian_identity::{Role, ServerTls};
 use meridian_lifecycle::Shutdown;
-use meridian_types::{NodeName, RegionName};
+use meridian_types::{NodeName, RegionName, peer};
 use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -25,10 +25,6 @@ use crate::{Budget, Limits, Status, Surface, status};
 
 /// Answers under way on one HTTP/2 connection: more belong on another, so that one cannot take the whole node.
 const HTTP2_MAX_STREAMS: u32 = 256;
-
-/// The same for another node, which needs one connection for all that it hands over: its own clients' limits and our
-/// admission bound it.
-const HTTP2_MAX_PEER_STREAMS: u32 = 4096;
 
 /// What a client may send ahead of our reading, for one request and for a connection.
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
@@ -267,7 +263,7 @@ fn builder(callers: Callers, limits: &Limits) -> Builder<TokioExecutor> {
         .max_header_list_size(u32::try_from(limits.max_head_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(match callers {
             Callers::Clients => HTTP2_MAX_STREAMS,
-            Callers::Peers => HTTP2_MAX_PEER_STREAMS,
+            Callers::Peers => peer::MAX_STREAMS,
         })
         .max_pending_accept_reset_streams(HTTP2_MAX_PENDING_RESETS)
         .max_local_error_reset_streams(HTTP2_MAX_ERROR_RESETS)

@@ -12,6 +12,7 @@ mod latency;
 mod mistake;
 pub mod model;
 mod name;
+pub mod peer;
 mod plan;
 pub mod probe;
 pub mod provider;

@@ -2,6 +2,7 @@
 
 #![cfg(test)] // clippy's allowances for tests then reach helpers too
 
+mod links;
 mod pool;
 mod support;
 mod tls;
