@@ -171,6 +171,27 @@ fn the_name_of_a_providers_token_limit_is_one_of_two() {
     );
 }
 
+#[test]
+fn a_probe_says_what_it_asks_for() {
+    use meridian_types::provider::ProbeKind;
+    let kind = |line: &str| {
+        let loaded = load(&sources(&[("p.yaml", &format!("{PROVIDER}{line}"))])).unwrap();
+        let configuration = loaded.check_references().unwrap();
+        configuration.providers.values().next().unwrap().probe.as_ref().map(|probe| probe.kind.clone())
+    };
+    assert_eq!(kind(""), None);
+    assert_eq!(kind("probe: {interval: 5s}\n"), Some(ProbeKind::Models));
+    assert_eq!(kind("probe: {kind: CONNECT}\n"), Some(ProbeKind::Connect));
+    let completion = ProbeKind::Completion("small".parse().unwrap());
+    assert_eq!(kind("probe: {kind: COMPLETION, model: small}\n"), Some(completion));
+    let wrong = |line: &str| mistakes(&format!("{PROVIDER}probe: {line}\n"));
+    assert_eq!(wrong("{kind: COMPLETION}"), ["f.yaml:6:1: Provider/p: probe.model: this field is required"]);
+    assert_eq!(
+        wrong("{kind: ALL}"),
+        ["f.yaml:6:15: Provider/p: probe.kind: \"ALL\" is unknown; allowed: MODELS, CONNECT, COMPLETION"]
+    );
+}
+
 /// Everything that is wrong in a set that stands alone.
 fn everything(files: &[(&str, &str)]) -> Vec<String> {
     let found = read(&sources(files)).configuration().unwrap_err();

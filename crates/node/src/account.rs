@@ -6,7 +6,6 @@ use std::time::Duration;
 use meridian_resilience::{
     Breaker, BudgetPolicy, Change, Hysteresis, Outcome, Pass, Policy, RetryBudget, Status, Verdict,
 };
-use meridian_types::provider::DEFAULT_PROBE_INTERVAL;
 use meridian_upstream::Upstream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -59,6 +58,8 @@ struct Probes {
     next: Option<Instant>,
     /// One of its targets is left alone for failures.
     needed: bool,
+    /// The last one said neither that it lives nor that it is dead.
+    in_vain: bool,
 }
 
 impl Account {
@@ -96,9 +97,9 @@ impl Account {
     /// alone; the first probe after that comes soon, because until then requests find out what has changed. `unit` is random
     /// in `[0, 1)`.
     pub(crate) fn probe_is_due(&self, needed: bool, now: Instant, unit: f64) -> bool {
-        let interval = self.upstream.provider().probe_interval.unwrap_or(DEFAULT_PROBE_INTERVAL);
+        let interval = self.upstream.provider().probe().interval;
         let mut probes = self.probes();
-        if self.upstream.provider().probe_interval.is_none() && !needed {
+        if self.upstream.provider().probe.is_none() && !needed {
             *probes = Probes::default();
             return false;
         }
@@ -115,12 +116,19 @@ impl Account {
 
     /// The longest time from one probe to the next.
     pub(crate) fn next_probe_within(&self) -> Duration {
-        self.upstream.provider().probe_interval.unwrap_or(DEFAULT_PROBE_INTERVAL).mul_f64(1.25)
+        self.upstream.provider().probe().interval.mul_f64(1.25)
     }
 
     /// Takes the outcome of a probe.
     pub(crate) fn probed(&self, good: bool) -> Option<Verdict> {
-        self.probes().row.record(good)
+        let mut probes = self.probes();
+        probes.in_vain = false;
+        probes.row.record(good)
+    }
+
+    /// A probe had no outcome. `true`: the one before had.
+    pub(crate) fn probed_in_vain(&self) -> bool {
+        !std::mem::replace(&mut self.probes().in_vain, true)
     }
 
     fn credential(&self) -> MutexGuard<'_, Credential> {

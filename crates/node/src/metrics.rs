@@ -3,6 +3,7 @@
 use meridian_resilience::Change;
 use meridian_routing::TargetId;
 use meridian_types::{ModelName, ProviderName, RegionName};
+use meridian_upstream::Sign;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -67,7 +68,7 @@ pub(crate) struct Of {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Probed {
     pub(crate) provider: String,
-    /// `good` or `bad`.
+    /// `good`, `bad` or `unclear`.
     pub(crate) result: &'static str,
 }
 
@@ -254,8 +255,12 @@ impl Metrics {
         self.continuations.get_or_create(&Died { result }).inc();
     }
 
-    pub(crate) fn probed(&self, provider: &ProviderName, good: bool) {
-        let result = if good { "good" } else { "bad" };
+    pub(crate) fn probed(&self, provider: &ProviderName, sign: Sign) {
+        let result = match sign {
+            Sign::Alive => "good",
+            Sign::Dead => "bad",
+            Sign::Unclear => "unclear",
+        };
         self.probes.get_or_create(&Probed { provider: provider.to_string(), result }).inc();
     }
 

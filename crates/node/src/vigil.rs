@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_resilience::Verdict;
+use meridian_upstream::{Probed, Sign};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -14,9 +15,6 @@ use crate::ticket::Changes;
 
 /// How often it is looked whose turn it is: fine enough for the shortest interval of a second.
 const TICK: Duration = Duration::from_millis(500);
-
-/// A list of models comes within a second from anywhere; one that takes five is of no use to clients either.
-const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Probes under way at once; the rest waits for the next tick.
 const MAX_PROBES: usize = 64;
@@ -47,16 +45,25 @@ pub(crate) async fn run(node: Arc<Node>) {
 
 async fn probe(node: Arc<Node>, account: Arc<Account>, targets: Vec<Arc<Target>>) {
     let name = &account.upstream.provider().name;
-    let answer = account.upstream.probe(DEADLINE).await;
+    let Probed { sign, status, why } = account.upstream.probe().await;
     // A provider that an operator lets fail whole must not look alive meanwhile.
     let is_failed = node.faults.fails_probe(name.as_str(), || node.host.entropy.unit());
-    // Whatever it says in words, it speaks: a 401 is for the credential's breaker, a 404 for none.
-    let good = !is_failed && answer.as_ref().is_ok_and(|status| !status.is_server_error());
-    node.metrics.probed(name, good);
-    tracing::debug!(provider = %name, good, status = answer.ok().map(|status| status.as_u16()), "provider probed");
+    let sign = if is_failed { Sign::Dead } else { sign };
+    node.metrics.probed(name, sign);
+    tracing::debug!(provider = %name, ?sign, status, why, "provider probed");
+    let good = match sign {
+        Sign::Alive => true,
+        Sign::Dead => false,
+        Sign::Unclear => {
+            if account.probed_in_vain() {
+                tracing::warn!(provider = %name, status, why, "probes of the provider say nothing about its life");
+            }
+            return;
+        }
+    };
     let verdict = account.probed(good);
     if !good {
-        let next = Instant::now() + account.next_probe_within() + DEADLINE;
+        let next = Instant::now() + account.next_probe_within() + account.upstream.probe_deadline();
         for target in &targets {
             let state = &mut *target.state();
             state.breaker.stays_dead(next);

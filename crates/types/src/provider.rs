@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Jurisdiction, ProviderName};
+use crate::{Jurisdiction, ModelName, ProviderName};
 
 /// Requests that one node keeps in flight towards a provider, if nothing else is written: above it an account's own
 /// rate limits act first.
@@ -25,8 +25,8 @@ pub struct Provider {
     pub max_in_flight: u32,
     /// How long each step may take.
     pub deadlines: Deadlines,
-    /// How often it is probed; none: only while a target is left alone for failures.
-    pub probe_interval: Option<Duration>,
+    /// How it is probed; none: by default, and only while a target is left alone for failures.
+    pub probe: Option<Probe>,
     /// By which name it is told the limit to an answer's tokens; none: by the client's, or the codec's.
     pub token_limit: Option<TokenLimit>,
 }
@@ -40,8 +40,37 @@ pub enum TokenLimit {
     MaxTokens,
 }
 
+/// How a provider is asked for a sign of life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// How often.
+    pub interval: Duration,
+    /// For what.
+    pub kind: ProbeKind,
+}
+
+/// What a probe asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// The list of models.
+    Models,
+    /// A connection, and no more.
+    Connect,
+    /// One token of this model, by the provider's name for it.
+    Completion(ModelName),
+}
+
 /// How often a provider is probed, if nothing else is written.
 pub const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+static DEFAULT_PROBE: Probe = Probe { interval: DEFAULT_PROBE_INTERVAL, kind: ProbeKind::Models };
+
+impl Provider {
+    /// How it is probed, regularly or while that is needed.
+    pub fn probe(&self) -> &Probe {
+        self.probe.as_ref().unwrap_or(&DEFAULT_PROBE)
+    }
+}
 
 /// Where a node finds a credential.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,10 +8,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
 use meridian_providers::{Provider as Codec, UpstreamRequest};
-use meridian_resilience::{Patience, Timeline, within};
+use meridian_resilience::{Timeline, within};
 use meridian_types::Provider;
-use meridian_types::provider::Deadlines;
 
+use crate::connect::Connector;
 use crate::credential::Credential;
 use crate::transport::{POOL_MAX_IDLE, Pool};
 use crate::{BuildError, CredentialError, SendError, Transport};
@@ -143,18 +143,13 @@ impl Upstream {
         Ok(Answer { status: head.status, headers: head.headers, body, timings })
     }
 
-    /// Asks cheaply for a sign of life within `deadline`, credential included: the status. Sooner, if an answer to a
-    /// client's request has to begin sooner.
-    ///
-    /// # Errors
-    /// When no answer's head came.
-    pub async fn probe(&self, deadline: Duration) -> Result<StatusCode, SendError> {
-        let own = self.provider.deadlines;
-        let deadlines = Deadlines { response_headers: deadline.min(own.response_headers), total: deadline, ..own };
-        // Its head comes at once, as that of a stream.
-        let mut timeline = Timeline::start(deadlines, Patience::default(), true);
-        let answer = self.send(self.codec.probe_request(), [], &mut timeline).await?;
-        Ok(answer.status)
+    pub(crate) fn base(&self) -> &uri::Parts {
+        &self.base
+    }
+
+    /// How a connection is made that no pool knows.
+    pub(crate) fn connector(&self) -> Connector {
+        self.transport.connector(self.provider.deadlines.connect)
     }
 
     fn build(&self, request: UpstreamRequest) -> Result<Request<Full<bytes::Bytes>>, SendError> {

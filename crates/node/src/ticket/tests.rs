@@ -6,7 +6,7 @@ use meridian_proto::convert;
 use meridian_proto::node::v1;
 use meridian_resilience::Reason;
 use meridian_routing::{Availability, TargetId};
-use meridian_types::provider::{DEFAULT_MAX_IN_FLIGHT, Deadlines};
+use meridian_types::provider::{DEFAULT_MAX_IN_FLIGHT, Deadlines, Probe, ProbeKind};
 use meridian_types::{LatencySketch, Provider};
 use meridian_upstream::{Options, Transport, Upstream};
 
@@ -29,7 +29,7 @@ pub(super) fn provider(name: &str) -> Provider {
         jurisdiction: "US".parse().unwrap(),
         max_in_flight: DEFAULT_MAX_IN_FLIGHT,
         deadlines: Deadlines::default(),
-        probe_interval: None,
+        probe: None,
         token_limit: None,
     }
 }
@@ -133,7 +133,8 @@ async fn a_provider_is_probed_when_a_target_was_ejected_and_from_then_on_at_its_
     for (interval, needed, seconds) in
         [(None, false, None), (None, true, Some(5)), (Some(60), false, Some(60)), (Some(60), true, Some(60))]
     {
-        provider.probe_interval = interval.map(Duration::from_secs);
+        let every = |seconds| Probe { interval: Duration::from_secs(seconds), kind: ProbeKind::Models };
+        provider.probe = interval.map(every);
         let account = account(&provider).await;
         let mut at = Vec::new();
         let start = Instant::now();

@@ -19,7 +19,7 @@ use meridian_node::{Handle, Options, Service};
 use meridian_proto::accounts::Accounts;
 use meridian_proto::content::Content;
 use meridian_sim::{Match, Rule, Simulator};
-use meridian_types::provider::Deadlines;
+use meridian_types::provider::{Deadlines, Probe, ProbeKind};
 use meridian_types::{CommitId, Configuration, Jurisdiction, Key, KeyHash, Model, ModelName, Provider, Tenant, model};
 use serde_json::{Value, json};
 
@@ -223,7 +223,7 @@ pub(crate) fn configuration(setup: &Setup, addresses: [SocketAddr; 2]) -> Config
             jurisdiction: setup.jurisdictions[i].parse().unwrap(),
             max_in_flight: 50,
             deadlines: deadlines(),
-            probe_interval: None,
+            probe: None,
             token_limit: None,
         };
         configuration.providers.insert(provider.name.clone(), provider);
@@ -248,6 +248,11 @@ pub(crate) fn configuration(setup: &Setup, addresses: [SocketAddr; 2]) -> Config
     }
     assert!(configuration.check().is_empty());
     configuration
+}
+
+/// Probes as often as they can be, not only when they are needed.
+pub(crate) fn every_second(kind: ProbeKind) -> Option<Probe> {
+    Some(Probe { interval: Duration::from_secs(1), kind })
 }
 
 /// A variable that every process has and that is a valid header.

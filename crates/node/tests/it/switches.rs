@@ -6,11 +6,12 @@ use http_body_util::BodyExt;
 use meridian_node::Handle;
 use meridian_proto::fleet::v1::{Switch, SwitchScope};
 use meridian_proto::node::v1;
+use meridian_types::provider::ProbeKind;
 use tokio::time::timeout;
 
 use crate::spill::places::{FAR, HOME, NEAR, Places};
 use crate::support::{
-    PATIENCE, Setup, Whole, ask, ask_streamed, configuration, events, eventually, publish, start,
+    PATIENCE, Setup, Whole, ask, ask_streamed, configuration, events, eventually, every_second, publish, start,
     start_without_configuration,
 };
 
@@ -104,7 +105,7 @@ async fn a_provider_that_is_off_is_not_probed() {
         start_without_configuration(setup.max_in_flight, setup.linger, setup.grace, &setup.sim).await;
     let mut configuration = configuration(&setup, addresses);
     for provider in configuration.providers.values_mut() {
-        provider.probe_interval = Some(Duration::from_secs(1));
+        provider.probe = every_second(ProbeKind::Models);
     }
     off(&sandbox.node, &["first"]);
     publish(&sandbox.node, 1, configuration);

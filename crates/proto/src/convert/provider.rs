@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use meridian_types::model::Overrides;
-use meridian_types::provider::{CredentialRef, DEFAULT_MAX_IN_FLIGHT, DEFAULT_PROBE_INTERVAL, Deadlines, TokenLimit};
-use meridian_types::{ErrorCode, Kind, Provider};
+use meridian_types::provider::{
+    CredentialRef, DEFAULT_MAX_IN_FLIGHT, DEFAULT_PROBE_INTERVAL, Deadlines, Probe, ProbeKind, TokenLimit,
+};
+use meridian_types::{ErrorCode, Provider};
 
 use super::reader::{Reader, Reading};
 use super::{STAND_IN, STAND_IN_JURISDICTION};
 use crate::resources::v1 as wire;
 use crate::resources::v1::credential_ref::Source;
+use crate::resources::v1::probe::Kind;
 
 /// Reads a provider.
 pub(super) fn read(message: &wire::Provider) -> Reading<Provider> {
-    let mut reader = Reader::new(Kind::Provider, &message.name);
+    let mut reader = Reader::new(meridian_types::Kind::Provider, &message.name);
     let name = reader.text_or("name", &message.name, STAND_IN);
     let jurisdiction = reader.text_or("jurisdiction", &message.jurisdiction, STAND_IN_JURISDICTION);
     let codec = reader.text("codec", &message.codec).unwrap_or_default();
@@ -22,11 +25,7 @@ pub(super) fn read(message: &wire::Provider) -> Reading<Provider> {
     let max_in_flight = message.max_in_flight.unwrap_or(DEFAULT_MAX_IN_FLIGHT);
     let max_in_flight = reader.in_range("max_in_flight", max_in_flight, 1..=100_000);
     let deadlines = deadlines(&mut reader, message.deadlines.as_ref()).over(Deadlines::default());
-    let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
-    let probe_interval = message
-        .probe
-        .as_ref()
-        .map(|probe| reader.duration("probe.interval", probe.interval.as_ref(), DEFAULT_PROBE_INTERVAL, allowed));
+    let probe = message.probe.as_ref().map(|probe| read_probe(&mut reader, probe));
     let provider = name.zip(jurisdiction).map(|(name, jurisdiction)| Provider {
         name,
         codec,
@@ -35,10 +34,25 @@ pub(super) fn read(message: &wire::Provider) -> Reading<Provider> {
         jurisdiction,
         max_in_flight,
         deadlines,
-        probe_interval,
+        probe,
         token_limit: token_limit(message.token_limit()),
     });
     reader.finish(provider)
+}
+
+fn read_probe(reader: &mut Reader, message: &wire::Probe) -> Probe {
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
+    let interval = reader.duration("probe.interval", message.interval.as_ref(), DEFAULT_PROBE_INTERVAL, allowed);
+    if message.kind() != Kind::Completion && !message.model.is_empty() {
+        reader.mistake("probe.model", ErrorCode::InvalidField, "only probes of kind COMPLETION ask a model");
+    }
+    let kind = match message.kind() {
+        Kind::Unspecified | Kind::Models => ProbeKind::Models,
+        Kind::Connect => ProbeKind::Connect,
+        // Where there is no name the mistake is noted, and nothing of the value is used.
+        Kind::Completion => reader.text("probe.model", &message.model).map_or(ProbeKind::Models, ProbeKind::Completion),
+    };
+    Probe { interval, kind }
 }
 
 fn token_limit(name: wire::TokenLimit) -> Option<TokenLimit> {
@@ -133,7 +147,11 @@ mod tests {
             base_url: "https://user:pass@host/v1".into(),
             credential: Some(wire::CredentialRef { source: Some(Source::Env("sk-abc".into())) }),
             max_in_flight: Some(0),
-            probe: Some(wire::Probe { interval: Some(pbjson_types::Duration { seconds: 0, nanos: 5 }) }),
+            probe: Some(wire::Probe {
+                interval: Some(pbjson_types::Duration { seconds: 0, nanos: 5 }),
+                kind: Kind::Completion.into(),
+                ..Default::default()
+            }),
             deadlines: Some(wire::Deadlines {
                 idle: Some(pbjson_types::Duration { seconds: -1, nanos: 0 }),
                 min_bytes_per_s: Some(2_000_000),
@@ -153,8 +171,29 @@ mod tests {
             ("deadlines.idle", ErrorCode::InvalidField),
             ("deadlines.min_bytes_per_s", ErrorCode::InvalidField),
             ("probe.interval", ErrorCode::InvalidField),
+            ("probe.model", ErrorCode::MissingField),
         ];
         assert_eq!(found, expected);
         assert!(mistakes.iter().all(|m| !m.text.contains("sk-abc")), "{mistakes:?}");
+    }
+
+    #[test]
+    fn a_model_is_named_where_a_probe_asks_one_and_nowhere_else() {
+        let probe = |kind: Kind, model: &str| {
+            let mut reader = Reader::new(meridian_types::Kind::Provider, "p");
+            let message = wire::Probe { kind: kind.into(), model: model.to_owned(), ..Default::default() };
+            let read = read_probe(&mut reader, &message);
+            reader.finish(Some(read)).checked().map_err(|mistakes| (mistakes[0].path.clone(), mistakes[0].code))
+        };
+        let read = |kind| Ok(Probe { interval: DEFAULT_PROBE_INTERVAL, kind });
+        let wrong = |code| Err(("probe.model".to_owned(), code));
+        let completion = ProbeKind::Completion("small".parse().unwrap());
+        assert_eq!(probe(Kind::Unspecified, ""), read(ProbeKind::Models));
+        assert_eq!(probe(Kind::Models, ""), read(ProbeKind::Models));
+        assert_eq!(probe(Kind::Connect, ""), read(ProbeKind::Connect));
+        assert_eq!(probe(Kind::Completion, "small"), read(completion));
+        assert_eq!(probe(Kind::Completion, ""), wrong(ErrorCode::MissingField));
+        assert_eq!(probe(Kind::Completion, "two words"), wrong(ErrorCode::InvalidField));
+        assert_eq!(probe(Kind::Connect, "small"), wrong(ErrorCode::InvalidField));
     }
 }

@@ -1,10 +1,13 @@
 //! What holds for every provider, whatever it is sent.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use meridian_llm::{Endpoint, Failure, FailureClass};
-use meridian_providers::{CallContext, Step, registry};
+use meridian_providers::{CallContext, Step, completion_came, completion_probe, find, registry};
 use meridian_sse::Framer;
+use meridian_types::provider::TokenLimit;
 use proptest::prelude::*;
 
 use crate::support::{Outcome, context_of, fixture, run};
@@ -258,3 +261,38 @@ fn probes_are_cheap_reads() {
         assert_eq!(probe.headers.contains_key("anthropic-version"), provider.name() == "anthropic");
     }
 }
+
+#[test]
+fn every_codec_asks_for_one_token_of_the_named_model_and_knows_when_it_came() {
+    for (provider, configured, path, limit, answer) in [
+        ("openai_compatible", None, "/chat/completions", "max_completion_tokens", OPENAI_ANSWER),
+        ("openai_compatible", Some(TokenLimit::MaxTokens), "/chat/completions", "max_tokens", OPENAI_ANSWER),
+        ("anthropic", None, "/messages", "max_tokens", ANTHROPIC_ANSWER),
+    ] {
+        let codec = find(provider).unwrap();
+        let probe = completion_probe(codec, configured, "small").unwrap();
+        assert_eq!((probe.method, probe.path_and_query.as_str()), (http::Method::POST, path), "{provider}");
+        let asked: serde_json::Value = serde_json::from_slice(&probe.body).unwrap();
+        assert_eq!((&asked["model"], &asked[limit]), (&"small".into(), &1.into()), "{provider}: {asked}");
+        assert_eq!(asked["messages"].as_array().unwrap().len(), 1, "{provider}: {asked}");
+        assert_ne!(asked["stream"], true, "{provider}");
+
+        let came = |status: u16, body: &'static str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            completion_came(codec, "small", status, &HeaderMap::new(), &Bytes::from_static(body.as_bytes()))
+                .map_err(|failure| failure.class)
+        };
+        assert_eq!(came(200, answer), Ok(()), "{provider}");
+        let error = r#"{"type":"error","error":{"type":"api_error","message":"m","code":"server_error"}}"#;
+        for body in [error, "{}", "", "<html>"] {
+            assert_eq!(came(200, body), Err(FailureClass::Provider), "{provider}: {body}");
+        }
+        assert_eq!(came(429, "{}"), Err(FailureClass::Saturation), "{provider}");
+        assert_eq!(came(401, "{}"), Err(FailureClass::Credential), "{provider}");
+    }
+    let names: BTreeSet<_> = registry().iter().map(|codec| codec.name()).collect();
+    assert_eq!(names, ["anthropic", "openai_compatible"].into(), "a new codec needs a row above");
+}
+
+const OPENAI_ANSWER: &str = r#"{"id":"c","object":"chat.completion","created":1,"model":"small","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"length"}],"usage":{"prompt_tokens":8,"completion_tokens":1,"total_tokens":9}}"#;
+const ANTHROPIC_ANSWER: &str = r#"{"id":"m","type":"message","role":"assistant","model":"small","content":[{"type":"text","text":"Hello"}],"stop_reason":"max_tokens","stop_sequence":null,"usage":{"input_tokens":8,"output_tokens":1}}"#;

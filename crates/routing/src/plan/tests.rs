@@ -14,7 +14,7 @@ fn provider(name: &str, jurisdiction: &str) -> Provider {
         jurisdiction: Jurisdiction::new(jurisdiction).unwrap(),
         max_in_flight: DEFAULT_MAX_IN_FLIGHT,
         deadlines: Deadlines::default(),
-        probe_interval: None,
+        probe: None,
         token_limit: None,
     }
 }

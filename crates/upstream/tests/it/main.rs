@@ -4,5 +4,6 @@
 
 mod links;
 mod pool;
+mod probes;
 mod support;
 mod tls;

@@ -11,7 +11,7 @@ use crate::support::{Pipes, ask, head, rest, serve, transport, upstream};
 
 async fn start() -> (Upstream, UnboundedReceiver<DuplexStream>) {
     let (pipes, accepted) = Pipes::new();
-    (upstream(&transport(pipes, None).await, "http://provider/v1"), accepted)
+    (upstream(&transport(pipes, None).await, "http://provider/v1", None), accepted)
 }
 
 /// One request over a connection that is made for it.

@@ -12,7 +12,7 @@ use meridian_host::{Connection, Datagram, Host, Listen, Network};
 use meridian_providers::UpstreamRequest;
 use meridian_resilience::{Patience, Timeline};
 use meridian_types::Provider;
-use meridian_types::provider::Deadlines;
+use meridian_types::provider::{Deadlines, Probe};
 use meridian_upstream::{Options, SendError, Transport, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
@@ -65,7 +65,7 @@ pub(crate) async fn transport(net: Arc<dyn Network>, extra_ca: Option<PathBuf>) 
 }
 
 /// A provider of OpenAI's dialect.
-pub(crate) fn upstream(transport: &Transport, base_url: &str) -> Upstream {
+pub(crate) fn upstream(transport: &Transport, base_url: &str, probe: Option<Probe>) -> Upstream {
     let provider = Provider {
         name: "p".parse().unwrap(),
         codec: "openai_compatible".to_owned(),
@@ -74,7 +74,7 @@ pub(crate) fn upstream(transport: &Transport, base_url: &str) -> Upstream {
         jurisdiction: "EU".parse().unwrap(),
         max_in_flight: 1000,
         deadlines: Deadlines::default(),
-        probe_interval: None,
+        probe,
         token_limit: None,
     };
     Upstream::new(transport, provider, meridian_providers::find("openai_compatible").unwrap()).unwrap()

@@ -14,6 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use meridian_host::{Host, Listen, TcpNetwork};
 use meridian_identity::{Authority, Pem, ServerTls};
+use meridian_types::provider::{DEFAULT_PROBE_INTERVAL, Probe, ProbeKind};
+use meridian_upstream::Sign;
 use tokio::sync::Barrier;
 use tokio::time::timeout;
 
@@ -71,9 +73,21 @@ async fn start() -> (SocketAddr, tempfile::TempDir, Arc<AtomicUsize>) {
 async fn requests_at_once_are_served_at_once_and_none_waits_behind_a_limit_of_streams() {
     let (address, dir, plain) = start().await;
     let transport = transport(Arc::new(TcpNetwork), Some(dir.path().join("ca.pem"))).await;
-    let upstream = upstream(&transport, &format!("https://{address}/v1"));
+    let upstream = upstream(&transport, &format!("https://{address}/v1"), None);
     let all = futures::future::join_all((0..REQUESTS).map(|_| ask(&upstream)));
     let answers = timeout(PATIENCE, all).await.expect("they do not wait for each other");
     assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|status| status.is_success())), "{answers:?}");
     assert_eq!(plain.load(Ordering::Relaxed), REQUESTS);
+}
+
+#[tokio::test]
+async fn a_probe_that_only_connects_wants_a_certificate_that_is_trusted() {
+    let (address, dir, plain) = start().await;
+    let probe = || Some(Probe { interval: DEFAULT_PROBE_INTERVAL, kind: ProbeKind::Connect });
+    for (extra_ca, expected) in [(Some(dir.path().join("ca.pem")), Sign::Alive), (None, Sign::Dead)] {
+        let transport = transport(Arc::new(TcpNetwork), extra_ca).await;
+        let upstream = upstream(&transport, &format!("https://{address}/v1"), probe());
+        assert_eq!(upstream.probe().await.sign, expected);
+    }
+    assert_eq!(plain.load(Ordering::Relaxed), 0, "nothing is requested");
 }
