@@ -177,7 +177,7 @@ impl Exchange {
         let pace = Pace { first_token: options.first_token, gap: options.gap };
         if !call.stream || plan.bad_json {
             let thinking = plan.first_token.map_or(pace.first_token, |(delay, _)| delay);
-            let gaps = plan.gap.unwrap_or(pace.gap) * reply.len().saturating_sub(1);
+            let gaps = plan.gap.map_or(pace.gap, |(pause, _)| pause) * reply.len().saturating_sub(1);
             sleep_some(thinking + gaps).await;
             let document = self.dialect.document(call, &reply, &self.identity);
             return self.document(document, plan, reply.emoji().is_some(), flight);

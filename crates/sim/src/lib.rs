@@ -36,7 +36,7 @@
 //! | `latency;ms=500` | nothing, not even headers, for this long |
 //! | `latency;from_ms=0;to_ms=2000;over_ms=10000` | the same, growing since the rule was set (rules only) |
 //! | `first_token;ms=20000[;ping_ms=1000]` | headers and start-up events at once, content late; meanwhile comments or `ping`s |
-//! | `gap;ms=200` | pause between tokens |
+//! | `gap;ms=200[;ping_ms=100]` | pause between tokens; meanwhile comments or `ping`s |
 //! | `error;status=429[;kind=quota][;retry_after=2][;retry_after_ms=1500]` | error answer; `status` or `kind` may be left out |
 //! | `refuse` | connection reset: at accept (a rule about clients or about nothing), else before any answer |
 //! | `empty`, `garbage` | closed without a byte; bytes that are no HTTP |

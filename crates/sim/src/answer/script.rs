@@ -42,7 +42,7 @@ struct Stream {
     reply: Reply,
     events: Events,
     next: u32,
-    gap: Duration,
+    gap: (Duration, Option<Duration>),
     surrogates: bool,
     incident: Option<Incident>,
     /// The in-band error, if the incident is one.
@@ -82,7 +82,7 @@ impl Script {
         }
         queue.extend(events.opening.iter().cloned().map(Step::Send));
         let (delay, ping_every) = plan.first_token.unwrap_or((pace.first_token, None));
-        wait_for_first_token(&mut queue, delay, ping_every, &events.ping);
+        wait(&mut queue, delay, ping_every, &events.ping);
         let error = match plan.incident {
             Some(Incident { what: What::Error(kind), .. }) => dialect.error_event(kind, id),
             _ => Bytes::new(),
@@ -91,7 +91,7 @@ impl Script {
             reply,
             events,
             next: 0,
-            gap: plan.gap.unwrap_or(pace.gap),
+            gap: plan.gap.unwrap_or((pace.gap, None)),
             surrogates: plan.emoji.is_some_and(|(_, surrogates)| surrogates),
             incident: plan.incident,
             error,
@@ -153,8 +153,9 @@ impl Stream {
             }
             return false;
         }
-        if self.next > 0 && !self.gap.is_zero() {
-            queue.push_back(Step::Wait(self.gap));
+        if self.next > 0 {
+            let (pause, ping_every) = self.gap;
+            wait(queue, pause, ping_every, &self.events.ping);
         }
         if self.reply.emoji() == Some(self.next) {
             self.emoji(queue);
@@ -200,7 +201,8 @@ impl Stream {
     }
 }
 
-fn wait_for_first_token(queue: &mut VecDeque<Step>, delay: Duration, ping_every: Option<Duration>, ping: &Bytes) {
+/// Waits, with a keep-alive now and then.
+fn wait(queue: &mut VecDeque<Step>, delay: Duration, ping_every: Option<Duration>, ping: &Bytes) {
     let mut left = delay;
     // The spec bounds both, and so the number of pings.
     if let Some(every) = ping_every {

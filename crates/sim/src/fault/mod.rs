@@ -26,7 +26,12 @@ pub enum Fault {
         ping_every: Option<Duration>,
     },
     /// Another pause between tokens.
-    Gap(Duration),
+    Gap {
+        /// How long.
+        pause: Duration,
+        /// Meanwhile a keep-alive this often, as before the first token.
+        ping_every: Option<Duration>,
+    },
     /// An error answer in the provider's shape.
     Error(ErrorAnswer),
     /// Connection reset: at accept for a rule that names at most a client, else when the request head was read.

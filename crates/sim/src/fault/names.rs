@@ -4,7 +4,7 @@
 pub(super) const FAULTS: [(&str, &[&str]); 22] = [
     ("latency", &["ms", "from_ms", "to_ms", "over_ms"]),
     ("first_token", &["ms", "ping_ms"]),
-    ("gap", &["ms"]),
+    ("gap", &["ms", "ping_ms"]),
     ("error", &["status", "kind", "retry_after", "retry_after_ms"]),
     ("refuse", &[]),
     ("hang", &[]),
@@ -71,7 +71,7 @@ mod tests {
             assert_eq!(instead_of_argument(fault, unknown), expected, "{fault};{unknown}");
         };
         check("latency", "mss", "; did you mean ms?; it takes ms, from_ms, to_ms, over_ms");
-        check("gap", "pause", "; it takes ms");
+        check("gap", "pause", "; it takes ms, ping_ms");
         check("hang", "ms", "; it takes no argument");
     }
 }

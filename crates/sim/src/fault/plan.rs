@@ -9,7 +9,7 @@ use super::{ErrorAnswer, ErrorKind, Fault, Latency};
 pub(crate) struct Plan {
     pub(crate) latency: Option<Duration>,
     pub(crate) first_token: Option<(Duration, Option<Duration>)>,
-    pub(crate) gap: Option<Duration>,
+    pub(crate) gap: Option<(Duration, Option<Duration>)>,
     pub(crate) no_answer: Option<NoAnswer>,
     pub(crate) error: Option<ErrorAnswer>,
     pub(crate) incident: Option<Incident>,
@@ -70,7 +70,7 @@ impl Plan {
             Fault::ErrorEvent { after, kind } => incident(after, What::Error(*kind)),
             Fault::Latency(latency) => self.latency = Some(latency.at(age)),
             Fault::FirstToken { delay, ping_every } => self.first_token = Some((*delay, *ping_every)),
-            Fault::Gap(gap) => self.gap = Some(*gap),
+            Fault::Gap { pause, ping_every } => self.gap = Some((*pause, *ping_every)),
             Fault::Error(error) => self.error = Some(error.clone()),
             Fault::Refuse => self.no_answer = Some(NoAnswer::Break(Broken::Reset)),
             Fault::Empty => self.no_answer = Some(NoAnswer::Break(Broken::Close)),
@@ -125,6 +125,6 @@ mod tests {
         }
         assert_eq!(plan.incident, Some(Incident { after: 9, what: What::End }));
         assert!(plan.no_done);
-        assert_eq!(plan.gap, Some(Duration::from_millis(5)));
+        assert_eq!(plan.gap, Some((Duration::from_millis(5), None)));
     }
 }

@@ -88,7 +88,7 @@ fn fault_of(arguments: &mut Arguments) -> Result<Fault, SpecError> {
     Ok(match arguments.fault.as_str() {
         "latency" => Fault::Latency(latency(arguments)?),
         "first_token" => Fault::FirstToken { delay: arguments.wait("ms")?, ping_every: arguments.optional_ping()? },
-        "gap" => Fault::Gap(arguments.wait("ms")?),
+        "gap" => Fault::Gap { pause: arguments.wait("ms")?, ping_every: arguments.optional_ping()? },
         "error" => Fault::Error(error_answer(arguments)?),
         "refuse" => Fault::Refuse,
         "hang" => Fault::Hang,
@@ -265,7 +265,10 @@ impl fmt::Display for Fault {
                 write!(f, "first_token;ms={}", delay.as_millis())?;
                 argument(f, "ping_ms", ping_every.map(|every| every.as_millis()))
             }
-            Self::Gap(gap) => write!(f, "gap;ms={}", gap.as_millis()),
+            Self::Gap { pause, ping_every } => {
+                write!(f, "gap;ms={}", pause.as_millis())?;
+                argument(f, "ping_ms", ping_every.map(|every| every.as_millis()))
+            }
             Self::Error(error) => {
                 f.write_str("error")?;
                 argument(f, "status", error.status.map(|status| status.as_u16()))?;
@@ -312,12 +315,13 @@ mod tests {
     use super::*;
 
     /// Every argument of every fault at least once.
-    const SPECS: [&str; 28] = [
+    const SPECS: [&str; 29] = [
         "latency;ms=500",
         "latency;from_ms=0;to_ms=2000;over_ms=10000",
         "first_token;ms=20000",
         "first_token;ms=20000;ping_ms=100",
         "gap;ms=200",
+        "gap;ms=20000;ping_ms=100",
         "error;status=503",
         "error;status=429;kind=quota;retry_after=2;retry_after_ms=1500",
         "refuse",

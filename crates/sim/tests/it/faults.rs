@@ -39,6 +39,8 @@ async fn latency_holds_everything_and_first_token_only_the_content() {
     assert_eq!(text.matches(": keep-alive\n\n").count(), 2);
     let got = sim.chat("gap;ms=50", ask("tokens=4", true)).await.unwrap();
     assert!(got.frames.last().unwrap().0 >= Duration::from_millis(150));
+    let got = sim.chat("gap;ms=250;ping_ms=100", ask("tokens=2", true)).await.unwrap();
+    assert_eq!(String::from_utf8(got.bytes()).unwrap().matches(": keep-alive\n\n").count(), 2);
 }
 
 #[tokio::test]
