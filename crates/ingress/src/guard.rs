@@ -1,12 +1,14 @@
 //! Watches over one connection's socket: a client must begin to speak, which tells its version, and must take what is
-//! written to it.
+//! written to it, and that not too slowly.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use meridian_host::ByteStream;
+use meridian_resilience::Meter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -35,14 +37,17 @@ pub(crate) struct Guarded {
     ahead: Bytes,
     /// Bytes seen that are a beginning of the preface; `None` once the version is known.
     undecided: Option<(usize, Pin<Box<Sleep>>)>,
-    /// Runs while a write is stuck.
-    stuck: Option<Pin<Box<Sleep>>>,
+    /// Since when a write is stuck, and for how long it may be.
+    stuck: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// What the client takes, over the time in which a write was stuck.
+    taken: Meter,
 }
 
 impl Guarded {
     pub(crate) fn new(io: Box<dyn ByteStream>, limits: Limits) -> Self {
         let patience = Box::pin(sleep_until(Instant::now() + limits.first_byte));
-        Self { io, limits, ahead: Bytes::new(), undecided: Some((0, patience)), stuck: None }
+        let taken = Meter::new(limits.min_taken_per_s, limits.write_stall);
+        Self { io, limits, ahead: Bytes::new(), undecided: Some((0, patience)), stuck: None, taken }
     }
 
     /// Waits for the first bytes, and tells by them what the client speaks: HTTP/2 begins with its preface, whether it was
@@ -70,11 +75,26 @@ impl Guarded {
         }
     }
 
-    fn stuck_for_too_long<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let limit = self.limits.write_stall;
-        let sleep = self.stuck.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
-        ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    /// Bounds how long a write or flush may be stuck, and how slowly the client may take `bytes` of what it ends with.
+    fn bound<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        let done = match outcome {
+            Poll::Ready(Ok(done)) => done,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => {
+                let (now, limit) = (Instant::now(), self.limits.write_stall);
+                let (_, sleep) = self.stuck.get_or_insert_with(|| (now, Box::pin(sleep_until(now + limit))));
+                ready!(sleep.as_mut().poll(cx));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        };
+        let waited = self.stuck.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
+        let fast_enough = self.taken.add(bytes(&done), waited);
+        Poll::Ready(fast_enough.map(|()| done).map_err(|_| io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -106,13 +126,8 @@ impl AsyncRead for Guarded {
 
 impl AsyncWrite for Guarded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.io).poll_write(cx, bytes) {
-            Poll::Pending => self.stuck_for_too_long(cx),
-            done => {
-                self.stuck = None;
-                done
-            }
-        }
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.bound(cx, written, |bytes| *bytes)
     }
 
     fn poll_write_vectored(
@@ -120,21 +135,18 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.io).poll_write_vectored(cx, slices) {
-            Poll::Pending => self.stuck_for_too_long(cx),
-            done => {
-                self.stuck = None;
-                done
-            }
-        }
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.bound(cx, written, |bytes| *bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
     }
 
+    /// With TLS it is mostly here that a client is waited for: what is written goes into a buffer of the session.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.bound(cx, flushed, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -205,5 +217,35 @@ mod tests {
         let error = guarded.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(started.elapsed(), Limits::default().write_stall);
+    }
+
+    /// Seconds until a client is cut that takes `bytes` every `every_s`, within an hour.
+    async fn cut_after(bytes: usize, every_s: u64) -> Option<u64> {
+        let (mut client, server) = duplex(16 * 1024);
+        let mut guarded = Guarded::new(Box::new(server), Limits::default());
+        let started = Instant::now();
+        let writing = async { while guarded.write_all(&[0; 4096]).await.is_ok() {} };
+        let reading = async {
+            let mut taken = vec![0; bytes];
+            loop {
+                tokio::time::sleep(Duration::from_secs(every_s)).await;
+                if client.read_exact(&mut taken).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = writing => Some(started.elapsed().as_secs()),
+            () = reading => None,
+            () = tokio::time::sleep(Duration::from_secs(3600)) => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_little_now_and_then_counts_as_gone_and_a_slow_one_does_not() {
+        assert_eq!(cut_after(1500, 50).await, Some(100), "when a minute of waiting is over");
+        assert_eq!(cut_after(100, 1).await, Some(60));
+        assert_eq!(cut_after(1100, 1).await, None);
+        assert_eq!(cut_after(16 * 1024, 15).await, None);
     }
 }

@@ -28,6 +28,9 @@ pub struct Limits {
     /// How long a client may take nothing of what is there for it before it counts as gone: of its connection, or of one
     /// answer among several.
     pub write_stall: Duration,
+    /// Bytes a second that a client must take once something waits for it, averaged over `write_stall` of waiting. Who takes
+    /// a segment a minute holds as much as who takes nothing.
+    pub min_taken_per_s: u32,
 }
 
 impl Default for Limits {
@@ -44,6 +47,8 @@ impl Default for Limits {
             body_gap: Duration::from_secs(20),
             body: Duration::from_secs(270),
             write_stall: Duration::from_secs(60),
+            // A fifth of what the slowest mobile network carries (GPRS), and as many tokens as a person reads.
+            min_taken_per_s: 1024,
         }
     }
 }

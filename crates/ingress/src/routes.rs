@@ -120,7 +120,7 @@ async fn arrive(State(shared): State<Arc<Shared>>, mut request: Request, next: N
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if version == Version::HTTP_2 {
-        return response.map(|body| stall::watched(body, shared.limits.write_stall));
+        return response.map(|body| stall::watched(body, &shared.limits));
     }
     response
 }
