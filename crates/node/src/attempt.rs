@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue};
 use meridian_ingress::TraceContext;
 use meridian_llm::{ClientRequest, Failure, FailureClass};
 use meridian_providers::{CallContext, UpstreamRequest};
@@ -18,7 +17,7 @@ use crate::faults::What;
 use crate::injected;
 use crate::journal::Note;
 use crate::node::Node;
-use crate::patience::TIMEOUT;
+use crate::patience;
 use crate::source::{self, Source};
 use crate::tally::Tokens;
 use crate::ticket::Ticket;
@@ -52,7 +51,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) ticket: &'a Ticket,
     /// The provider's, with those of the model in place of them.
     pub(crate) deadlines: Deadlines,
-    /// What it may take of the client's time.
+    /// How long the client waits.
     pub(crate) patience: Patience,
     /// Counts the request's attempts from 1.
     pub(crate) number: usize,
@@ -91,7 +90,7 @@ impl Attempt<'_> {
             injected::instead(fault, codec, &mut timeline).await?;
         }
         let traced = self.trace.outgoing(span, self.node.host.entropy.as_ref());
-        let headers = traced.into_iter().chain(self.time_left());
+        let headers = traced.into_iter().chain(patience::told(self.patience, Instant::now()));
         let answer = upstream.send(translated, headers, &mut timeline).await.map_err(|error| unsent(&error))?;
         if let Some(fault) = fault {
             injected::delay(fault, &timeline).await?;
@@ -128,12 +127,6 @@ impl Attempt<'_> {
         self.note.struck(&strike.id);
         self.node.metrics.injected(target, strike.what.as_str());
         Some(strike.what)
-    }
-
-    /// What is left of the client's time, for an upstream that is a gateway too.
-    fn time_left(&self) -> Option<(HeaderName, HeaderValue)> {
-        let left = self.patience.left(Instant::now())?;
-        Some((TIMEOUT, HeaderValue::from(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))))
     }
 }
 

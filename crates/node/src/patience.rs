@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use meridian_llm::ClientError;
 use meridian_resilience::Patience;
 use tokio::time::Instant;
 
-/// Whole milliseconds for the whole answer. Also what an upstream is told: what is left of it.
+/// Whole milliseconds for the whole answer.
 pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("x-meridian-timeout-ms");
 
 /// Seconds of silence after which the SDKs for Python and for TypeScript give up; read timeouts begin anew with each
@@ -38,6 +38,18 @@ pub(crate) fn of(headers: &HeaderMap, asked: Instant) -> Result<Patience, Client
     Ok(Patience::since(asked, begin.filter(sane), end.transpose()?.filter(sane)))
 }
 
+/// What a gateway that is asked for the client is told at `now`: in the same headers, what is left of each time. The one for
+/// the whole answer is not that for its beginning, and a stream may go on long after that.
+pub(crate) fn told(patience: Patience, now: Instant) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    // Nothing left is not the same as nothing said, which is what 0 means there.
+    let left = move |until: Instant| until.saturating_duration_since(now).max(Duration::from_millis(1));
+    let [read, _] = READ_TIMEOUTS;
+    let whole = patience.end.map(|end| (TIMEOUT, left(end).as_millis().to_string()));
+    let begin = patience.begin.map(|begin| (read, left(begin).as_secs_f64().to_string()));
+    let all = whole.into_iter().chain(begin);
+    all.filter_map(|(name, text)| HeaderValue::try_from(text).ok().map(|value| (name, value)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +72,23 @@ mod tests {
         check(&[("x-stainless-read-timeout", "2.5")], Some([Some(2250), None]));
         check(&[("x-stainless-timeout", "1")], Some([Some(900), None]));
         check(&[("x-meridian-timeout-ms", "2000"), ("x-stainless-read-timeout", "1")], Some([Some(900), Some(1800)]));
+    }
+
+    #[test]
+    fn another_gateway_is_told_what_is_left_of_the_whole_and_of_the_wait_for_its_beginning_each_as_what_it_is() {
+        let (asked, seconds) = (Instant::now(), Duration::from_secs);
+        let check = |begin_s: Option<u64>, end_s: Option<u64>, passed_s: u64, expected: &[(&str, &str)]| {
+            let until = |s: Option<u64>| s.map(|s| asked + seconds(s));
+            let patience = Patience { begin: until(begin_s), end: until(end_s) };
+            let told: Vec<_> = told(patience, asked + seconds(passed_s)).collect();
+            let told: Vec<_> = told.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+            assert_eq!(told, expected, "{begin_s:?} {end_s:?}");
+        };
+        check(None, None, 1, &[]);
+        check(Some(20), None, 5, &[("x-stainless-read-timeout", "15")]);
+        check(None, Some(10), 4, &[("x-meridian-timeout-ms", "6000")]);
+        check(Some(3), Some(10), 2, &[("x-meridian-timeout-ms", "8000"), ("x-stainless-read-timeout", "1")]);
+        check(Some(3), Some(4), 9, &[("x-meridian-timeout-ms", "1"), ("x-stainless-read-timeout", "0.001")]);
     }
 
     #[test]

@@ -115,8 +115,7 @@ impl Timeline {
     /// By when the response's head has to be there.
     #[must_use]
     pub fn response_headers(&self) -> (Instant, Stage) {
-        let factor = if self.streamed { 1 } else { WHOLE_ANSWER_FACTOR };
-        self.before_content(self.sent + self.deadlines.response_headers * factor, Stage::ResponseHeaders)
+        self.before_content(self.sent + head(&self.deadlines, self.streamed), Stage::ResponseHeaders)
     }
 
     /// By when the next event, which is waited for since `since`, has to be there, while no content has come.
@@ -158,6 +157,19 @@ impl Timeline {
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+/// From the request's end to the response's head.
+fn head(deadlines: &Deadlines, streamed: bool) -> Duration {
+    deadlines.response_headers * if streamed { 1 } else { WHOLE_ANSWER_FACTOR }
+}
+
+/// How long an attempt waits at a silent target before its own deadlines end it.
+#[must_use]
+pub fn longest_silence(deadlines: &Deadlines, streamed: bool) -> Duration {
+    let head = head(deadlines, streamed);
+    let content = if streamed { head.max(deadlines.first_token) } else { head };
+    (deadlines.connect + content).min(deadlines.total)
 }
 
 /// Runs `work` until its deadline; dropping it then cancels it.
@@ -223,6 +235,18 @@ mod tests {
         check(streamed.first_token(Instant::now()), start, 5, Stage::Client);
         check(streamed.idle(Instant::now()), start, 12, Stage::Client);
         check(Timeline::start(deadlines(), patience, false).idle(Instant::now()), start, 5, Stage::Client);
+    }
+
+    #[test]
+    fn a_silent_target_costs_a_connection_and_the_longer_of_head_and_content() {
+        let check = |deadlines: Deadlines, streamed: bool, seconds: u64| {
+            assert_eq!(longest_silence(&deadlines, streamed), Duration::from_secs(seconds), "{streamed} {deadlines:?}");
+        };
+        check(deadlines(), true, 22);
+        check(deadlines(), false, 42);
+        check(Deadlines::default(), false, 122);
+        check(Deadlines { response_headers: Duration::from_secs(30), ..deadlines() }, true, 32);
+        check(Deadlines { response_headers: Duration::from_secs(30), ..deadlines() }, false, 60);
     }
 
     #[tokio::test(start_paused = true)]

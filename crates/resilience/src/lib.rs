@@ -17,7 +17,7 @@ pub use alarm::Alarm;
 pub use backoff::backoff;
 pub use breaker::{Breaker, Change, Outcome, Pass, Policy, Reason, Status};
 pub use budget::{BudgetPolicy, RetryBudget};
-pub use deadline::{Expired, Stage, Timeline, WHOLE_ANSWER_FACTOR, within};
+pub use deadline::{Expired, Stage, Timeline, WHOLE_ANSWER_FACTOR, longest_silence, within};
 pub use decision::{Blame, MAX_ATTEMPTS, MAX_REPEATS, MAX_WAIT, Next, after_failure, may_repeat};
 pub use first_tokens::{FirstTokens, MIN_SAMPLES, far_slower};
 pub use hysteresis::{Hysteresis, Verdict};

@@ -10,7 +10,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use meridian_ingress::{Budget, RequestId, TraceContext};
 use meridian_llm::ClientRequest;
-use meridian_resilience::Patience;
+use meridian_resilience::{MAX_ATTEMPTS, MAX_WAIT, Patience, longest_silence};
+use meridian_types::provider::Deadlines;
 use meridian_types::{ModelName, RegionName};
 use meridian_upstream::LinkError;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -23,14 +24,14 @@ use crate::caller::{CLASS, Caller, TENANT};
 use crate::gather::{Gathered, Overfull};
 use crate::journal::Journal;
 use crate::node::Node;
-use crate::patience::{READ_TIMEOUTS, TIMEOUT};
+use crate::patience;
 use crate::stack::ATTEMPTS;
 
 /// Nodes that one request is handed to: each asks several targets itself.
 const MAX_PEERS: usize = 2;
 
-/// For the head of an answer, if the client names no time: as long as four silent targets take.
-const HEAD: Duration = Duration::from_secs(120);
+/// Targets that the other node may ask in turn.
+const ATTEMPTS_THERE: u32 = MAX_ATTEMPTS as u32;
 
 /// For the rest of a whole answer, which the other node has complete when it begins.
 const REST: Duration = Duration::from_secs(30);
@@ -77,8 +78,14 @@ pub(crate) enum Content {
 }
 
 impl Handover<'_> {
-    /// Asks the nodes in order until one answers; what came of the others goes to `told`.
-    pub(crate) async fn ask(&self, links: Vec<Arc<Link>>, reason: &'static str, told: &mut Told) -> Option<Elsewhere> {
+    /// Asks the nodes in order until one answers, each for `limit` at most; what came of the others goes to `told`.
+    pub(crate) async fn ask(
+        &self,
+        links: Vec<Arc<Link>>,
+        reason: &'static str,
+        limit: Duration,
+        told: &mut Told,
+    ) -> Option<Elsewhere> {
         let Ok(model) = ModelName::new(&self.request.head().model) else { return None };
         let mut asked = 0;
         for link in links {
@@ -94,7 +101,7 @@ impl Handover<'_> {
             let started = Instant::now();
             let span = tracing::debug_span!("hand over", otel.kind = "client", peer = %link.peer.node, %region, reason);
             // Large, and seldom needed: off the stack of the request.
-            let outcome = Box::pin(self.one(&link, question, &region, reason).instrument(span)).await;
+            let outcome = Box::pin(self.one(&link, question, &region, reason, limit).instrument(span)).await;
             match outcome {
                 Ok(answer) => return Some(answer),
                 Err((why, attempts)) => {
@@ -112,6 +119,7 @@ impl Handover<'_> {
         question: Asked,
         region: &RegionName,
         reason: &'static str,
+        limit: Duration,
     ) -> Result<Elsewhere, (String, usize)> {
         let unit = self.node.host.entropy.unit();
         let note = self.journal.hand_over(&link.peer.node, region, reason);
@@ -128,7 +136,7 @@ impl Handover<'_> {
             tracing::debug!(%region, result, "handed over in vain: {why}");
             Err((why, attempts))
         };
-        let response = match self.head(link).await {
+        let response = match self.head(link, limit).await {
             Ok(response) => response,
             Err((verdict, why)) => return vain(question, verdict, "unreachable", why.to_owned(), 0),
         };
@@ -159,9 +167,9 @@ impl Handover<'_> {
     }
 
     /// The head of the answer. A node that stops answering probes meanwhile is not waited for.
-    async fn head(&self, link: &Link) -> Result<Response<Incoming>, (Verdict, &'static str)> {
+    async fn head(&self, link: &Link, limit: Duration) -> Result<Response<Incoming>, (Verdict, &'static str)> {
         let now = Instant::now();
-        let limit = now + HEAD;
+        let limit = now + limit;
         let end = self.patience.first().unwrap_or(limit).min(limit);
         let asking = link.wire.post(self.request.endpoint().path(), self.carried(now), self.body.clone());
         tokio::pin!(asking);
@@ -200,16 +208,19 @@ impl Handover<'_> {
         set(CLASS, self.caller.class.as_str());
         set(VIA, self.node.name.as_str());
         set(REQUEST_ID, self.id.as_str());
-        let left = |until: Instant| until.saturating_duration_since(now);
-        if let Some(end) = self.patience.end {
-            set(TIMEOUT, &left(end).as_millis().max(1).to_string());
-        }
-        if let ([name, _], Some(begin)) = (READ_TIMEOUTS, self.patience.begin) {
-            set(name, &left(begin).as_secs_f64().to_string());
+        for (name, value) in patience::told(self.patience, now) {
+            headers.insert(name, value);
         }
         headers.extend(self.trace.outgoing(&Span::current(), self.node.host.entropy.as_ref()));
         headers
     }
+}
+
+/// How long a node may take for the head of its answer, if the client names no time: as long as all targets that it may ask
+/// take to be given up, each after a pause. `deadlines` are those of the targets that may serve.
+pub(super) fn head_limit(deadlines: impl Iterator<Item = Deadlines>, streamed: bool) -> Duration {
+    let silence = deadlines.map(|deadlines| longest_silence(&deadlines, streamed)).max().unwrap_or_default();
+    (silence + MAX_WAIT) * ATTEMPTS_THERE
 }
 
 /// Attempts that the other node says it made.
@@ -253,5 +264,29 @@ fn unasked(error: &LinkError) -> &'static str {
         LinkError::Address(_) => "has no usable address",
         LinkError::Connect(_) => "could not be connected to",
         LinkError::Broken(_) => "broke off before its answer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_gets_the_time_that_four_targets_of_the_slowest_kind_take() {
+        let check = |response_headers_s: &[u64], streamed: bool, seconds: u64| {
+            let deadlines = response_headers_s.iter().map(|seconds| {
+                let response_headers = Duration::from_secs(*seconds);
+                Deadlines { response_headers, first_token: Duration::from_secs(1), ..Deadlines::default() }
+            });
+            assert_eq!(
+                head_limit(deadlines, streamed),
+                Duration::from_secs(seconds),
+                "{response_headers_s:?} {streamed}"
+            );
+        };
+        check(&[], true, 4 * 5);
+        check(&[1, 30], true, 4 * (2 + 30 + 5));
+        check(&[30, 1], false, 4 * (2 + 120 + 5));
+        check(&[90], false, 4 * (2 + 360 + 5));
     }
 }

@@ -15,6 +15,7 @@ mod verdict;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -22,7 +23,7 @@ use meridian_control_client::Peer;
 use meridian_identity::PeerTls;
 use meridian_ingress::{Audience, Refused, Reply};
 use meridian_llm::{Failure, FailureClass};
-use meridian_routing::Candidate;
+use meridian_routing::{Candidate, TargetId};
 use meridian_types::{ErrorCode, RegionName};
 use meridian_upstream::Transport;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -137,7 +138,18 @@ impl Way<'_> {
         let links = self.choose(reason == "shed", &self.down_from()?, told);
         let patience = self.handover.patience;
         let patience = if shared { patience.shared(Instant::now()) } else { patience };
-        Handover { patience, ..self.handover }.ask(links, reason, told).await
+        let limit = self.head_limit();
+        Handover { patience, ..self.handover }.ask(links, reason, limit, told).await
+    }
+
+    /// Other nodes serve from the same configuration, and so within the same deadlines.
+    fn head_limit(&self) -> Duration {
+        let Handover { caller, request, .. } = self.handover;
+        let (head, snapshot) = (request.head(), self.snapshot);
+        let own = |target: &TargetId| Some(snapshot.providers.get(&target.provider)?.upstream.provider().deadlines);
+        let overrides = snapshot.policy(&head.model).deadlines;
+        let targets = snapshot.table.may_serve(&head.model, &caller.constraints);
+        handover::head_limit(targets.filter_map(own).map(|own| overrides.over(own)), head.stream)
     }
 
     /// From where every target that may serve the request is known to be down; `None`: from everywhere. Then nobody else is
@@ -237,10 +249,7 @@ pub(crate) fn reply(node: &Node, answer: Elsewhere, attempts: usize, mut ledger:
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use meridian_llm::ClientError;
-    use meridian_routing::TargetId;
 
     use super::*;
     use crate::attempts::Tried;

@@ -145,7 +145,8 @@ async fn what_was_tried_is_listed_and_an_upstream_hears_how_much_time_is_left() 
         assert!(text.contains(part), "{text}");
     }
     let left: u64 = sandbox.seen(0)[0].headers["x-meridian-timeout-ms"].parse().unwrap();
-    assert!((5_000..=9_500).contains(&left), "{left}");
+    // All of it: who else may be asked is not its matter.
+    assert!((8_000..=9_500).contains(&left), "{left}");
 }
 
 #[tokio::test]
