@@ -33,6 +33,13 @@ pub(crate) fn late(Expired { stage }: Expired) -> Failure {
     failure
 }
 
+/// An answer that its client took so slowly that the time for all of it went by. It says nothing about the target.
+fn untaken() -> Failure {
+    let mut failure = Failure::new(FailureClass::Cancelled, "the client took its answer too slowly");
+    failure.client_code = ErrorCode::ClientTimeout;
+    failure
+}
+
 /// A connection that broke inside an answer, as a failure.
 pub(crate) fn broken() -> Failure {
     let mut failure = Failure::new(FailureClass::Transport, "the connection to the upstream broke inside its answer");
@@ -54,16 +61,20 @@ pub(crate) async fn read_whole(
     budget: &Budget,
 ) -> Result<(Bytes, Share), Failure> {
     let mut whole = Gathered::new(budget);
-    let (mut meter, mut alarm) = (timeline.meter(), Alarm::default());
+    let (mut meter, mut alarm, mut quiet) = (timeline.meter(), Alarm::default(), Duration::ZERO);
     loop {
         let since = Instant::now();
-        let Some(frame) = alarm.within(timeline.idle(since), body.frame()).await.map_err(late)? else { break };
+        let Some(frame) = alarm.within(timeline.more(since, quiet), body.frame()).await.map_err(late)? else { break };
         let Ok(data) = frame.map_err(|_| broken())?.into_data() else { continue };
+        let waited = since.elapsed();
         // Some providers (DeepSeek) send empty lines while they think.
         if data.iter().all(u8::is_ascii_whitespace) {
             meter.keep_alive();
+            quiet += waited;
+        } else {
+            quiet = Duration::ZERO;
         }
-        meter.add(data.len(), since.elapsed()).map_err(late)?;
+        meter.add(data.len(), waited).map_err(late)?;
         whole.add(&data).map_err(|why| match why {
             Overfull::Itself => Failure::malformed("the answer is larger than 32 MiB"),
             Overfull::Node => no_room(),
@@ -96,6 +107,10 @@ pub(crate) struct Source {
     alarm: Alarm,
     /// Runs once content has come: before, the first content's own deadline does.
     meter: Option<Meter>,
+    /// How long something of the upstream was waited for: in all, ...
+    waited: Duration,
+    /// ... and since there was content.
+    quiet: Duration,
     /// Generation is over: only usage and the end mark are missing.
     finished: bool,
     ended: bool,
@@ -112,6 +127,8 @@ impl Source {
             timeline,
             alarm: Alarm::default(),
             meter: None,
+            waited: timeline.elapsed(),
+            quiet: Duration::ZERO,
             finished: false,
             ended: false,
             events_left: None,
@@ -125,14 +142,20 @@ impl Source {
 
     /// The next step before any content came. `None`: the answer has ended.
     pub(crate) async fn next_before_content(&mut self) -> Result<Option<Step>, Failure> {
-        self.next(Timeline::first_token).await
+        let deadline = self.timeline.first_token(Instant::now());
+        self.next(deadline).await
     }
 
     /// The next step after content came. `None`: the answer has ended.
     pub(crate) async fn next_after_content(&mut self) -> Result<Option<Step>, Failure> {
-        let timeline = &self.timeline;
+        let (timeline, now) = (&self.timeline, Instant::now());
         self.meter.get_or_insert_with(|| timeline.meter());
-        self.next(Timeline::idle).await
+        // While the client is slow the upstream's events are always at hand, so that no wait for them would ever end.
+        if !self.finished {
+            timeline.in_time(now).map_err(|expired| self.late(expired))?;
+        }
+        let deadline = self.timeline.more(now, self.quiet);
+        self.next(deadline).await
     }
 
     /// The next step, if its event came together with the one before.
@@ -140,9 +163,8 @@ impl Source {
         self.event().transpose()
     }
 
-    async fn next(&mut self, deadline: fn(&Timeline, Instant) -> (Instant, Stage)) -> Result<Option<Step>, Failure> {
-        // A whole event has to come in time, and not only a piece of it. What came while nobody asked is there at once.
-        let deadline = deadline(&self.timeline, Instant::now());
+    /// A whole event has to come in time, and not only a piece of it. What came while nobody asked is there at once.
+    async fn next(&mut self, deadline: (Instant, Stage)) -> Result<Option<Step>, Failure> {
         loop {
             if let Some(step) = self.event()? {
                 return Ok(Some(step));
@@ -171,9 +193,9 @@ impl Source {
         }
         let step = self.translator.event(event)?;
         self.finished |= step.finished;
-        if let Some(meter) = &mut self.meter
-            && !step.content
-        {
+        if step.content {
+            self.quiet = Duration::ZERO;
+        } else if let Some(meter) = &mut self.meter {
             meter.keep_alive();
         }
         Ok(Some(step))
@@ -182,16 +204,24 @@ impl Source {
     /// Reads on; whether there was more.
     async fn read(&mut self, deadline: (Instant, Stage)) -> Result<bool, Failure> {
         let since = Instant::now();
-        let Some(frame) = self.alarm.within(deadline, self.body.frame()).await.map_err(late)? else {
-            return Ok(false);
-        };
+        let frame = self.alarm.within(deadline, self.body.frame()).await;
+        let waited = since.elapsed();
+        self.waited += waited;
+        self.quiet += waited;
+        let Some(frame) = frame.map_err(|expired| self.late(expired))? else { return Ok(false) };
         if let Ok(data) = frame.map_err(|_| broken())?.into_data() {
             if let Some(meter) = &mut self.meter {
-                meter.add(data.len(), since.elapsed()).map_err(late)?;
+                meter.add(data.len(), waited).map_err(late)?;
             }
             self.framer.feed(data);
         }
         Ok(true)
+    }
+
+    /// A deadline that passed, as a failure of whoever was waited for for most of the time.
+    fn late(&self, expired: Expired) -> Failure {
+        let upstreams = self.waited >= self.timeline.elapsed() / 2;
+        if expired.stage == Stage::Total && !upstreams { untaken() } else { late(expired) }
     }
 
     /// Since the attempt began.

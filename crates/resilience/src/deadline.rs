@@ -13,6 +13,10 @@ use crate::{Meter, Patience};
 /// says less: such an answer gets this many times the configured wait for a head.
 pub const WHOLE_ANSWER_FACTOR: u32 = 4;
 
+/// Keep-alives alone (pings, comments, white space) hold an answer that has begun open for so many times its `idle`: what
+/// sends them may be a proxy in front of a model that is gone. Models that think say so in content.
+const KEPT_ALIVE_FACTOR: u32 = 4;
+
 /// What an attempt was waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -24,6 +28,8 @@ pub enum Stage {
     FirstToken,
     /// The next event, or the next part of a body.
     Idle,
+    /// More content: only keep-alives come.
+    Content,
     /// More bytes: they come, but too slowly.
     MinimumRate,
     /// The end of the whole attempt.
@@ -41,6 +47,7 @@ impl Stage {
             Self::ResponseHeaders => "response_headers",
             Self::FirstToken => "first_token",
             Self::Idle => "idle",
+            Self::Content => "content",
             Self::MinimumRate => "minimum_rate",
             Self::Total => "total",
             Self::Client => "client",
@@ -55,6 +62,7 @@ impl Stage {
             Self::ResponseHeaders => "the upstream did not begin its answer in time",
             Self::FirstToken => "the upstream sent no content in time",
             Self::Idle => "the upstream fell silent",
+            Self::Content => "the upstream sent nothing but keep-alives for too long",
             Self::MinimumRate => "the upstream sends too slowly",
             Self::Total => "the upstream did not finish its answer in time",
             Self::Client => "no answer came within the time that the client gives it",
@@ -133,6 +141,25 @@ impl Timeline {
         let idle = (since + self.deadlines.idle, Stage::Idle);
         // A whole answer has not begun for the client before all of it is here.
         if self.streamed { self.bounded(idle, self.patience.end) } else { self.bounded(idle, self.patience.first()) }
+    }
+
+    /// The same once there was content, since which `quiet` was spent waiting for more: keep-alives are life, but not for
+    /// ever.
+    #[must_use]
+    pub fn more(&self, since: Instant, quiet: Duration) -> (Instant, Stage) {
+        let left = (self.deadlines.idle * KEPT_ALIVE_FACTOR).saturating_sub(quiet);
+        let (idle, content) = (self.idle(since), (since + left, Stage::Content));
+        if content.0 < idle.0 { content } else { idle }
+    }
+
+    /// Whether a deadline of all of it has passed at `now`. What is waited for has its own; this is for what was there, and
+    /// nobody took.
+    ///
+    /// # Errors
+    /// Which one has.
+    pub fn in_time(&self, now: Instant) -> Result<(), Expired> {
+        let (at, stage) = self.bounded((self.started + self.deadlines.total, Stage::Total), self.patience.end);
+        if now < at { Ok(()) } else { Err(Expired { stage }) }
     }
 
     fn before_content(&self, deadline: Instant, stage: Stage) -> (Instant, Stage) {
@@ -235,6 +262,34 @@ mod tests {
         check(streamed.first_token(Instant::now()), start, 5, Stage::Client);
         check(streamed.idle(Instant::now()), start, 12, Stage::Client);
         check(Timeline::start(deadlines(), patience, false).idle(Instant::now()), start, 5, Stage::Client);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keep_alives_alone_are_waited_for_four_times_as_long_as_silence() {
+        let start = Instant::now();
+        let timeline =
+            Timeline::start(Deadlines { total: Duration::from_secs(600), ..deadlines() }, Patience::default(), true);
+        for (quiet_s, wait_s, stage) in
+            [(0, 15, Stage::Idle), (45, 15, Stage::Idle), (46, 14, Stage::Content), (90, 0, Stage::Content)]
+        {
+            check(timeline.more(start, Duration::from_secs(quiet_s)), start, wait_s, stage);
+        }
+        let patience = Patience { begin: None, end: Some(start + Duration::from_secs(7)) };
+        check(Timeline::start(deadlines(), patience, true).more(start, Duration::ZERO), start, 7, Stage::Client);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_all_is_kept_by_the_clock_too() {
+        let start = Instant::now();
+        let seconds = Duration::from_secs;
+        for (end_s, over_s, stage) in
+            [(None, 60, Stage::Total), (Some(12), 12, Stage::Client), (Some(90), 60, Stage::Total)]
+        {
+            let patience = Patience { begin: Some(start + seconds(1)), end: end_s.map(|end_s| start + seconds(end_s)) };
+            let timeline = Timeline::start(deadlines(), patience, true);
+            assert_eq!(timeline.in_time(start + seconds(over_s) - Duration::from_millis(1)), Ok(()));
+            assert_eq!(timeline.in_time(start + seconds(over_s)), Err(Expired { stage }));
+        }
     }
 
     #[test]

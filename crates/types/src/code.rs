@@ -35,7 +35,7 @@ pub enum ErrorCode {
     MethodNotAllowed,
     /// The body or the headers are larger than allowed.
     TooLarge,
-    /// The client sends too slowly.
+    /// The client sends or takes too slowly.
     ClientTimeout,
     /// The node holds as many requests as it may.
     Overloaded,

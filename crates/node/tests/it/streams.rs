@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use meridian_sim::Outcome;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
 use crate::support::{
-    PATIENCE, Setup, ask_streamed, configuration, events, eventually, publish, start, start_without_configuration,
+    PATIENCE, Setup, ask, ask_streamed, configuration, events, eventually, publish, start, start_without_configuration,
     text_of,
 };
 
@@ -157,4 +160,56 @@ async fn connections_to_providers_are_used_again() {
         assert_eq!(sandbox.chat(ask_streamed("chat")).await.status, 200);
     }
     assert_eq!(sandbox.sims[0].stats().connections.accepted, 1);
+}
+
+#[tokio::test]
+async fn white_space_alone_does_not_hold_a_whole_answer_open() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        while connection.write_all(b"1\r\n\n\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let setup = Setup::default();
+    let (sandbox, [_, second]) =
+        start_without_configuration(setup.max_in_flight, setup.linger, setup.grace, &setup.sim).await;
+    let mut configuration = configuration(&setup, [upstream, second]);
+    let idle = Duration::from_millis(200);
+    configuration.models.get_mut("chat").unwrap().policy.deadlines.idle = Some(idle);
+    publish(&sandbox.node, 1, configuration);
+    let started = Instant::now();
+    let answer = sandbox.chat(ask("chat")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-meridian-provider")), (200, Some("second")));
+    assert!(started.elapsed() >= 4 * idle, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_stream_too_slowly_is_told_and_nobody_else_is_blamed() {
+    let setup =
+        Setup { sim: meridian_sim::Options { tokens: 20_000, ..meridian_sim::Options::instant() }, ..Setup::default() };
+    let (sandbox, addresses) =
+        start_without_configuration(setup.max_in_flight, setup.linger, setup.grace, &setup.sim).await;
+    let mut configuration = configuration(&setup, addresses);
+    let total = Duration::from_secs(1);
+    configuration.models.get_mut("chat").unwrap().policy.deadlines.total = Some(total);
+    publish(&sandbox.node, 1, configuration);
+    // Room for a little of it.
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .http2_initial_stream_window_size(65_535)
+        .build_http::<Full<Bytes>>();
+    let body = ask_streamed("chat");
+    let request = sandbox.request(&body).body(Full::new(body.to_string().into())).unwrap();
+    let answer = timeout(PATIENCE, client.request(request)).await.unwrap().unwrap();
+    tokio::time::sleep(2 * total).await;
+    let body = timeout(PATIENCE, answer.into_body().collect()).await.unwrap().unwrap().to_bytes();
+    let last: Value = serde_json::from_str(events(&body).last().unwrap()).unwrap();
+    assert_eq!(last["error"]["code"], "request_timeout", "{last}");
+    let report = sandbox.node.serving().report();
+    let first = report.targets.iter().find(|target| target.provider == "first").unwrap();
+    assert!(first.available && first.failures.iter().all(|failures| failures.class == "cancelled"), "{first:?}");
 }
