@@ -1,6 +1,7 @@
 //! The attempt loop: one candidate after the other, until one begins a real answer or nothing is left to try.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use meridian_ingress::TraceContext;
@@ -8,6 +9,7 @@ use meridian_llm::{Begun, ClientError, ClientRequest, Failure};
 use meridian_providers::{UpstreamRequest, continue_request, name_token_limit};
 use meridian_resilience::{MAX_WAIT, Patience, backoff};
 use meridian_routing::{Availability, Candidate, TargetId};
+use meridian_types::provider::Deadlines;
 use meridian_types::{ErrorCode, ModelName};
 use meridian_upstream::Upstream;
 use tokio::time::Instant;
@@ -20,7 +22,8 @@ use crate::node::Node;
 use crate::snapshot::Snapshot;
 use crate::switches::WHY;
 use crate::target::Target;
-use crate::ticket::Ticket;
+use crate::ticket::{Awaited, Ticket};
+use crate::watch::Watch;
 
 /// What the loop works on.
 pub(crate) struct Attempts<'a> {
@@ -49,17 +52,17 @@ pub(crate) struct Served {
     pub(crate) adjusted: Vec<String>,
 }
 
+/// What came of asking one: the beginning of an answer, and how long it took.
+pub(crate) type Outcome = Result<(Answer, Duration), Failure>;
+
 /// A leg that can be asked at once.
 pub(crate) struct Ready {
     pub(crate) leg: Leg,
     pub(crate) ticket: Ticket,
     pub(crate) account: Arc<Account>,
     pub(crate) adjusted: Vec<String>,
-    /// What it may take of the client's time.
-    pub(crate) patience: Patience,
     /// Counts the request's attempts from 1.
     pub(crate) number: usize,
-    pub(crate) began: Instant,
 }
 
 /// Nobody served.
@@ -89,9 +92,10 @@ impl Attempts<'_> {
         };
         while let Some(leg) = itinerary.next() {
             let Some((ready, request)) = self.prepare(leg, &mut itinerary, &mut lost).await else { continue };
-            let outcomes = match self.hedge_after(&ready, &asked_for) {
-                None => vec![(self.ask(&ready, request).await, ready)],
-                Some(hedge) => self.hedged(hedge, ready, request, &mut itinerary, &mut lost).await,
+            let outcomes = match self.company(&ready, &itinerary, &asked_for) {
+                None => vec![(self.ask(&ready, request, &AtomicBool::default()).await, ready)],
+                // Large, and seldom needed: off the stack of the request.
+                Some(company) => Box::pin(self.race(company, ready, request, &mut itinerary, &mut lost)).await,
             };
             for (outcome, mut ready) in outcomes {
                 match outcome {
@@ -105,10 +109,8 @@ impl Attempts<'_> {
                     }
                     Err(failure) => {
                         self.settle(&mut ready.ticket, Err((&failure, ready.leg.repeat.is_some())));
-                        let (target, took) = (ready.leg.candidate.target.clone(), ready.began.elapsed());
-                        let in_time = self.patience.allows(Duration::ZERO, Instant::now());
-                        // The node's own want of room is no other target's matter.
-                        itinerary.failed(ready.leg, &failure, in_time && failure.client_code != ErrorCode::Overloaded);
+                        let (target, took) = (ready.leg.candidate.target.clone(), ready.ticket.began().elapsed());
+                        itinerary.failed(ready.leg, &failure);
                         lost.tried.push(Tried { target, failure, took });
                     }
                 }
@@ -138,34 +140,38 @@ impl Attempts<'_> {
                 return None;
             }
         };
-        let ticket = self.place(&leg, account, target).await?;
+        let mut ticket = self.place(&leg, account, target).await?;
+        if self.request.endpoint().generates() {
+            ticket.awaits(if self.request.head().stream { Awaited::Stream } else { Awaited::Whole });
+        }
         itinerary.ask();
-        let began = Instant::now();
-        let shared = self.request.head().stream && itinerary.has_other();
-        let patience = if shared { self.patience.shared(began) } else { self.patience };
         let (account, adjusted, number) = (Arc::clone(account), request.adjusted.clone(), itinerary.asked());
-        Some((Ready { leg, ticket, account, adjusted, patience, number, began }, request))
+        Some((Ready { leg, ticket, account, adjusted, number }, request))
     }
 
-    /// Asks one target.
-    pub(crate) async fn ask(&self, ready: &Ready, request: UpstreamRequest) -> Result<(Answer, Duration), Failure> {
-        let account = &ready.account;
+    /// The deadlines of one attempt.
+    pub(crate) fn deadlines(&self, ready: &Ready) -> Deadlines {
+        let own = ready.account.upstream.provider().deadlines;
+        self.snapshot.policy(ready.leg.candidate.model.as_str()).deadlines.over(own)
+    }
+
+    /// Asks one target. Dropped after `outrun` was set, it was slower than another.
+    pub(crate) async fn ask(&self, ready: &Ready, request: UpstreamRequest, outrun: &AtomicBool) -> Outcome {
+        let mut watch = Watch { node: self.node, ticket: &ready.ticket, outrun, over: false };
         let attempt = Attempt {
             node: self.node,
             request: self.request,
             trace: self.trace,
-            account,
+            account: &ready.account,
             ticket: &ready.ticket,
-            deadlines: self
-                .snapshot
-                .policy(ready.leg.candidate.model.as_str())
-                .deadlines
-                .over(account.upstream.provider().deadlines),
-            patience: ready.patience,
+            deadlines: self.deadlines(ready),
+            patience: self.patience,
             number: ready.number,
             note: self.journal.attempt(&ready.leg.candidate.target, &ready.leg.candidate.model),
         };
-        attempt.run(request).await
+        let outcome = attempt.run(request).await;
+        watch.over = true;
+        outcome
     }
 
     /// The request for one target; `None` if it cannot go on with what another has begun.

@@ -3,19 +3,15 @@
 //! Source: Dean and Barroso, "The Tail at Scale", <https://research.google/pubs/the-tail-at-scale/>: waiting for the 95th
 //! percentile before the second request keeps its cost at a few percent and still cuts the tail.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use meridian_llm::Failure;
 use meridian_providers::UpstreamRequest;
 use meridian_resilience::{BudgetPolicy, RetryBudget};
 use meridian_routing::Candidate;
 use meridian_types::model::{self, Policy};
 use tokio::time::Instant;
 
-use crate::attempt::Answer;
 use crate::attempts::{Attempts, Lost, Ready};
 use crate::itinerary::Itinerary;
 
@@ -44,13 +40,12 @@ impl Budget {
     }
 }
 
-/// When a second target is asked.
+/// When a second target is asked beside the first.
 pub(crate) struct Hedge {
-    after: Duration,
+    pub(crate) at: Instant,
+    first: Candidate,
     budget: Arc<Budget>,
 }
-
-type Outcome = Result<(Answer, Duration), Failure>;
 
 impl Attempts<'_> {
     /// Whether the request is one to hedge, and when. Only the first attempt at a stream is, and only at a target of which
@@ -64,61 +59,18 @@ impl Attempts<'_> {
         budget.with(RetryBudget::deposit);
         let target = ready.ticket.target();
         let ms = target.state().first_tokens.quantile_ms(LATE, Instant::now())?;
-        Some(Hedge { after: Duration::from_secs_f64(ms / 1000.0), budget: Arc::clone(budget) })
-    }
-
-    /// Asks the first, and, if it is late, a second one; whoever answers first wins, and the other is cancelled at once.
-    /// Gives the outcome of each that came to one.
-    pub(crate) async fn hedged(
-        &self,
-        hedge: Hedge,
-        first: Ready,
-        request: UpstreamRequest,
-        itinerary: &mut Itinerary,
-        lost: &mut Lost,
-    ) -> Vec<(Outcome, Ready)> {
-        let mut one = Box::pin(self.ask(&first, request));
-        if let Ok(outcome) = tokio::time::timeout(hedge.after, &mut one).await {
-            drop(one);
-            return vec![(outcome, first)];
-        }
-        let Some((second, request)) = self.second(&hedge, &first, itinerary, lost).await else {
-            let outcome = one.await;
-            return vec![(outcome, first)];
-        };
-        let (a, b) = first_success(one, Box::pin(self.ask(&second, request))).await;
-        let result = match (&a, &b) {
-            (_, Some(Ok(_))) => "won",
-            (Some(Ok(_)), _) => "lost",
-            _ => "failed",
-        };
-        self.node.metrics.hedged(result);
-        tracing::debug!(first = %first.leg.candidate.target, second = %second.leg.candidate.target, result, "hedged");
-        let mut outcomes = Vec::new();
-        for (outcome, ready) in [(a, first), (b, second)] {
-            match outcome {
-                Some(outcome) => outcomes.push((outcome, ready)),
-                None => {
-                    // It would have taken longer still; left out, a slow target would look fast.
-                    ready.ticket.waited(ready.began.elapsed());
-                    self.node.metrics.attempted(&ready.ticket.target().id, "outrun");
-                }
-            }
-        }
-        // A failure is settled before the success that ends the request.
-        outcomes.sort_by_key(|(outcome, _)| outcome.is_ok());
-        outcomes
+        let at = ready.ticket.began() + Duration::from_secs_f64(ms / 1000.0);
+        Some(Hedge { at, first: ready.leg.candidate.clone(), budget: Arc::clone(budget) })
     }
 
     /// The second target, if there is one that may be asked and the budget allows it.
-    async fn second(
+    pub(crate) async fn second(
         &self,
         hedge: &Hedge,
-        first: &Ready,
         itinerary: &mut Itinerary,
         lost: &mut Lost,
     ) -> Option<(Ready, UpstreamRequest)> {
-        let allowed = |candidate: &Candidate| allows(hedge.budget.of, &first.leg.candidate, candidate);
+        let allowed = |candidate: &Candidate| allows(hedge.budget.of, &hedge.first, candidate);
         let leg = itinerary.hedge(allowed)?;
         if !hedge.budget.with(|budget| budget.withdraw(Instant::now())) {
             itinerary.put_back(leg);
@@ -142,53 +94,11 @@ fn allows(of: model::Hedge, first: &Candidate, second: &Candidate) -> bool {
     well && affordable && second.model == first.model && second.target != first.target
 }
 
-/// Waits until one of the two succeeds, or both have failed; `None`: it was not waited for.
-async fn first_success<T, E>(
-    one: impl Future<Output = Result<T, E>>,
-    two: impl Future<Output = Result<T, E>>,
-) -> (Option<Result<T, E>>, Option<Result<T, E>>) {
-    let (mut one, mut two) = (pin!(one), pin!(two));
-    tokio::select! {
-        biased;
-        a = &mut one => {
-            let b = if a.is_ok() { None } else { Some(two.await) };
-            (Some(a), b)
-        }
-        b = &mut two => {
-            let a = if b.is_ok() { None } else { Some(one.await) };
-            (a, Some(b))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use meridian_types::model::Price;
 
     use super::*;
-
-    async fn after(ms: u64, good: bool) -> Result<u64, u64> {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
-        if good { Ok(ms) } else { Err(ms) }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_first_success_wins_and_a_failure_waits_for_the_other() {
-        type Ended = (Option<Result<u64, u64>>, Option<Result<u64, u64>>);
-        let cases: [(bool, bool, Ended, u64); 4] = [
-            (true, true, (None, Some(Ok(10))), 10),
-            (true, false, (Some(Ok(20)), Some(Err(10))), 20),
-            (false, true, (None, Some(Ok(10))), 10),
-            (false, false, (Some(Err(20)), Some(Err(10))), 20),
-        ];
-        for (one, two, expected, took_ms) in cases {
-            let start = Instant::now();
-            assert_eq!(first_success(after(20, one), after(10, two)).await, expected);
-            assert_eq!(start.elapsed(), Duration::from_millis(took_ms));
-        }
-        assert_eq!(first_success(after(5, true), after(9, true)).await, (Some(Ok(5)), None));
-        assert_eq!(first_success(after(5, false), after(9, true)).await, (Some(Err(5)), Some(Ok(9))));
-    }
 
     #[tokio::test(start_paused = true)]
     async fn second_requests_stay_within_their_share_of_all() {

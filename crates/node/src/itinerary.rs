@@ -70,6 +70,11 @@ impl Itinerary {
 
     /// Whom to ask next; `None`: nobody. A leg that is not followed by [`Itinerary::ask`] is passed over.
     pub(crate) fn next(&mut self) -> Option<Leg> {
+        self.next_untried().or_else(|| self.next_again())
+    }
+
+    /// Whom to ask next beside those that are being asked; `None`: nobody.
+    pub(crate) fn next_untried(&mut self) -> Option<Leg> {
         if self.over || self.asked == MAX_ATTEMPTS {
             return None;
         }
@@ -79,6 +84,13 @@ impl Itinerary {
                 let paid = self.asked >= 2 || candidate.asked_for_rest;
                 return Some(Leg { candidate, paid, repeat: None });
             }
+        }
+        None
+    }
+
+    fn next_again(&mut self) -> Option<Leg> {
+        if self.over || self.asked == MAX_ATTEMPTS {
+            return None;
         }
         let worth = |repeat: &Repeat| repeat.times < MAX_REPEATS && repeat.retry_after <= MAX_WAIT;
         self.again.retain(worth);
@@ -117,13 +129,11 @@ impl Itinerary {
         self.asked < MAX_ATTEMPTS && !self.untried.is_empty()
     }
 
-    /// How the leg ended. `in_time`: the client still waits.
-    pub(crate) fn failed(&mut self, leg: Leg, failure: &Failure, in_time: bool) {
+    /// How the leg ended.
+    pub(crate) fn failed(&mut self, leg: Leg, failure: &Failure) {
         match after_failure(failure.class) {
             Next::Target => {}
             Next::Model => self.too_small = Some(leg.candidate.model.clone()),
-            // It used up its share of the client's time, and some is left.
-            Next::Answer if failure.class == FailureClass::Cancelled && in_time => {}
             Next::Answer if failure.class == FailureClass::Client && self.continues => {}
             Next::Answer if failure.class == FailureClass::Refusal && self.reroute_refusals => {
                 self.refused_by.insert(leg.candidate.target.provider.clone());

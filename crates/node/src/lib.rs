@@ -32,6 +32,7 @@ mod patience;
 mod peers;
 mod pressure;
 mod probe;
+mod race;
 mod recent;
 mod relay;
 mod report;
@@ -49,6 +50,7 @@ mod tally;
 mod target;
 mod ticket;
 mod vigil;
+mod watch;
 mod window;
 
 pub use handle::Handle;

@@ -33,6 +33,11 @@ pub(crate) fn late(Expired { stage }: Expired) -> Failure {
     failure
 }
 
+/// Whether the client's own time was over, and nothing else went wrong.
+pub(crate) fn is_haste(failure: &Failure) -> bool {
+    failure.class == FailureClass::Cancelled && failure.client_code == ErrorCode::UpstreamTimeout
+}
+
 /// An answer that its client took so slowly that the time for all of it went by. It says nothing about the target.
 fn untaken() -> Failure {
     let mut failure = Failure::new(FailureClass::Cancelled, "the client took its answer too slowly");

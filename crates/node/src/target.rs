@@ -8,7 +8,7 @@ use std::time::Duration;
 use meridian_llm::FailureClass;
 use meridian_proto::convert;
 use meridian_proto::node::v1;
-use meridian_resilience::{Breaker, FirstTokens, Policy, Reason, Status};
+use meridian_resilience::{Breaker, FirstTokens, Habit, Policy, Reason, Status};
 use meridian_routing::{Availability, Cause, Load, PeakEwma, TargetId};
 use meridian_types::LatencySketch;
 use meridian_upstream::CredentialError;
@@ -38,7 +38,11 @@ pub(crate) struct State {
     pub(crate) failures: BTreeMap<FailureClass, u64>,
     /// Of streams: a whole answer begins when it ends.
     pub(crate) first_tokens: FirstTokens,
-    /// The same since the last report.
+    /// How long its streams take to begin ...
+    pub(crate) stream_habit: Habit,
+    /// ... and its whole answers to be there.
+    pub(crate) whole_habit: Habit,
+    /// First tokens since the last report.
     unreported: LatencySketch,
     first_token: PeakEwma,
     sampled: Instant,
@@ -94,6 +98,8 @@ impl Target {
             attempts: 0,
             failures: BTreeMap::new(),
             first_tokens: FirstTokens::default(),
+            stream_habit: Habit::default(),
+            whole_habit: Habit::default(),
             unreported: LatencySketch::default(),
             first_token: PeakEwma::default(),
             sampled: Instant::now(),

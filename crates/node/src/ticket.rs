@@ -4,23 +4,45 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use meridian_llm::Failure;
-use meridian_resilience::{Blame, Change, Outcome, Pass};
+use meridian_llm::{Failure, FailureClass};
+use meridian_resilience::{Blame, Change, Habit, Outcome, Pass};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::account::Account;
-use crate::target::Target;
+use crate::source::is_haste;
+use crate::target::{State, Target};
 
 /// Places at a provider and at a target. Dropped without an outcome, the attempt was cancelled, and nothing is learned
-/// from it.
+/// from it but what [`Ticket::given_up`] tells.
 pub(crate) struct Ticket {
     target: Arc<Target>,
     account: Arc<Account>,
     passes: Option<Passes>,
+    began: Instant,
+    /// What has not come yet; `None` also where it says nothing that it does not.
+    awaited: Option<Awaited>,
     /// An injected fault strikes it: what comes of it is not the upstream's doing.
     struck: AtomicBool,
     _slot: OwnedSemaphorePermit,
+}
+
+/// What an attempt waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// The first content of a stream.
+    Stream,
+    /// All of an answer.
+    Whole,
+}
+
+impl Awaited {
+    fn habit(self, of: &mut State) -> &mut Habit {
+        match self {
+            Self::Stream => &mut of.stream_habit,
+            Self::Whole => &mut of.whole_habit,
+        }
+    }
 }
 
 struct Passes {
@@ -65,7 +87,23 @@ impl Ticket {
         target.in_flight.fetch_add(1, Ordering::Relaxed);
         let (target, account) = (Arc::clone(target), Arc::clone(account));
         let changes = Changes { target: passes.target.change(), credential: passes.credential.change() };
-        Some((Self { target, account, passes: Some(passes), struck: AtomicBool::new(false), _slot: slot }, changes))
+        let (began, struck) = (Instant::now(), AtomicBool::new(false));
+        Some((Self { target, account, passes: Some(passes), began, awaited: None, struck, _slot: slot }, changes))
+    }
+
+    /// What it waits for, so that it can be late.
+    pub(crate) fn awaits(&mut self, awaited: Awaited) {
+        self.awaited = Some(awaited);
+    }
+
+    /// When the attempt began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// How long the target usually takes for what is awaited, as far as that is known.
+    pub(crate) fn usual(&self) -> Option<Duration> {
+        self.awaited?.habit(&mut self.target.state()).usual()
     }
 
     /// An injected fault strikes it.
@@ -90,19 +128,50 @@ impl Ticket {
             if let Some(first_token) = first_token {
                 state.sample(first_token);
             }
+            if let Some(awaited) = self.awaited.take() {
+                awaited.habit(&mut state).answered(self.began.elapsed(), Instant::now());
+            }
         }
         self.account.deposit();
         self.record(Blame::ANSWERED, unit)
     }
 
-    /// It failed; also after content had come. `again`: the target has failed this request before.
+    /// It failed; also after content had come. `again`: the target has failed this request before. A client whose time was
+    /// over says nothing about the target, unless that was late by its own measure.
     pub(crate) fn failed(&mut self, failure: &Failure, again: bool, unit: f64) -> Changes {
-        *self.target.state().failures.entry(failure.class).or_default() += 1;
-        let blame = Blame::of(failure);
+        let awaited = self.awaited.take().filter(|_| is_haste(failure));
+        let is_late = |awaited: Awaited| awaited.habit(&mut self.target.state()).is_late(self.began, Instant::now());
+        let (class, blame) = match awaited.is_some_and(is_late) {
+            true => (FailureClass::Transport, Blame::SILENT),
+            false => (failure.class, Blame::of(failure)),
+        };
+        *self.target.state().failures.entry(class).or_default() += 1;
         let blame = self.found(if again { blame.repeated() } else { blame });
         // They were given back when content came: the failure is news.
         self.passes.get_or_insert_with(|| Passes::anyway(&self.account, &self.target));
         self.record(blame, unit)
+    }
+
+    /// It is dropped before its outcome: another was faster (`outrun`), or its client left. Silence that was too long by then
+    /// is a failure.
+    pub(crate) fn given_up(&self, outrun: bool, unit: f64) -> Changes {
+        let Some(awaited) = self.awaited else { return Changes::default() };
+        let (now, waited) = (Instant::now(), self.began.elapsed());
+        {
+            let mut state = self.target.state();
+            let habit = awaited.habit(&mut state);
+            let late = if outrun { habit.is_late(self.began, now) } else { habit.was_left_late(self.began, now) };
+            if !late {
+                if outrun && awaited == Awaited::Stream {
+                    // It would have taken longer still; left out, a slow target would look fast.
+                    state.waited(waited);
+                }
+                return Changes::default();
+            }
+            *state.failures.entry(FailureClass::Transport).or_default() += 1;
+        }
+        let blame = self.found(Blame::SILENT);
+        self.tell(Passes::anyway(&self.account, &self.target), blame, unit)
     }
 
     /// Notes what a failure says of the upstream, and believes others who have said so before.
@@ -129,7 +198,10 @@ impl Ticket {
     }
 
     fn record(&mut self, blame: Blame, unit: f64) -> Changes {
-        let Some(passes) = self.passes.take() else { return Changes::default() };
+        self.passes.take().map(|passes| self.tell(passes, blame, unit)).unwrap_or_default()
+    }
+
+    fn tell(&self, passes: Passes, blame: Blame, unit: f64) -> Changes {
         let target = self.target.state().breaker.record(passes.target, blame.target, Instant::now(), unit);
         Changes { target, credential: self.account.record(passes.credential, blame.credential, unit) }
     }

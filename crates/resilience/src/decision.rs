@@ -68,6 +68,9 @@ impl Blame {
     /// What an answer says.
     pub const ANSWERED: Self = Self { target: Outcome::Answered, credential: Outcome::Answered };
 
+    /// What silence says that lasted for too long, whoever ended it.
+    pub const SILENT: Self = Self { target: Outcome::Failed, credential: Outcome::Unknown };
+
     /// What a failure says.
     #[must_use]
     pub fn of(failure: &Failure) -> Self {

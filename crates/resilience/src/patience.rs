@@ -53,8 +53,16 @@ impl Patience {
         Self { begin, ..self }
     }
 
-    /// For an attempt that is not the last one possible: it may use half of what remains, so that a silent target does
-    /// not take the time of the next one.
+    /// How much of what remains at `now` goes by before another target is asked beside a silent one whose answers take
+    /// `usual`, as far as that is known. Half; but no sooner than they usually come, for that would be asked in vain, and
+    /// always so that a quarter remains for the other.
+    #[must_use]
+    pub fn share(&self, now: Instant, usual: Option<Duration>) -> Option<Duration> {
+        self.left(now).map(|left| (left / 2).max(usual.unwrap_or_default()).min(left / 4 * 3))
+    }
+
+    /// For somebody who is asked before others that are not asked at the same time: half of what remains, so that its
+    /// silence does not take their time.
     #[must_use]
     pub fn shared(self, now: Instant) -> Self {
         let begin = self.left(now).map(|left| now + left / 2);
@@ -93,6 +101,22 @@ mod tests {
         assert_eq!(patience.renewed(asked, now).left(now), Some(ms(900)));
         let late = asked + ms(4000);
         assert_eq!(patience.renewed(asked, late).left(late), Some(ms(500)));
+    }
+
+    #[test]
+    fn a_share_is_half_or_what_is_usual_and_leaves_a_quarter() {
+        let check = |left_ms: Option<u64>, usual_ms: Option<u64>, expected_ms: Option<u64>| {
+            let ms = |ms: Option<u64>| ms.map(Duration::from_millis);
+            let now = Instant::now();
+            let patience = Patience { begin: ms(left_ms).map(|left| now + left), end: None };
+            assert_eq!(patience.share(now, ms(usual_ms)), ms(expected_ms), "{left_ms:?} {usual_ms:?}");
+        };
+        check(None, Some(100), None);
+        check(Some(1000), None, Some(500));
+        check(Some(1000), Some(100), Some(500));
+        check(Some(1000), Some(600), Some(600));
+        check(Some(1000), Some(5000), Some(750));
+        check(Some(0), Some(5000), Some(0));
     }
 
     proptest! {

@@ -34,7 +34,7 @@ fn walk(candidates: &[&str], failures: &[Failure]) -> Vec<String> {
         let (paid, again) = (if leg.paid { "$" } else { "" }, if leg.repeat.is_some() { "~" } else { "" });
         asked.push(format!("{}{paid}{again}", leg.candidate.target.provider));
         let failure = &failures[(asked.len() - 1).min(failures.len() - 1)];
-        itinerary.failed(leg, failure, true);
+        itinerary.failed(leg, failure);
     }
     asked
 }
@@ -77,7 +77,7 @@ fn a_refusal_goes_to_another_provider_only_if_the_policy_says_so() {
     let mut itinerary = Itinerary::new(candidates, true);
     let leg = itinerary.next().unwrap();
     itinerary.ask();
-    itinerary.failed(leg, &failure(FailureClass::Refusal, None), true);
+    itinerary.failed(leg, &failure(FailureClass::Refusal, None));
     assert_eq!(itinerary.next().unwrap().candidate, candidate("m:b"), "not to the same provider's other model");
 }
 
@@ -88,13 +88,19 @@ fn a_prompt_that_is_too_long_goes_to_another_model() {
 }
 
 #[test]
-fn a_share_of_the_clients_time_that_is_used_up_leaves_the_rest_to_the_next() {
-    check(&["m:a", "m:b"], &[failure(Cancelled, None)], &["a", "b"]);
-    let mut itinerary = Itinerary::new(vec![candidate("m:a"), candidate("m:b")], false);
+fn a_client_whose_time_is_over_waits_for_nobody() {
+    check(&["m:a", "m:b"], &[failure(Cancelled, None)], &["a"]);
+}
+
+#[test]
+fn nobody_is_asked_again_beside_others() {
+    let mut itinerary = Itinerary::new(["m:a", "m:b"].map(candidate).to_vec(), false);
     let leg = itinerary.next().unwrap();
     itinerary.ask();
-    itinerary.failed(leg, &failure(Cancelled, None), false);
-    assert_eq!(itinerary.next(), None);
+    itinerary.failed(leg, &failure(Transport, None));
+    assert_eq!(itinerary.next_untried().unwrap().candidate, candidate("m:b"));
+    assert_eq!(itinerary.next_untried(), None);
+    assert_eq!(itinerary.next().unwrap().candidate, candidate("m:a"), "when all others have failed");
 }
 
 #[test]
@@ -109,7 +115,7 @@ fn who_refuses_to_go_on_with_an_answer_is_left_for_the_next() {
         let leg = itinerary.next().unwrap();
         assert_eq!(leg.candidate, candidate(name));
         itinerary.ask();
-        itinerary.failed(leg, &failure(Client, None), true);
+        itinerary.failed(leg, &failure(Client, None));
     }
     assert_eq!(itinerary.next(), None, "and not asked again");
 }
@@ -127,7 +133,7 @@ fn a_hedge_is_taken_out_of_its_turn_and_counts_as_an_attempt() {
     let hedge = itinerary.hedge(is("m:c")).unwrap();
     itinerary.ask();
     for leg in [first, hedge] {
-        itinerary.failed(leg, &failure(Credential, None), true);
+        itinerary.failed(leg, &failure(Credential, None));
     }
     let next = itinerary.next().unwrap();
     assert_eq!((next.candidate, next.paid), (candidate("m:b"), true), "two were free");

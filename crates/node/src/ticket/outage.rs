@@ -93,7 +93,7 @@ impl Fleet {
             }
             let failure = Failure::new(FailureClass::Transport, "test");
             let _ = ticket.failed(&failure, again, unit);
-            itinerary.failed(leg, &failure, true);
+            itinerary.failed(leg, &failure);
         }
         second.errors += 1;
     }

@@ -260,3 +260,76 @@ async fn a_word_of_warning_makes_one_failure_enough_but_for_a_target_that_serves
         assert_eq!(made, failures, "{warned} {answered_before:?} {passed:?}");
     }
 }
+
+/// Attempts of `wait` each, ended by `end`, until the target is left alone; `None`: it is not within ten.
+async fn until_left_alone(usual: Option<Duration>, wait: Duration, end: fn(Ticket)) -> Option<usize> {
+    let bench = bench().await;
+    let begin = || {
+        let mut ticket = bench.begin().expect("available");
+        ticket.awaits(Awaited::Whole);
+        ticket
+    };
+    if let Some(usual) = usual {
+        let mut ticket = begin();
+        tokio::time::advance(usual).await;
+        let _ = ticket.answered(None, 0.5);
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    for made in 1..=10 {
+        let ticket = begin();
+        tokio::time::advance(wait).await;
+        end(ticket);
+        if !bench.is_available(&bench.target) {
+            return Some(made);
+        }
+    }
+    None
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_that_a_client_ends_counts_if_it_was_too_long_by_the_targets_own_measure() {
+    let hasty = |mut ticket: Ticket| {
+        let failure = crate::source::late(meridian_resilience::Expired { stage: meridian_resilience::Stage::Client });
+        let _ = ticket.failed(&failure, false, 0.5);
+    };
+    let outrun = |ticket: Ticket| {
+        let _ = ticket.given_up(true, 0.5);
+    };
+    let left = |ticket: Ticket| {
+        let _ = ticket.given_up(false, 0.5);
+    };
+    let seconds = Duration::from_secs;
+    for end in [hasty, outrun, left] {
+        assert_eq!(until_left_alone(None, seconds(2), end).await, None, "too soon to say");
+        assert_eq!(until_left_alone(None, seconds(4), end).await, Some(3));
+        assert_eq!(until_left_alone(Some(seconds(8)), seconds(7), end).await, None, "it usually takes longer");
+        assert_eq!(until_left_alone(Some(seconds(8)), seconds(9), end).await, Some(3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_back_all_that_it_asked_counts_once() {
+    let bench = bench().await;
+    let mut tickets: Vec<_> = (0..10).map(|_| bench.begin().expect("available")).collect();
+    tickets.iter_mut().for_each(|ticket| ticket.awaits(Awaited::Stream));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    for ticket in tickets {
+        let _ = ticket.given_up(false, 0.5);
+    }
+    assert!(bench.is_available(&bench.target));
+    assert_eq!(bench.target.report(None, false).failures[0].count, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_its_client_ends_after_content_blames_nobody() {
+    let bench = bench().await;
+    for _ in 0..10 {
+        let mut ticket = bench.begin().expect("available");
+        ticket.awaits(Awaited::Stream);
+        let _ = ticket.answered(Some(Duration::from_millis(80)), 0.5);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let failure = crate::source::late(meridian_resilience::Expired { stage: meridian_resilience::Stage::Client });
+        let _ = ticket.failed(&failure, false, 0.5);
+    }
+    assert!(bench.is_available(&bench.target));
+}

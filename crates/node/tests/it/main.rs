@@ -20,6 +20,7 @@ mod pass_through;
 mod probes;
 mod rehearsals;
 mod scenarios;
+mod silence;
 mod spill;
 mod streams;
 mod support;
