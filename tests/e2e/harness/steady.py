@@ -54,8 +54,18 @@ class Outcome:
 class Steady:
     """`await Steady(...).run(seconds)` sends requests and gives their outcomes."""
 
-    def __init__(self, gateway: Gateway, model: str, rate: float, kinds: tuple[Kind, ...] = PLAIN, tokens: int = 3):
+    def __init__(
+        self,
+        gateway: Gateway,
+        model: str,
+        rate: float,
+        kinds: tuple[Kind, ...] = PLAIN,
+        tokens: int = 3,
+        says_s: float | None = None,
+    ):
         self.gateway, self.model, self.rate, self.kinds, self.tokens = gateway, model, rate, kinds, tokens
+        # How long clients say that they wait for an answer's beginning, as SDKs do.
+        self.says = "" if says_s is None else f"x-stainless-read-timeout: {says_s:g}\r\n"
         self.outcomes: list[Outcome] = []
         self._random = random.Random(1)
         self._start = 0.0
@@ -101,7 +111,7 @@ class Steady:
         body = json.dumps({"model": self.model, "stream": kind.stream, "messages": messages, "max_tokens": 100})
         return (
             f"POST {kind.path} HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-type: application/json\r\n"
-            f"authorization: Bearer {self.gateway.key}\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+            f"authorization: Bearer {self.gateway.key}\r\n{self.says}content-length: {len(body)}\r\n\r\n{body}"
         ).encode()
 
     async def _client(self, kind: Kind) -> None:

@@ -11,7 +11,10 @@ from .process import Process
 from .sim import Sim
 from .wait import eventually
 
-# Short deadlines, so that silence is found out in a test's time.
+# So that silence is found out in a test's time.
+SHORT = "{connect: 1s, response_headers: 1s, first_token: 1s, idle: 1s, total: 30s}"
+# What holds if nothing is written.
+DEFAULT = "{}"
 PROVIDER = """\
 kind: Provider
 name: {name}
@@ -19,7 +22,7 @@ codec: openai_compatible
 jurisdiction: US
 base_url: http://127.0.0.1:{port}/v1
 credential: {{env: MERIDIAN_SIM_KEY}}
-deadlines: {{connect: 1s, response_headers: 1s, first_token: 1s, idle: 1s, total: 30s}}
+deadlines: {deadlines}
 max_in_flight: 5000
 ---
 """
@@ -33,7 +36,7 @@ tiers:
 
 
 @contextmanager
-def pair(local: Local, name: str) -> Iterator[tuple[Sim, Sim]]:
+def pair(local: Local, name: str, deadlines: str = SHORT) -> Iterator[tuple[Sim, Sim]]:
     """Two simulators; the model `name` is served by the first, and by the second while the first cannot."""
     processes, sims, resources = [], [], ""
     try:
@@ -43,7 +46,7 @@ def pair(local: Local, name: str) -> Iterator[tuple[Sim, Sim]]:
             log = local.directory / "logs" / f"{name}-{number}.log"
             processes.append(Process(f"{name}-{number}", [str(BIN), "sim", *flags], log))
             sims.append(Sim(f"http://127.0.0.1:{port}"))
-            resources += PROVIDER.format(name=f"{name}-{number}", port=port)
+            resources += PROVIDER.format(name=f"{name}-{number}", port=port, deadlines=deadlines)
             eventually("the simulator serves", sims[-1].stats, 20)
         local.operator.apply(resources + MODEL.format(name=name))
         gateway = local.gateway("us-west")
