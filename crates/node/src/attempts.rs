@@ -21,7 +21,7 @@ use crate::journal::Journal;
 use crate::node::Node;
 use crate::snapshot::Snapshot;
 use crate::switches::WHY;
-use crate::target::Target;
+use crate::target::{Target, Took};
 use crate::ticket::{Awaited, Ticket};
 use crate::watch::Watch;
 
@@ -99,10 +99,11 @@ impl Attempts<'_> {
             };
             for (outcome, mut ready) in outcomes {
                 match outcome {
-                    Ok((answer, first_token)) => {
+                    Ok((answer, took)) => {
+                        let took = if self.request.head().stream { Took::FirstToken(took) } else { Took::Whole(took) };
                         // Counting tokens takes no time that generating them takes.
-                        let first_token = self.request.endpoint().generates().then_some(first_token);
-                        self.settle(&mut ready.ticket, Ok(first_token));
+                        let took = self.request.endpoint().generates().then_some(took);
+                        self.settle(&mut ready.ticket, Ok(took));
                         let Ready { leg, ticket, adjusted, .. } = ready;
                         let (model, attempts) = (leg.candidate.model, itinerary.asked());
                         return Ok(Served { answer, ticket, model, attempts, adjusted });
@@ -229,15 +230,10 @@ impl Attempts<'_> {
     }
 
     /// Tells the breakers and the metrics; a failure comes with whether the target has failed this request before.
-    fn settle(&self, ticket: &mut Ticket, outcome: Result<Option<Duration>, (&Failure, bool)>) {
+    fn settle(&self, ticket: &mut Ticket, outcome: Result<Option<Took>, (&Failure, bool)>) {
         let unit = self.node.host.entropy.unit();
         let (result, changes) = match outcome {
-            Ok(first_token) => {
-                if let Some(first_token) = first_token.filter(|_| self.request.head().stream) {
-                    ticket.waited(first_token);
-                }
-                ("ok", ticket.answered(first_token, unit))
-            }
+            Ok(took) => ("ok", ticket.answered(took, unit)),
             Err((failure, again)) => (failure.class.as_str(), ticket.failed(failure, again, unit)),
         };
         let id = &ticket.target().id;

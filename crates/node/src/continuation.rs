@@ -90,7 +90,7 @@ impl Continuation {
     fn candidates(&self) -> Vec<Candidate> {
         let Kept { node, snapshot, constraints, request, session, .. } = &self.kept;
         let off = node.switches.load();
-        let health = |id: &TargetId| snapshot.health(id, &off);
+        let health = |id: &TargetId| snapshot.health(id, &off, request.head().stream);
         let mut random = || node.host.entropy.unit();
         let plan = snapshot.table.plan(&request.head().model, constraints, &health, &|| *session, &mut random);
         let can = |candidate: &Candidate| {

@@ -88,9 +88,12 @@ impl Ledger {
         &self.node
     }
 
-    /// The first content goes to the client now.
-    pub(crate) fn first_content(&self) {
+    /// The first content goes to the client now. A whole answer begins when it ends, which says nothing of first tokens.
+    pub(crate) fn first_content(&self, streamed: bool) {
         self.journal.first_content();
+        if !streamed {
+            return;
+        }
         let waited = self.started.elapsed();
         self.node.metrics.first_token.observe(waited.as_secs_f64());
         self.node.window().first_tokens.add(waited);

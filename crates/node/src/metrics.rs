@@ -179,7 +179,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "first_token",
-            "Time from a request's head to its first content",
+            "Time from the head of a streamed request to its first content",
             Unit::Seconds,
             metrics.first_token.clone(),
         );

@@ -86,9 +86,9 @@ impl Snapshot {
         served::digest(providers, self.table.routes(|model| self.policy(model.as_str())))
     }
 
-    /// What is known of the target while `off` is switched off.
-    pub(crate) fn health(&self, id: &TargetId, off: &Held) -> Health {
-        let load = self.targets.get(id).map(|target| target.load()).unwrap_or_default();
+    /// What is known of the target while `off` is switched off, for a request that is `streamed` or not.
+    pub(crate) fn health(&self, id: &TargetId, off: &Held, streamed: bool) -> Health {
+        let load = self.targets.get(id).map(|target| target.load(streamed)).unwrap_or_default();
         Health { availability: self.availability(id), is_off: off.is_off(id), load }
     }
 

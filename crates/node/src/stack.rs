@@ -127,7 +127,7 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience, origin: O
     };
     // stream out: last, because from here on every byte is final.
     if endpoint.generates() {
-        ledger.first_content();
+        ledger.first_content(streamed);
     }
     Ok(match found {
         Found::Here(served) => stream_out(served, streamed, continuation, ledger, to),
@@ -175,7 +175,7 @@ fn plan(
     session: &dyn Fn() -> u64,
 ) -> Result<Vec<meridian_routing::Candidate>, Refused> {
     let off = node.switches.load();
-    let health = |id: &TargetId| snapshot.health(id, &off);
+    let health = |id: &TargetId| snapshot.health(id, &off, request.head().stream);
     let mut random = || node.host.entropy.unit();
     let plan = snapshot.table.plan(&request.head().model, constraints, &health, session, &mut random);
     plan.map_err(|refusal| {

@@ -9,7 +9,7 @@ use meridian_llm::FailureClass;
 use meridian_proto::convert;
 use meridian_proto::node::v1;
 use meridian_resilience::{Breaker, FirstTokens, Habit, Policy, Reason, Status};
-use meridian_routing::{Availability, Cause, Load, PeakEwma, TargetId};
+use meridian_routing::{Availability, Cause, Load, Pace, PeakEwma, TargetId};
 use meridian_types::LatencySketch;
 use meridian_upstream::CredentialError;
 use tokio::time::Instant;
@@ -44,14 +44,46 @@ pub(crate) struct State {
     pub(crate) whole_habit: Habit,
     /// First tokens since the last report.
     unreported: LatencySketch,
-    first_token: PeakEwma,
-    sampled: Instant,
+    /// Of streams to their first content, and of whole answers to their end: two things that are not to be compared.
+    streams: Sampled,
+    wholes: Sampled,
     /// When the upstream last answered.
     answered: Option<Instant>,
     /// When an attempt or a probe last found it down; what an injected fault struck found nothing.
     found_down: Option<Instant>,
     /// Until then others are known to find it down.
     warned_until: Option<Instant>,
+}
+
+/// A moving average, and when it was last sampled.
+struct Sampled {
+    average: PeakEwma,
+    at: Instant,
+}
+
+impl Sampled {
+    fn new() -> Self {
+        Self { average: PeakEwma::default(), at: Instant::now() }
+    }
+
+    fn add(&mut self, took: Duration) {
+        let now = Instant::now();
+        self.average.observe(took, now.saturating_duration_since(self.at));
+        self.at = now;
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        self.average.pace(self.at.elapsed())
+    }
+}
+
+/// How long the target took to answer, counted from the begin of the attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Took {
+    /// To a stream's first content.
+    FirstToken(Duration),
+    /// To the end of an answer that is not streamed.
+    Whole(Duration),
 }
 
 impl State {
@@ -61,11 +93,15 @@ impl State {
         self.unreported.add(first_token);
     }
 
-    /// Content came this long after an attempt began.
-    pub(crate) fn sample(&mut self, first_token: Duration) {
-        let now = Instant::now();
-        self.first_token.observe(first_token, now.saturating_duration_since(self.sampled));
-        self.sampled = now;
+    /// It answered a request that generates.
+    pub(crate) fn took(&mut self, took: Took) {
+        match took {
+            Took::FirstToken(first_token) => {
+                self.waited(first_token);
+                self.streams.add(first_token);
+            }
+            Took::Whole(took) => self.wholes.add(took),
+        }
     }
 
     /// The upstream answered.
@@ -101,8 +137,8 @@ impl Target {
             stream_habit: Habit::default(),
             whole_habit: Habit::default(),
             unreported: LatencySketch::default(),
-            first_token: PeakEwma::default(),
-            sampled: Instant::now(),
+            streams: Sampled::new(),
+            wholes: Sampled::new(),
             answered: None,
             found_down: None,
             warned_until: None,
@@ -127,9 +163,13 @@ impl Target {
         matches!(status, Status::Open(_, reason) if !matches!(reason, Reason::Refused | Reason::Slow))
     }
 
-    /// What it is doing.
-    pub(crate) fn load(&self) -> Load {
-        Load { first_token_ms: self.state().first_token.ms(), in_flight: self.in_flight.load(Ordering::Relaxed) }
+    /// What it is doing, as far as it concerns requests that are streamed, or are not.
+    pub(crate) fn load(&self, streamed: bool) -> Load {
+        let pace = {
+            let state = self.state();
+            if streamed { state.streams.pace() } else { state.wholes.pace() }
+        };
+        Load { pace, in_flight: self.in_flight.load(Ordering::Relaxed) }
     }
 
     /// What is known of the upstream from here, whatever others say of it.
@@ -187,7 +227,7 @@ impl Target {
                 .into_iter()
                 .map(|(class, count)| v1::ClassCount { class: class.as_str().to_owned(), count })
                 .collect(),
-            first_token_ewma_ms: state.first_token.ms().unwrap_or_default(),
+            first_token_ewma_ms: state.streams.pace().map(|pace| pace.ms).unwrap_or_default(),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             available,
             reason,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::account::Account;
 use crate::source::is_haste;
-use crate::target::{State, Target};
+use crate::target::{State, Target, Took};
 
 /// Places at a provider and at a target. Dropped without an outcome, the attempt was cancelled, and nothing is learned
 /// from it but what [`Ticket::given_up`] tells.
@@ -120,13 +120,13 @@ impl Ticket {
         self.target.state().waited(first_token);
     }
 
-    /// It answered; if it generates, content came `first_token` after the attempt began. `unit` is random in `[0, 1)`.
-    pub(crate) fn answered(&mut self, first_token: Option<Duration>, unit: f64) -> Changes {
+    /// It answered; if it generates, `took` says how fast. `unit` is random in `[0, 1)`.
+    pub(crate) fn answered(&mut self, took: Option<Took>, unit: f64) -> Changes {
         {
             let mut state = self.target.state();
             state.found_up();
-            if let Some(first_token) = first_token {
-                state.sample(first_token);
+            if let Some(took) = took {
+                state.took(took);
             }
             if let Some(awaited) = self.awaited.take() {
                 awaited.habit(&mut state).answered(self.began.elapsed(), Instant::now());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Pace;
+
 /// Whether a target would be asked now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Availability {
@@ -16,8 +18,8 @@ pub enum Availability {
 /// What a target is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Load {
-    /// Recent peak of its times to first content, as [`crate::PeakEwma`] gives it; `None`: never measured.
-    pub first_token_ms: Option<f64>,
+    /// How long it took lately to begin answers of the request's kind, as [`crate::PeakEwma`] gives it; `None`: not known.
+    pub pace: Option<Pace>,
     /// Attempts under way.
     pub in_flight: u32,
 }

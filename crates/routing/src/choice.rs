@@ -47,16 +47,11 @@ fn cost(entry: &Entry) -> u64 {
 }
 
 /// Of the first two of a random order the better one comes first, and so on: two choices are nearly as good as all,
-/// and a herd that looks at the same numbers is spread. A target of which nothing is known yet counts as the mean of
-/// the others, so that it is neither shunned nor overrun.
+/// and a herd that looks at the same numbers is spread.
 fn fastest<'a>(mut entries: Vec<&'a Entry>, inputs: &Inputs<'_>) -> Vec<&'a Entry> {
     let loads: Vec<Load> = entries.iter().map(|entry| (inputs.load)(entry)).collect();
-    let known: Vec<f64> = loads.iter().filter_map(|load| load.first_token_ms).collect();
-    let mean = if known.is_empty() { 1.0 } else { known.iter().sum::<f64>() / known.len() as f64 };
-    let mut costs: Vec<f64> = loads
-        .iter()
-        .map(|load| load.first_token_ms.unwrap_or(mean).max(1.0) * (f64::from(load.in_flight) + 1.0))
-        .collect();
+    let mut costs: Vec<f64> =
+        expected_ms(&loads).zip(&loads).map(|(ms, load)| ms.max(1.0) * (f64::from(load.in_flight) + 1.0)).collect();
     for place in 1..entries.len() {
         // What is used last stays last.
         let same_kind = |a: usize, b: usize| match (entries.get(a), entries.get(b)) {
@@ -69,6 +64,17 @@ fn fastest<'a>(mut entries: Vec<&'a Entry>, inputs: &Inputs<'_>) -> Vec<&'a Entr
         }
     }
     entries
+}
+
+/// How long each may be expected to take. What is known of one fades with its age into the best that is known, so that one
+/// slow answer is paid for by waiting and not for ever. A target of which nothing is known, or no more, counts as the mean
+/// of the others: it is neither shunned nor overrun.
+fn expected_ms(loads: &[Load]) -> impl Iterator<Item = f64> {
+    let known = || loads.iter().filter_map(|load| load.pace).map(|pace| pace.ms);
+    let count = known().count();
+    let mean = if count == 0 { 1.0 } else { known().sum::<f64>() / count as f64 };
+    let best = known().fold(f64::INFINITY, f64::min);
+    loads.iter().map(move |load| load.pace.map_or(mean, |pace| best + (pace.ms - best) * pace.weight))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod table;
 
 pub use availability::{Availability, Cause, Health, Load};
 pub use constraints::Constraints;
-pub use latency::PeakEwma;
+pub use latency::{Pace, PeakEwma};
 pub use plan::{Candidate, Refusal};
 pub use rendezvous::hash;
 pub use table::{Table, TargetId};

@@ -70,7 +70,7 @@ impl Fleet {
         let find = |id: &TargetId| self.accounts.iter().position(|(_, target)| target.id == *id).unwrap();
         let health = |id: &TargetId| {
             let (account, target) = &self.accounts[find(id)];
-            Health { availability: target.availability(account), is_off: false, load: target.load() }
+            Health { availability: target.availability(account), is_off: false, load: target.load(false) }
         };
         let mut units = vec![self.random as f64 / u64::MAX as f64; 8].into_iter();
         let plan =
@@ -88,7 +88,7 @@ impl Fleet {
             second.asked[place] += 1;
             let unit = self.random as f64 / u64::MAX as f64;
             if !dead[place] {
-                let _ = ticket.answered(Some(Duration::from_millis(100)), unit);
+                let _ = ticket.answered(Some(Took::Whole(Duration::from_millis(100))), unit);
                 return;
             }
             let failure = Failure::new(FailureClass::Transport, "test");

@@ -115,7 +115,7 @@ async fn a_credential_is_tried_again_by_itself_with_one_request() {
     tokio::time::advance(Duration::from_secs(30)).await;
     let mut probe = bench.begin().expect("one may look");
     assert!(Ticket::begin(&bench.account, &bench.sibling, false).is_none(), "one, not all");
-    assert_eq!(probe.answered(Some(Duration::from_millis(80)), 0.5).credential, Some(Change::Closed));
+    assert_eq!(probe.answered(Some(Took::Whole(Duration::from_millis(80))), 0.5).credential, Some(Change::Closed));
     assert!(bench.is_available(&bench.sibling));
 }
 
@@ -155,8 +155,7 @@ async fn a_report_counts_since_the_one_before() {
     let bench = bench().await;
     bench.fail(FailureClass::Provider, Some(500));
     let mut ticket = bench.begin().unwrap();
-    ticket.waited(Duration::from_millis(80));
-    let _ = ticket.answered(Some(Duration::from_millis(80)), 0.5);
+    let _ = ticket.answered(Some(Took::FirstToken(Duration::from_millis(80))), 0.5);
     let report = bench.target.report(Some(&bench.account), false);
     assert_eq!((report.attempts, report.in_flight, report.available), (2, 1, true));
     assert_eq!(report.failures, [v1::ClassCount { class: "provider".into(), count: 1 }]);
@@ -168,6 +167,26 @@ async fn a_report_counts_since_the_one_before() {
     let report = bench.target.report(Some(&bench.account), false);
     assert_eq!(report.first_tokens, None);
     assert_eq!((report.attempts, report.in_flight, report.failures.len()), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_are_ordered_by_first_tokens_and_whole_answers_by_their_own_times() {
+    let bench = bench().await;
+    let paces = || [true, false].map(|streamed| bench.target.load(streamed).pace.map(|pace| pace.ms));
+    let answer = |took| {
+        let _ = bench.begin().expect("available").answered(Some(took), 0.5);
+    };
+    assert_eq!(paces(), [None, None]);
+    answer(Took::Whole(Duration::from_secs(90)));
+    assert_eq!(paces(), [None, Some(90_000.0)]);
+    let report = bench.target.report(None, false);
+    assert_eq!((report.first_token_ewma_ms, report.first_tokens), (0.0, None), "a whole answer has no first token");
+    answer(Took::FirstToken(Duration::from_millis(80)));
+    assert_eq!(paces(), [Some(80.0), Some(90_000.0)]);
+    assert_eq!(bench.target.report(None, false).first_token_ewma_ms, 80.0);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(paces(), [None, None], "what is old says nothing");
+    assert_eq!(bench.target.report(None, false).first_token_ewma_ms, 0.0);
 }
 
 impl Bench {

@@ -1,12 +1,13 @@
 //! The order that each policy makes of a tier.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use meridian_types::model::Price;
 use proptest::prelude::*;
 
 use super::*;
-use crate::TargetId;
+use crate::{Pace, PeakEwma, TargetId};
 
 fn entry(name: &str, weight: u32, price: Option<(u64, u64)>) -> Entry {
     Entry {
@@ -40,8 +41,9 @@ fn firsts(entries: &[Entry], choice: Choice, loads: &BTreeMap<&str, Load>, seed:
     counts
 }
 
-fn load(first_token_ms: u32, in_flight: u32) -> Load {
-    Load { first_token_ms: (first_token_ms > 0).then(|| f64::from(first_token_ms)), in_flight }
+/// Sampled just now, or never.
+fn load(ms: u32, in_flight: u32) -> Load {
+    Load { pace: (ms > 0).then(|| Pace { ms: f64::from(ms), weight: 1.0 }), in_flight }
 }
 
 #[test]
@@ -82,6 +84,56 @@ fn a_cold_target_gets_its_share_and_no_herd() {
     assert!((250..420).contains(&counts["cold"]), "between the fast and the slow one: {counts:?}");
     let busy = BTreeMap::from([("cold", load(0, 4)), ("fast", load(100, 0)), ("slow", load(900, 0))]);
     assert!(firsts(&entries, Choice::Fastest, &busy, 1).get("cold").is_none_or(|count| *count < 50));
+}
+
+/// What is known of a target whose only sample, in milliseconds, is so old.
+fn sampled(ms: u64, ago: Duration, in_flight: u32) -> Load {
+    let mut average = PeakEwma::default();
+    average.observe(Duration::from_millis(ms), Duration::ZERO);
+    Load { pace: average.pace(ago), in_flight }
+}
+
+#[test]
+fn one_slow_answer_is_paid_for_by_less_and_less_and_a_minute_later_both_share() {
+    let entries = [entry("a", 100, None), entry("b", 100, None)];
+    // Since the slow answer of `b`, how many requests in flight at `a` make `b` the better one.
+    for (seconds, enough) in [(0, 100), (10, 37), (20, 14), (29, 6)] {
+        for (in_flight, first) in [(enough - 2, "a"), (enough + 1, "b")] {
+            let a = load(200, in_flight);
+            let b = sampled(20_000, Duration::from_secs(seconds), 0);
+            let counts = firsts(&entries, Choice::Fastest, &BTreeMap::from([("a", a), ("b", b)]), 1);
+            assert_eq!(counts, BTreeMap::from([(first.to_owned(), 1000)]), "{seconds} {in_flight}");
+        }
+    }
+    let a_minute = sampled(20_000, Duration::from_secs(60), 0);
+    let counts = firsts(&entries, Choice::Fastest, &BTreeMap::from([("a", load(200, 0)), ("b", a_minute)]), 1);
+    assert!((450..550).contains(&counts["a"]), "{counts:?}");
+}
+
+#[test]
+fn what_comes_back_after_a_minute_gets_its_share_and_no_herd() {
+    const STEP: Duration = Duration::from_millis(10);
+    let entries = [entry("a", 100, None), entry("b", 100, None)];
+    let mut random = generator(1);
+    // A hundred requests a second; `a` takes 20 steps, and `b`, of which nothing is known any more, will take 2000.
+    let mut ends: [Vec<u32>; 2] = Default::default();
+    let mut asked = [0; 2];
+    for step in 0..500 {
+        for open in &mut ends {
+            open.retain(|end| *end > step);
+        }
+        let in_flight = |which: usize| u32::try_from(ends[which].len()).unwrap();
+        let b = sampled(20_000, Duration::from_secs(60) + STEP * step, in_flight(1));
+        let loads = BTreeMap::from([("a", load(200, in_flight(0))), ("b", b)]);
+        let of = |entry: &Entry| loads[entry.target.provider.as_str()];
+        let inputs = Inputs { choice: Choice::Fastest, session: &|| 0, load: &of };
+        let first = order(entries.iter().collect(), &inputs, &mut random)[0].target.provider.to_string();
+        let which = usize::from(first == "b");
+        asked[which] += 1;
+        ends[which].push(step + [20, 2000][which]);
+    }
+    // `a` has about 20 in flight, and `b` is given as many until its first answer tells.
+    assert!((5..=21).contains(&asked[1]), "{asked:?}");
 }
 
 #[test]

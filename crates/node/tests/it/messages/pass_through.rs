@@ -68,9 +68,6 @@ async fn tokens_are_counted_by_who_can_and_by_nobody_else() {
         let mut body = ask("chat");
         body.as_object_mut().unwrap().remove("max_tokens");
         let answer = send_to(&sandbox, "/v1/messages/count_tokens", body).await;
-        let report = sandbox.node.serving().report();
-        let timed = report.targets.iter().any(|target| target.first_token_ewma_ms > 0.0);
-        assert!(!timed, "a count says nothing about first tokens: {:?}", report.targets);
         (answer, [sandbox.seen(0).len(), sandbox.seen(1).len()])
     };
     for (codecs, seen) in [(ANTHROPIC, [1, 0]), (["openai_compatible", "anthropic"], [0, 1])] {
