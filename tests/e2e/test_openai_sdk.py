@@ -163,7 +163,8 @@ def test_when_every_upstream_is_rate_limited_the_client_is_told_when_to_come_bac
 ) -> None:
     with local.sim.fault("busy", "error;status=429;retry_after=7"), pytest.raises(openai.RateLimitError) as caught:
         client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
-    assert 1 <= int(caught.value.response.headers["retry-after"]) <= 7
+    # What the first of them asked for, and up to a tenth more, so that not everybody comes back at once.
+    assert 7 <= int(caught.value.response.headers["retry-after"]) <= 8
     eventually(
         "the targets are tried again", lambda: client.chat.completions.create(model="gpt-4o-mini", messages=HELLO), 20
     )

@@ -8,7 +8,7 @@ use meridian_ingress::TraceContext;
 use meridian_llm::{Begun, ClientError, ClientRequest, Failure};
 use meridian_providers::{UpstreamRequest, continue_request, name_token_limit};
 use meridian_resilience::{MAX_WAIT, Patience, backoff};
-use meridian_routing::{Availability, Candidate, TargetId};
+use meridian_routing::{Availability, Candidate, Cause, TargetId};
 use meridian_types::provider::Deadlines;
 use meridian_types::{ErrorCode, ModelName};
 use meridian_upstream::Upstream;
@@ -19,6 +19,7 @@ use crate::attempt::{Answer, Attempt};
 use crate::itinerary::{Itinerary, Leg};
 use crate::journal::Journal;
 use crate::node::Node;
+use crate::resting::Resting;
 use crate::snapshot::Snapshot;
 use crate::switches::WHY;
 use crate::target::{Target, Took};
@@ -72,6 +73,17 @@ pub(crate) struct Lost {
     pub(crate) tried: Vec<Tried>,
     /// Why a target was not asked: it cannot honour the request.
     pub(crate) unsupported: Option<ClientError>,
+    /// A target was not asked for want of a place: one that is free now may be asked at once.
+    pub(crate) full: bool,
+    /// Who, of all that may serve the request, has asked to be left alone.
+    pub(crate) resting: Vec<Resting>,
+}
+
+impl Lost {
+    /// Who rests and was not asked for that reason.
+    pub(crate) fn spared(&self) -> impl Iterator<Item = &Resting> {
+        self.resting.iter().filter(|resting| self.tried.iter().all(|tried| tried.target != resting.target))
+    }
 }
 
 /// One attempt in vain.
@@ -141,7 +153,7 @@ impl Attempts<'_> {
                 return None;
             }
         };
-        let mut ticket = self.place(&leg, account, target).await?;
+        let mut ticket = self.place(&leg, account, target, lost).await?;
         if self.request.endpoint().generates() {
             ticket.awaits(if self.request.head().stream { Awaited::Stream } else { Awaited::Whole });
         }
@@ -187,7 +199,7 @@ impl Attempts<'_> {
     }
 
     /// Waits for the leg's turn, pays for it and takes its places; `None`: it is passed over.
-    async fn place(&self, leg: &Leg, account: &Arc<Account>, target: &Arc<Target>) -> Option<Ticket> {
+    async fn place(&self, leg: &Leg, account: &Arc<Account>, target: &Arc<Target>, lost: &mut Lost) -> Option<Ticket> {
         if let Some(repeat) = &leg.repeat {
             let rest = match target.availability(account) {
                 Availability::Available | Availability::Ramping(_) => Duration::ZERO,
@@ -213,6 +225,7 @@ impl Attempts<'_> {
         }
         let Some((ticket, changes)) = Ticket::begin(account, target, leg.candidate.last_resort) else {
             self.journal.passed_over(&target.id, "no free place, or left alone by now");
+            lost.full |= !matches!(target.availability(account), Availability::Cooling(_, Cause::Asked));
             return None;
         };
         self.node.metrics.changed(&target.id, changes);

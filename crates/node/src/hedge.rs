@@ -83,7 +83,6 @@ impl Attempts<'_> {
 
 /// Whether the second may serve what the first is late with: the same public model, well, and not too dear.
 fn allows(of: model::Hedge, first: &Candidate, second: &Candidate) -> bool {
-    let well = !second.last_resort && !second.asked_for_rest;
     let affordable = match (of.max_price_percent, first.price, second.price) {
         (None, _, _) => true,
         (Some(percent), Some(first), Some(second)) => {
@@ -91,7 +90,7 @@ fn allows(of: model::Hedge, first: &Candidate, second: &Candidate) -> bool {
         }
         (Some(_), _, _) => false,
     };
-    well && affordable && second.model == first.model && second.target != first.target
+    !second.last_resort && affordable && second.model == first.model && second.target != first.target
 }
 
 #[cfg(test)]
@@ -118,7 +117,6 @@ mod tests {
             target: meridian_routing::TargetId { provider: provider.parse().unwrap(), model: "up".parse().unwrap() },
             model: "m".parse().unwrap(),
             last_resort: false,
-            asked_for_rest: false,
             prefill: None,
             price: price.map(|price| Price { input_micro_usd: price, output_micro_usd: price }),
         };
@@ -133,7 +131,6 @@ mod tests {
     fn only_a_target_that_is_well_and_not_too_dear_is_the_second() {
         check(None, [None, None], |_| {}, true);
         check(None, [None, None], |second| second.last_resort = true, false);
-        check(None, [None, None], |second| second.asked_for_rest = true, false);
         check(None, [None, None], |second| second.model = "fallback".parse().unwrap(), false);
         check(Some(100), [Some(10), Some(10)], |_| {}, true);
         check(Some(100), [Some(10), Some(11)], |_| {}, false);

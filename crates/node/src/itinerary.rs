@@ -1,8 +1,7 @@
 //! In which order one request asks, and what each attempt costs: pure, told what happened.
 //!
 //! The first attempt and the first failover to another target are free. Every later one spends from the retry budget
-//! of the provider that is asked; so does asking one that had asked to be left alone. When no other target is left, one
-//! that may do better is asked again, later.
+//! of the provider that is asked. When no other target is left, one that may do better is asked again, later.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -81,8 +80,7 @@ impl Itinerary {
         while let Some(candidate) = self.untried.pop_front() {
             let refused = self.refused_by.contains(&candidate.target.provider);
             if !refused && self.too_small.as_ref() != Some(&candidate.model) {
-                let paid = self.asked >= 2 || candidate.asked_for_rest;
-                return Some(Leg { candidate, paid, repeat: None });
+                return Some(Leg { candidate, paid: self.asked >= 2, repeat: None });
             }
         }
         None

@@ -37,6 +37,7 @@ mod recent;
 mod relay;
 mod report;
 mod rescue;
+mod resting;
 mod scope;
 mod service;
 mod serving;

@@ -47,6 +47,8 @@ pub(crate) struct State {
     /// Of streams to their first content, and of whole answers to their end: two things that are not to be compared.
     streams: Sampled,
     wholes: Sampled,
+    /// Under which status it last asked to be left alone.
+    pressed: Option<u16>,
     /// When the upstream last answered.
     answered: Option<Instant>,
     /// When an attempt or a probe last found it down; what an injected fault struck found nothing.
@@ -104,6 +106,11 @@ impl State {
         }
     }
 
+    /// It is under pressure, and said so with this status.
+    pub(crate) fn pressed(&mut self, status: Option<u16>) {
+        self.pressed = status;
+    }
+
     /// The upstream answered.
     pub(crate) fn found_up(&mut self) {
         self.answered = Some(Instant::now());
@@ -139,6 +146,7 @@ impl Target {
             unreported: LatencySketch::default(),
             streams: Sampled::new(),
             wholes: Sampled::new(),
+            pressed: None,
             answered: None,
             found_down: None,
             warned_until: None,
@@ -170,6 +178,11 @@ impl Target {
             if streamed { state.streams.pace() } else { state.wholes.pace() }
         };
         Load { pace, in_flight: self.in_flight.load(Ordering::Relaxed) }
+    }
+
+    /// Under which status it last asked to be left alone.
+    pub(crate) fn pressed_with(&self) -> Option<u16> {
+        self.state().pressed
     }
 
     /// What is known of the upstream from here, whatever others say of it.
@@ -268,19 +281,19 @@ fn seen(status: Status) -> Availability {
     }
 }
 
+/// Of two the worse one. Who has asked to be left alone is, whatever else is wrong.
 fn worse(a: Availability, b: Availability) -> Availability {
+    use Availability::{Available, Cooling, Ramping};
     match (a, b) {
-        (Availability::Cooling(one, _), Availability::Cooling(other, _)) => {
-            if one < other {
-                b
-            } else {
-                a
-            }
+        (Cooling(one, first), Cooling(other, second)) => {
+            let longer = if one < other { second } else { first };
+            let asked = first == Cause::Asked || second == Cause::Asked;
+            Cooling(one.max(other), if asked { Cause::Asked } else { longer })
         }
-        (Availability::Cooling(..), _) => a,
-        (_, Availability::Cooling(..)) => b,
-        (Availability::Ramping(one), Availability::Ramping(other)) => Availability::Ramping(one.min(other)),
-        (Availability::Ramping(_), Availability::Available) => a,
-        (Availability::Available, _) => b,
+        (Cooling(..), _) => a,
+        (_, Cooling(..)) => b,
+        (Ramping(one), Ramping(other)) => Ramping(one.min(other)),
+        (Ramping(_), Available) => a,
+        (Available, _) => b,
     }
 }

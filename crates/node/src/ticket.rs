@@ -145,7 +145,13 @@ impl Ticket {
             true => (FailureClass::Transport, Blame::SILENT),
             false => (failure.class, Blame::of(failure)),
         };
-        *self.target.state().failures.entry(class).or_default() += 1;
+        {
+            let mut state = self.target.state();
+            *state.failures.entry(class).or_default() += 1;
+            if matches!(blame.target, Outcome::Pressed(_)) {
+                state.pressed(failure.status);
+            }
+        }
         let blame = self.found(if again { blame.repeated() } else { blame });
         // They were given back when content came: the failure is news.
         self.passes.get_or_insert_with(|| Passes::anyway(&self.account, &self.target));

@@ -42,7 +42,7 @@ pub enum Cause {
     Suspected,
     /// It is dead, or under pressure: it would most likely fail.
     Failed,
-    /// It has itself named the time for which it is to be left alone.
+    /// It has itself named the time for which it is to be left alone: nobody asks it before.
     Asked,
 }
 

@@ -19,8 +19,6 @@ pub struct Candidate {
     pub model: ModelName,
     /// It cools down, and is tried because too many others do too: breakers do not hold it back.
     pub last_resort: bool,
-    /// It has asked to be left alone for longer.
-    pub asked_for_rest: bool,
     /// How it is told to go on with an answer that has begun; `None`: as its codec's API does.
     pub prefill: Option<Prefill>,
     /// What it charges, if that is known.
@@ -45,10 +43,10 @@ pub enum Refusal {
 
 impl Table {
     /// Every target that may serve the request, in the order in which to try them: the model's tiers, then those of
-    /// its fallbacks; within a tier as the model's choice says, `session` giving what identifies the session. Targets that cool down are left out; if all do, the one that
-    /// is nearest to its end stands alone, so that a total outage does not multiply attempts. Of those that are coming
-    /// back some stand last, each request drawing its lot. Targets that are switched off are as if they were not there;
-    /// with nobody else the list is empty.
+    /// its fallbacks; within a tier as the model's choice says, `session` giving what identifies the session. Targets that
+    /// cool down are left out; if all do, the one that is nearest to its end stands alone, so that a total outage does not
+    /// multiply attempts. Of those that are coming back some stand last, each request drawing its lot. Targets that are
+    /// switched off, or have asked to be left alone, are as if they were not there; with nobody else the list is empty.
     ///
     /// # Errors
     /// When the model is unknown or not allowed, or residency leaves no target.
@@ -68,7 +66,7 @@ impl Table {
         let mut seen = BTreeSet::new();
         let (mut ready, mut later) = (Vec::new(), Vec::new());
         let mut cooling: Option<(Duration, Candidate)> = None;
-        let mut some_off = false;
+        let mut some_are_out = false;
         for (name, route) in self.chain(model, constraints) {
             let mut ordered = Vec::new();
             for tier in &route.tiers {
@@ -84,7 +82,7 @@ impl Table {
             let (mut asked, mut health_of) = (Vec::new(), Vec::new());
             for entry in ordered {
                 let health = health(&entry.target);
-                some_off |= health.is_off;
+                some_are_out |= health.is_off;
                 if !health.is_off {
                     asked.push(entry);
                     health_of.push(health.availability);
@@ -92,22 +90,22 @@ impl Table {
             }
             let back = readmitted(&health_of);
             for (place, (entry, health)) in asked.into_iter().zip(health_of).enumerate() {
-                let candidate = |last_resort, asked_for_rest| Candidate {
+                let candidate = |last_resort| Candidate {
                     target: entry.target.clone(),
                     model: name.clone(),
                     last_resort,
-                    asked_for_rest,
                     prefill: entry.prefill,
                     price: entry.price,
                 };
                 match health {
-                    Availability::Available => ready.push(candidate(false, false)),
-                    Availability::Ramping(share) if random() < share => ready.push(candidate(false, false)),
-                    Availability::Ramping(_) => later.push(candidate(false, false)),
-                    Availability::Cooling(..) if back.contains(&place) => ready.push(candidate(true, false)),
-                    Availability::Cooling(left, cause) => {
+                    Availability::Available => ready.push(candidate(false)),
+                    Availability::Ramping(share) if random() < share => ready.push(candidate(false)),
+                    Availability::Ramping(_) => later.push(candidate(false)),
+                    Availability::Cooling(..) if back.contains(&place) => ready.push(candidate(true)),
+                    Availability::Cooling(_, Cause::Asked) => some_are_out = true,
+                    Availability::Cooling(left, _) => {
                         if cooling.as_ref().is_none_or(|(least, _)| left < *least) {
-                            cooling = Some((left, candidate(true, cause == Cause::Asked)));
+                            cooling = Some((left, candidate(true)));
                         }
                     }
                 }
@@ -117,7 +115,7 @@ impl Table {
         if ready.is_empty() {
             ready.extend(cooling.map(|(_, candidate)| candidate));
         }
-        if ready.is_empty() && !some_off {
+        if ready.is_empty() && !some_are_out {
             return Err(Refusal::Residency { served: list(served), allowed: allowed(constraints) });
         }
         Ok(ready)

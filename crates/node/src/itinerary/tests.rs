@@ -8,16 +8,8 @@ use super::*;
 
 fn candidate(name: &str) -> Candidate {
     let (model, provider) = name.split_once(':').unwrap();
-    let (provider, asked_for_rest) = provider.strip_suffix('!').map_or((provider, false), |name| (name, true));
     let target = TargetId { provider: provider.parse().unwrap(), model: "up".parse().unwrap() };
-    Candidate {
-        target,
-        model: model.parse().unwrap(),
-        last_resort: asked_for_rest,
-        asked_for_rest,
-        prefill: None,
-        price: None,
-    }
+    Candidate { target, model: model.parse().unwrap(), last_resort: false, prefill: None, price: None }
 }
 
 fn failure(class: FailureClass, retry_after_s: Option<u64>) -> Failure {
@@ -101,11 +93,6 @@ fn nobody_is_asked_again_beside_others() {
     assert_eq!(itinerary.next_untried().unwrap().candidate, candidate("m:b"));
     assert_eq!(itinerary.next_untried(), None);
     assert_eq!(itinerary.next().unwrap().candidate, candidate("m:a"), "when all others have failed");
-}
-
-#[test]
-fn asking_one_that_asked_for_rest_is_paid() {
-    check(&["m:a!"], &[failure(Saturation, Some(9))], &["a$"]);
 }
 
 #[test]

@@ -37,6 +37,7 @@ use crate::caller::Origin;
 use crate::ledger::{End, Ledger};
 use crate::node::Node;
 use crate::outages::Word;
+use crate::resting::{self, Resting};
 use crate::snapshot::Snapshot;
 use crate::stack::ATTEMPTS;
 use choice::View;
@@ -93,23 +94,30 @@ pub(crate) struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Asks our own targets, and other regions when these fail. If all of ours rest anyway, others go first: the least bad
-    /// one would cost the client its deadline.
+    /// Asks our own targets, and other regions when these fail. If all of ours are left alone anyway, others go first: the
+    /// least bad one would cost the client its deadline.
     pub(crate) async fn around(
         &self,
         attempts: &Attempts<'_>,
         candidates: Vec<Candidate>,
     ) -> Result<Found, (Lost, Told)> {
         let mut told = Told::default();
-        let all_rest = candidates.iter().all(|candidate| candidate.last_resort && !candidate.asked_for_rest);
-        if all_rest && let Some(answer) = self.elsewhere("exhausted", true, &mut told).await {
+        let all_left_alone = candidates.iter().all(|candidate| candidate.last_resort);
+        if all_left_alone
+            && (!candidates.is_empty() || self.nobody_here_is_a_reason())
+            && let Some(answer) = self.elsewhere("exhausted", true, &mut told).await
+        {
             return Ok(Found::There(answer, told.attempts));
         }
-        let lost = match attempts.run(candidates).await {
+        let mut lost = match attempts.run(candidates).await {
             Ok(served) => return Ok(Found::Here(served)),
             Err(lost) => lost,
         };
-        if !all_rest
+        lost.resting = self.resting();
+        for resting in lost.spared() {
+            self.handover.journal.passed_over(&resting.target, resting::WHY);
+        }
+        if !all_left_alone
             && elsewhere_may_serve(&lost)
             && let Some(answer) = self.elsewhere("exhausted", false, &mut told).await
         {
@@ -170,6 +178,21 @@ impl Way<'_> {
         down
     }
 
+    /// Who may serve the request and has asked to be left alone.
+    fn resting(&self) -> Vec<Resting> {
+        let Handover { node, caller, request, .. } = self.handover;
+        Resting::of(node, self.snapshot, &caller.constraints, &request.head().model)
+    }
+
+    /// Whether others may serve it where none of ours may be asked at all: a switch may be off here alone, and so may an
+    /// upstream's overload be, but not an account's limit.
+    fn nobody_here_is_a_reason(&self) -> bool {
+        let Handover { node, caller, request, .. } = self.handover;
+        let off = node.switches.load();
+        let mut targets = self.snapshot.table.may_serve(&request.head().model, &caller.constraints);
+        targets.any(|target| off.is_off(target)) || self.resting().iter().any(Resting::may_be_local)
+    }
+
     /// The regions where every target that may serve the request is switched off.
     fn switched_off_in(&self) -> BTreeSet<RegionName> {
         let Handover { node, caller, request, .. } = self.handover;
@@ -207,12 +230,13 @@ impl Way<'_> {
 
 /// Whether another region may serve what failed here: not what the request is to blame for, nor what an account is.
 fn elsewhere_may_serve(lost: &Lost) -> bool {
+    let rests_here = lost.resting.iter().any(Resting::may_be_local);
     if lost.tried.is_empty() {
-        // Every target is at the limit that this node keeps for it.
-        return lost.unsupported.is_none();
+        // Full is a target at the limit that this node keeps for it.
+        return lost.unsupported.is_none() && (lost.full || rests_here);
     }
     let not_the_request = lost.tried.iter().all(|tried| tried.failure.class.elsewhere_may_serve());
-    not_the_request && lost.tried.iter().any(|tried| may_be_local(&tried.failure))
+    not_the_request && (rests_here || lost.tried.iter().any(|tried| may_be_local(&tried.failure)))
 }
 
 /// Whether the failure may be that of this place: of our network, of what serves this part of the world, or of a credential
@@ -254,35 +278,59 @@ mod tests {
     use super::*;
     use crate::attempts::Tried;
 
+    fn target() -> TargetId {
+        TargetId { provider: "p".parse().unwrap(), model: "m".parse().unwrap() }
+    }
+
     #[track_caller]
-    fn check(failures: &[(FailureClass, Option<u16>)], expected: bool) {
-        let target = TargetId { provider: "p".parse().unwrap(), model: "m".parse().unwrap() };
+    fn check(failures: &[(FailureClass, Option<u16>)], others: Lost, expected: bool) {
         let tried = failures.iter().map(|(class, status)| Tried {
-            target: target.clone(),
+            target: target(),
             failure: Failure { status: *status, ..Failure::new(*class, "test") },
             took: Duration::ZERO,
         });
-        let lost = Lost { tried: tried.collect(), unsupported: None };
+        let lost = Lost { tried: tried.collect(), ..others };
         assert_eq!(elsewhere_may_serve(&lost), expected, "{failures:?}");
+    }
+
+    fn full() -> Lost {
+        Lost { full: true, ..Lost::default() }
+    }
+
+    fn resting(status: u16) -> Lost {
+        let resting = Resting { target: target(), left: Duration::from_secs(9), status: Some(status) };
+        Lost { resting: vec![resting], ..Lost::default() }
     }
 
     #[test]
     fn what_may_be_this_places_trouble_is_handed_over_and_what_is_the_accounts_or_the_requests_is_not() {
         use FailureClass::{Cancelled, Client, ContextLength, Credential, Provider, Refusal, Saturation, Transport};
-        check(&[], true);
         for class in [Provider, Transport, Saturation] {
-            check(&[(class, None)], true);
+            check(&[(class, None)], Lost::default(), true);
         }
-        check(&[(Saturation, Some(503))], true);
-        check(&[(Saturation, Some(429))], false);
-        check(&[(Saturation, Some(429)), (Transport, None)], true);
-        check(&[(Credential, Some(401))], false);
-        check(&[(Credential, None)], true);
+        check(&[(Saturation, Some(503))], Lost::default(), true);
+        check(&[(Saturation, Some(429))], Lost::default(), false);
+        check(&[(Saturation, Some(429)), (Transport, None)], Lost::default(), true);
+        check(&[(Credential, Some(401))], Lost::default(), false);
+        check(&[(Credential, None)], Lost::default(), true);
         for class in [Client, Refusal, ContextLength, Cancelled] {
-            check(&[(class, Some(400))], false);
-            check(&[(Provider, Some(500)), (class, Some(400))], false);
+            check(&[(class, Some(400))], Lost::default(), false);
+            check(&[(Provider, Some(500)), (class, Some(400))], Lost::default(), false);
         }
-        let unsupported = Some(ClientError::unsupported("n", "one answer only"));
-        assert!(!elsewhere_may_serve(&Lost { unsupported, ..Lost::default() }));
+    }
+
+    #[test]
+    fn when_nobody_was_asked_a_want_of_places_is_handed_over_and_an_accounts_rest_is_not() {
+        use FailureClass::{Client, Saturation};
+        check(&[], full(), true);
+        check(&[], resting(429), false);
+        check(&[], resting(503), true);
+        check(&[], Lost { full: true, ..resting(429) }, true);
+        check(&[(Saturation, Some(429))], resting(429), false);
+        check(&[(Saturation, Some(429))], resting(503), true);
+        check(&[(Client, Some(400))], resting(503), false);
+        let unsupported = || Some(ClientError::unsupported("n", "one answer only"));
+        check(&[], Lost { unsupported: unsupported(), ..full() }, false);
+        check(&[], Lost { unsupported: unsupported(), ..resting(429) }, false);
     }
 }

@@ -27,7 +27,8 @@ pub(crate) const SILENT: Verdict = Verdict { node: Outcome::Unknown, model: Outc
 pub(crate) const UNJUDGED: Verdict = Verdict { node: Outcome::Unknown, model: Outcome::Unknown };
 
 /// Judges by the answer's head. A node that asked no provider speaks of itself: it is full, or does not know the tenant
-/// yet. One that did speaks of the model as it is served there. What the request itself is to blame for is final.
+/// yet. One that did speaks of the model as it is served there; so does a 429, which no node says of itself: it leaves its
+/// targets alone for as long as they have asked for. What the request itself is to blame for is final.
 pub(crate) fn judge(status: StatusCode, headers: &HeaderMap) -> Judged {
     use Outcome::{Answered, Failed, Pressed, Unknown};
     let well = Verdict { node: Answered, model: Answered };
@@ -38,10 +39,10 @@ pub(crate) fn judge(status: StatusCode, headers: &HeaderMap) -> Judged {
     match (status.as_u16(), asked_a_provider) {
         // It may not, or cannot yet: accounts and configurations arrive within a second everywhere.
         (401 | 403 | 404 | 408, _) => Judged::Next(UNJUDGED, "refused"),
-        (429, true) => Judged::Next(Verdict { node: Answered, model: Pressed(wait(headers)) }, "pressed"),
+        (429, _) => Judged::Next(Verdict { node: Answered, model: Pressed(wait(headers)) }, "pressed"),
         // It has nobody who might serve it, and no trouble of its own: operators have switched them off.
         (503 | 529, false) if is_hopeless(headers) => Judged::Next(UNJUDGED, "refused"),
-        (429 | 503 | 529, false) => Judged::Next(Verdict { node: Pressed(wait(headers)), model: Unknown }, "full"),
+        (503 | 529, false) => Judged::Next(Verdict { node: Pressed(wait(headers)), model: Unknown }, "full"),
         (400..500, _) => Judged::Final(well),
         (_, true) => Judged::Next(Verdict { node: Answered, model: Failed }, "failed"),
         (_, false) => Judged::Next(Verdict { node: Failed, model: Unknown }, "failed"),
@@ -90,6 +91,7 @@ mod tests {
         check(502, Some("1"), Judged::Next(verdict(Answered, Failed), "failed"));
         check(500, None, Judged::Next(verdict(Failed, Unknown), "failed"));
         check(429, Some("1"), Judged::Next(verdict(Answered, pressed), "pressed"));
+        check(429, Some("0"), Judged::Next(verdict(Answered, pressed), "pressed"));
         for status in [401, 403, 404] {
             check(status, None, Judged::Next(verdict(Unknown, Unknown), "refused"));
         }

@@ -5,7 +5,7 @@ use meridian_llm::FailureClass;
 use meridian_proto::convert;
 use meridian_proto::node::v1;
 use meridian_resilience::Reason;
-use meridian_routing::{Availability, TargetId};
+use meridian_routing::{Availability, Cause, TargetId};
 use meridian_types::provider::{DEFAULT_MAX_IN_FLIGHT, Deadlines, Probe, ProbeKind};
 use meridian_types::{LatencySketch, Provider};
 use meridian_upstream::{Options, Transport, Upstream};
@@ -187,6 +187,25 @@ async fn streams_are_ordered_by_first_tokens_and_whole_answers_by_their_own_time
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(paces(), [None, None], "what is old says nothing");
     assert_eq!(bench.target.report(None, false).first_token_ewma_ms, 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_asked_to_be_left_alone_is_so_even_if_its_credential_is_refused_for_longer() {
+    let bench = bench().await;
+    let wait = Duration::from_secs(3);
+    let pressed =
+        Failure { status: Some(429), retry_after: Some(wait), ..Failure::new(FailureClass::Saturation, "test") };
+    let mut later = Ticket::begin(&bench.account, &bench.sibling, false).unwrap().0;
+    let _ = bench.begin().unwrap().failed(&pressed, false, 0.5);
+    let asked = |longest: Duration| match bench.target.availability(&bench.account) {
+        Availability::Cooling(left, Cause::Asked) => assert!(wait <= left && left < longest, "{left:?}"),
+        other => panic!("{other:?}"),
+    };
+    asked(Duration::from_secs(4));
+    assert_eq!(bench.target.pressed_with(), Some(429));
+    let refused = Failure { status: Some(401), ..Failure::new(FailureClass::Credential, "test") };
+    let _ = later.failed(&refused, false, 0.5);
+    asked(Duration::from_secs(60));
 }
 
 impl Bench {

@@ -19,6 +19,7 @@ mod pace;
 mod pass_through;
 mod probes;
 mod rehearsals;
+mod rest;
 mod scenarios;
 mod silence;
 mod spill;

@@ -75,10 +75,7 @@ fn plan(model: &str, constraints: &Constraints, cooling: &[(&str, u64)]) -> Resu
         None => Availability::Available,
     };
     let health = |id: &TargetId| known(availability(id));
-    let show = |c: Candidate| {
-        assert!(!c.asked_for_rest);
-        format!("{}:{}{}", c.model, c.target.provider, if c.last_resort { "!" } else { "" })
-    };
+    let show = |c: Candidate| format!("{}:{}{}", c.model, c.target.provider, if c.last_resort { "!" } else { "" });
     table().plan(model, constraints, &health, &|| 7, &mut || 0.5).map(|plan| plan.into_iter().map(show).collect())
 }
 
@@ -110,10 +107,18 @@ fn what_cools_down_is_skipped_and_if_all_do_the_nearest_to_its_end_is_tried() {
 }
 
 #[test]
-fn a_last_resort_that_has_asked_for_rest_is_marked() {
-    let resting = |_: &TargetId| known(Availability::Cooling(Duration::from_secs(3), Cause::Asked));
-    let plan = table().plan("chat", &tenant(&["US"], &[]), &resting, &|| 7, &mut || 0.5).unwrap();
-    assert!(matches!(&plan[..], [Candidate { last_resort: true, asked_for_rest: true, .. }]), "{plan:?}");
+fn who_has_asked_to_be_left_alone_is_nobodys_last_resort() {
+    let plan = |us: Availability, us2: Availability| {
+        let health = |id: &TargetId| known(if id.provider.as_str() == "us" { us } else { us2 });
+        let plan = table().plan("chat", &tenant(&["US"], &[]), &health, &|| 7, &mut || 0.5).unwrap();
+        plan.into_iter().map(|candidate| candidate.target.provider.to_string()).collect::<Vec<_>>()
+    };
+    let cooling = |seconds, cause| Availability::Cooling(Duration::from_secs(seconds), cause);
+    let resting = cooling(3, Cause::Asked);
+    assert_eq!(plan(resting, Availability::Available), ["us2"]);
+    assert_eq!(plan(resting, cooling(9, Cause::Failed)), ["us2"], "although its time comes later");
+    assert_eq!(plan(resting, cooling(9, Cause::Suspected)), ["us2"]);
+    assert_eq!(plan(resting, resting), Vec::<String>::new());
 }
 
 /// `chat` in the US, with this known of `us`.
@@ -135,7 +140,7 @@ fn a_suspected_target_is_left_out_while_others_are_there() {
     assert_eq!(chat_in_the_us(suspected), ["us2"]);
     let all = table().plan("chat", &tenant(&["US"], &[]), &|_| known(suspected), &|| 7, &mut || 0.5).unwrap();
     assert_eq!(all.len(), 1, "one of two comes back: {all:?}");
-    assert!(all[0].last_resort && !all[0].asked_for_rest);
+    assert!(all[0].last_resort);
 }
 
 #[test]

@@ -62,6 +62,22 @@ async fn attempts_are_those_of_both_regions() {
 }
 
 #[tokio::test]
+async fn who_rests_is_left_alone_and_other_regions_are_asked_unless_an_account_is_at_its_limit() {
+    for (status, expected) in [(429, (429, "home")), (503, (200, "near"))] {
+        let places = Places::start(Setup::default()).await;
+        places.break_region(HOME, &format!("error;status={status};retry_after=30"));
+        for _ in 0..3 {
+            let answer = places.chat(HOME, ask("chat"), &[]).await;
+            let region = answer.header("x-meridian-region").unwrap();
+            assert_eq!((answer.status.as_u16(), region), expected, "{status}");
+        }
+        assert_eq!(places.seen(HOME).len(), 2, "{status}: each target once");
+        let elsewhere = if status == 429 { 0 } else { 3 };
+        assert_eq!(places.seen(NEAR).len() + places.seen(FAR).len(), elsewhere, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_handed_over_is_never_handed_on() {
     let places = Places::start(Setup::default()).await;
     for at in [HOME, NEAR] {
