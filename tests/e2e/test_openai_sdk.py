@@ -174,6 +174,7 @@ def test_an_answer_says_where_it_came_from(client: openai.OpenAI) -> None:
     raw = client.chat.completions.with_raw_response.create(model="claude-sonnet-4-5", messages=HELLO)
     assert raw.headers["x-meridian-region"] == "us-west"
     assert raw.headers["x-meridian-provider"] == "sim-anthropic"
+    assert raw.headers["x-meridian-served-by"] == "us-west/us-west-1 sim-anthropic:claude-sonnet-4-5"
     assert raw.headers["x-request-id"]
 
 

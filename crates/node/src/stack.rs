@@ -139,6 +139,8 @@ pub(crate) async fn serve(node: &Arc<Node>, call: Call, to: &Audience, origin: O
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-meridian-attempts");
 const PROVIDER: HeaderName = HeaderName::from_static("x-meridian-provider");
 const MODEL: HeaderName = HeaderName::from_static("x-meridian-model");
+/// All of it at a glance: `REGION/NODE PROVIDER:MODEL`.
+const SERVED_BY: HeaderName = HeaderName::from_static("x-meridian-served-by");
 const ADJUSTED: HeaderName = HeaderName::from_static("x-meridian-adjusted");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -205,7 +207,7 @@ fn stream_out(
     mut ledger: Ledger,
     to: &Audience,
 ) -> Reply {
-    let facts = facts(&served);
+    let facts = facts(&served, ledger.node());
     let Served { answer: Answer { body, tokens }, ticket, model, .. } = served;
     let tally = Tally::open(ledger.node(), model, ticket.target().id.clone(), tokens);
     let mut reply = match body {
@@ -230,8 +232,9 @@ fn stream_out(
 }
 
 /// Who served, in headers.
-fn facts(served: &Served) -> HeaderMap {
+fn facts(served: &Served, node: &Node) -> HeaderMap {
     let id = &served.ticket.target().id;
+    let by = format!("{}/{} {}:{}", node.region, node.name, id.provider, id.model);
     let mut facts = HeaderMap::new();
     // Names are printable ASCII, so that each makes a header.
     let mut add = |name, text: &str| {
@@ -241,6 +244,7 @@ fn facts(served: &Served) -> HeaderMap {
     };
     add(PROVIDER, id.provider.as_str());
     add(MODEL, id.model.as_str());
+    add(SERVED_BY, &by);
     add(ATTEMPTS, &served.attempts.to_string());
     if !served.adjusted.is_empty() {
         add(ADJUSTED, &served.adjusted.join(", "));

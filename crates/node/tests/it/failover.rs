@@ -19,6 +19,7 @@ async fn check(fault: &str) {
         assert_eq!(answer.status, 200, "{codec} {fault}: {:?}", answer.body);
         assert_eq!(answer.json()["choices"][0]["message"]["content"], expected, "{codec} {fault}");
         assert_eq!(answer.header("x-meridian-provider"), Some("second"), "{codec} {fault}");
+        assert_eq!(answer.header("x-meridian-served-by"), Some("eu-west/n1 second:up-second"), "{codec} {fault}");
         assert_eq!(answer.header("x-meridian-attempts"), Some("2"), "{codec} {fault}");
 
         let streamed = sandbox.chat(ask_streamed("chat")).await;

@@ -24,6 +24,7 @@ async fn the_nearest_region_answers_while_every_target_here_fails() {
             assert_eq!(answer.status, 200, "{fault}");
             let names = ["x-meridian-region", "x-meridian-node", "x-meridian-via", "x-request-id"];
             assert_eq!(names.map(|name| answer.header(name)), ["near", "near", "home", "mine"].map(Some), "{fault}");
+            assert_eq!(answer.header("x-meridian-served-by"), Some("near/near first:up-first"), "{fault}");
             let attempts: usize = answer.header("x-meridian-attempts").unwrap().parse().unwrap();
             assert!(attempts >= 1, "{fault}: {attempts}");
             let expected = meridian_sim::expected_text("up-first", "hello there", 6);
