@@ -29,8 +29,8 @@ WAIT_S = 5 + 1
 RETURN_S = 30
 STREAM = (Kind(OPENAI, stream=True),)
 BOTH = (*STREAM, Kind(OPENAI, stream=False))
-# Clients that wait for less than the deadlines that hold by default. Half of it, but for what is kept for the way back, is
-# over before another provider is asked beside a silent one.
+# Clients that wait for less than the deadlines that hold by default. Half of it, but for what is kept for the way back,
+# is over before another provider is asked beside a silent one.
 HASTY_S = 8
 # From the first attempt at the dead until anything can be known of it: what comes meanwhile goes there too.
 UNKNOWN_S = {"errors": 0.0, "silence": 1.0, "hasty": (HASTY_S - 0.5) / 2}
@@ -158,17 +158,17 @@ def test_an_outage_of_the_primary_costs_no_client_anything(
 ) -> None:
     story = stories[name]
     requests = len(story.between(story.began, story.ended))
-    # 5 % of the requests, where the outage is long against the time in which nothing can be known of it; else what comes in
-    # that time, and what looks now and then.
+    # 5 % of the requests, where the outage is long against the time in which nothing can be known of it; else what
+    # comes in that time, and what looks now and then.
     most = max(0.05 * requests, RATE * (UNKNOWN_S[name] + 0.3) + 0.02 * requests)
     last_s = max(story.asked) - min(story.asked)
     shares = story.shares(f"{name}-1")
     back_s = next((at + 1 for at, share in enumerate(shares) if share == 1), None)
     first = next((share for share in shares if share), 0.0)
     print(
-        f"\n{name}: {len(story.outcomes)} requests, {requests} of them and {story.attempts} attempts at the dead (at most"
-        f" {most:.0f}) in {OUTAGE_S:g} s, the last"
-        f" {last_s:.1f} s after the first; back after {back_s} s, beginning with {first:.0%}; {ends(story.outcomes)}"
+        f"\n{name}: {len(story.outcomes)} requests, {requests} of them and {story.attempts} attempts at the dead (bar:"
+        f" {most:.0f}) in {OUTAGE_S:g} s, the last {last_s:.1f} s after the first;"
+        f" back after {back_s} s, beginning with {first:.0%}; {ends(story.outcomes)}"
     )
     assert ends(story.outcomes) == Counter(answered=len(story.outcomes))
     assert {outcome.status for outcome in story.outcomes} == {200}

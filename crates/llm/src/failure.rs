@@ -88,7 +88,7 @@ impl FailureClass {
 pub struct Failure {
     /// What it means for policy.
     pub class: FailureClass,
-    /// The upstream's HTTP status; `None` when the failure lies inside a body or stream.
+    /// The upstream's HTTP status, or the one that an error inside a 200 names; `None` when there is neither.
     pub status: Option<u16>,
     /// How long the upstream asks to be left alone.
     pub retry_after: Option<Duration>,

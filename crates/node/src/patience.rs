@@ -8,11 +8,11 @@ use meridian_resilience::Patience;
 use tokio::time::Instant;
 
 /// Whole milliseconds for the whole answer.
-pub(crate) const TIMEOUT: HeaderName = HeaderName::from_static("x-meridian-timeout-ms");
+const TIMEOUT: HeaderName = HeaderName::from_static("x-meridian-timeout-ms");
 
 /// Seconds of silence after which the SDKs for Python and for TypeScript give up; read timeouts begin anew with each
 /// byte, so that they bound the time to the first one.
-pub(crate) const READ_TIMEOUTS: [HeaderName; 2] =
+const READ_TIMEOUTS: [HeaderName; 2] =
     [HeaderName::from_static("x-stainless-read-timeout"), HeaderName::from_static("x-stainless-timeout")];
 
 /// Longest time that a client may name; more means the same as nothing.

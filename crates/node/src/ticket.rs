@@ -115,11 +115,6 @@ impl Ticket {
         &self.target
     }
 
-    /// A stream's first content was waited for so long, at least.
-    pub(crate) fn waited(&self, first_token: Duration) {
-        self.target.state().waited(first_token);
-    }
-
     /// It answered; if it generates, `took` says how fast. `unit` is random in `[0, 1)`.
     pub(crate) fn answered(&mut self, took: Option<Took>, unit: f64) -> Changes {
         {

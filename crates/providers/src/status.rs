@@ -3,15 +3,18 @@
 use http::StatusCode;
 use meridian_llm::{ErrorCode, FailureClass};
 
-/// True for the statuses by which an upstream refuses the gateway's credential or account.
-pub(crate) const fn is_credential(status: StatusCode) -> bool {
+/// True for the statuses by which SDKs would blame the client's key.
+const fn blames_the_key(status: StatusCode) -> bool {
     matches!(status.as_u16(), 401..=403)
 }
 
 /// The class of a status outside 2xx, and a text fit for logs.
 pub(crate) const fn judge(status: StatusCode) -> (FailureClass, &'static str) {
     match status.as_u16() {
-        401..=403 => (FailureClass::Credential, "the upstream refused the gateway's credential"),
+        401 | 402 => (FailureClass::Credential, "the upstream refused the gateway's credential"),
+        // It may speak of the credential, of the request (a firewall that dislikes the prompt) or of this part of the world:
+        // only a typed error says which.
+        403 => (FailureClass::Provider, "the upstream refused access without saying to whom"),
         // Paths and model names are the gateway's own.
         404 | 405 => (FailureClass::Provider, "the upstream has no such path or model"),
         408 | 409 | 425 => (FailureClass::Provider, "the upstream could not take the request now"),
@@ -43,6 +46,6 @@ pub(crate) fn client_code(class: FailureClass, status: Option<StatusCode>, code:
 /// The status under which an upstream's words about the request go back to the client: its own if it is a 4xx, but
 /// never one by which SDKs would blame the client's key.
 pub(crate) fn for_client(status: Option<StatusCode>) -> u16 {
-    let status = status.filter(|status| status.is_client_error() && !is_credential(*status));
+    let status = status.filter(|status| status.is_client_error() && !blames_the_key(*status));
     status.unwrap_or(StatusCode::BAD_REQUEST).as_u16()
 }

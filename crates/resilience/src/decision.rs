@@ -79,7 +79,7 @@ impl Blame {
             FailureClass::Client | FailureClass::Refusal | FailureClass::ContextLength => {
                 (Outcome::Answered, Outcome::Answered)
             }
-            // The key is good, but not for this model: OpenAI's and Anthropic's 403.
+            // The key is good, but not for this model: a 403 whose typed error says so.
             FailureClass::Credential if failure.status == Some(403) => (Outcome::Barred, Outcome::Unknown),
             // The target itself may be well, and is so for the next credential.
             FailureClass::Credential => (Outcome::Unknown, Outcome::Barred),
@@ -117,6 +117,7 @@ mod tests {
         check(FailureClass::Provider, Some(500), None, true);
         check(FailureClass::Provider, None, Some(ErrorCode::UpstreamInterrupted), true);
         check(FailureClass::Provider, Some(404), None, false);
+        check(FailureClass::Provider, Some(403), None, false);
         check(FailureClass::Transport, None, None, true);
         check(FailureClass::Transport, None, Some(ErrorCode::UpstreamTimeout), false);
         check(FailureClass::Client, Some(400), None, false);
@@ -154,6 +155,8 @@ mod tests {
             check(Saturation, Some(status), Pressed(Some(Duration::from_secs(3))), Answered);
         }
         check(Provider, Some(500), Failed, Unknown);
+        // A 403 that may be about the prompt: one of them bars nobody.
+        check(Provider, Some(403), Failed, Unknown);
         check(Transport, None, Failed, Unknown);
         check(Cancelled, None, Unknown, Unknown);
     }

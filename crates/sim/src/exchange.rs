@@ -204,7 +204,7 @@ impl Exchange {
             // An early end of a document is a document that is cut short and says so in its length.
             Some(What::BadSse | What::End) => document.slice(..document.len() / 2),
             _ if plan.bad_json => document.slice(..document.len() / 2),
-            Some(What::Stall(_) | What::Cut(_) | What::Truncate) | None => document,
+            Some(What::Stall(_) | What::Cut(_) | What::NoFinish | What::Truncate) | None => document,
         };
         if let Some(delta) = plan.wrong_length {
             return Err(self.wrong_length("application/json", &document, delta, flight));

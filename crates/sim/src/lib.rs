@@ -48,6 +48,7 @@
 //! | `bad_json` | 200 with half a document, streamed or not |
 //! | `bad_sse;after=10` | one event that is no JSON, then on (document: as `bad_json`) |
 //! | `no_done` | `[DONE]` or `message_stop` missing (streams only) |
+//! | `no_finish;after=40` | `[DONE]` or `message_stop` early, without finish reason (streams only) |
 //! | `wrong_length;delta=-10` | `content-length` off by this; the connection closes after the body |
 //! | `error_event;after=0[;kind=overloaded]` | an error inside 200, then a clean end (document: the error document) |
 //! | `drip;bytes_per_s=1` | the body trickles |

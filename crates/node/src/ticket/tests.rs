@@ -364,7 +364,7 @@ async fn a_stream_that_its_client_ends_after_content_blames_nobody() {
     for _ in 0..10 {
         let mut ticket = bench.begin().expect("available");
         ticket.awaits(Awaited::Stream);
-        let _ = ticket.answered(Some(Duration::from_millis(80)), 0.5);
+        let _ = ticket.answered(Some(Took::FirstToken(Duration::from_millis(80))), 0.5);
         tokio::time::advance(Duration::from_secs(60)).await;
         let failure = crate::source::late(meridian_resilience::Expired { stage: meridian_resilience::Stage::Client });
         let _ = ticket.failed(&failure, false, 0.5);

@@ -176,6 +176,7 @@ async fn a_cut_stream_goes_on_elsewhere() {
 #[tokio::test]
 async fn a_stream_that_ends_early_goes_on_elsewhere() {
     check("end;after=5").await;
+    check("no_finish;after=5").await;
 }
 
 #[tokio::test]

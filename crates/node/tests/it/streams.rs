@@ -76,6 +76,7 @@ async fn a_cut_in_the_middle_is_told() {
 #[tokio::test]
 async fn a_clean_but_early_end_is_told() {
     check("end;after=3", "upstream_interrupted").await;
+    check("no_finish;after=3", "upstream_interrupted").await;
 }
 
 #[tokio::test]

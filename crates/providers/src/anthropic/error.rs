@@ -29,7 +29,25 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
 
 /// An `error` inside a 200: a stream event or a whole body. `None` when `data` is no error.
 pub(super) fn in_band(data: &[u8]) -> Option<Failure> {
-    serde_json::from_slice::<ErrorBody<'_>>(data).ok().map(|parsed| of_error(&parsed.error, None, data))
+    let parsed = serde_json::from_slice::<ErrorBody<'_>>(data).ok()?;
+    Some(Failure { status: status_of(&parsed.error.kind.0), ..of_error(&parsed.error, None, data) })
+}
+
+/// The status that the reference gives a type, for errors that come without one.
+fn status_of(kind: &str) -> Option<u16> {
+    Some(match kind {
+        "invalid_request_error" => 400,
+        "authentication_error" => 401,
+        "billing_error" => 402,
+        "permission_error" => 403,
+        "not_found_error" => 404,
+        "request_too_large" => 413,
+        "rate_limit_error" => 429,
+        "api_error" => 500,
+        "timeout_error" => 504,
+        "overloaded_error" => 529,
+        _ => return None,
+    })
 }
 
 fn of_error(error: &ErrorInner<'_>, status: Option<StatusCode>, body: &[u8]) -> Failure {
@@ -38,7 +56,7 @@ fn of_error(error: &ErrorInner<'_>, status: Option<StatusCode>, body: &[u8]) -> 
     let may_be_clients = status.is_none_or(|status| status::judge(status).0 == FailureClass::Client);
     let judged = detail
         .and_then(by_detail)
-        .or_else(|| status.filter(|status| status::is_credential(*status)).map(status::judge))
+        .or_else(|| status.map(status::judge).filter(|(class, _)| *class == FailureClass::Credential))
         .or_else(|| by_wording(error))
         .or_else(|| by_type(&error.kind.0).filter(|(class, _)| *class != FailureClass::Client || may_be_clients))
         .or_else(|| status.map(status::judge));

@@ -53,9 +53,8 @@ impl StreamTranslator for Translator {
         };
         match inspect_chunk(data) {
             Ok(ChunkData::Chunk(facts)) => self.chunk(event, facts),
-            // An explicit end after some answer counts, even where an imitation leaves `finish_reason` out.
-            Ok(ChunkData::Done) if self.choices != 0 => Ok(Self::finish()),
-            Ok(ChunkData::Done) => Err(Failure::truncated("the stream ended without an answer")),
+            // Proxies write an end mark after whatever came. Only `finish_reason` tells a whole answer from one that was cut.
+            Ok(ChunkData::Done) => self.end(),
             Err(_) => Err(Failure::malformed("a stream event is not a JSON object")),
         }
     }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use meridian_llm::{Dialect, ErrorCode, FailureClass as F};
 
-use crate::support::provider;
+use crate::support::{context, provider};
 
 #[track_caller]
 fn check(name: &str, status: u16, body: &str, class: F, code: Option<&str>) {
@@ -131,6 +132,94 @@ fn what_imitates_openai_is_understood_in_its_own_words() {
     // A proxy's or a provider's own statuses.
     check(498, "", F::Saturation, None);
     check(421, "", F::Provider, None);
+}
+
+#[test]
+fn a_403_is_about_the_request_the_key_or_nobody_knows_what_as_its_typed_fields_say() {
+    let openai = |body: &str, class, code| check("openai_compatible", 403, body, class, code);
+    // A moderation, and a guardrail, at OpenRouter.
+    let openrouter =
+        |metadata: &str| format!(r#"{{"error":{{"code":403,"message":"m","metadata":{metadata}}},"user_id":"u"}}"#);
+    for flagged in [
+        r#"{"reasons":["violence"],"flagged_input":"how to","provider_name":"p","model_slug":"m"}"#,
+        r#"{"reasons":["violence"]}"#,
+        r#"{"flagged_input":"how to"}"#,
+    ] {
+        openai(&openrouter(flagged), F::Refusal, None);
+    }
+    let guardrail = openrouter(r#"{"error_type":"permission_denied","patterns":["ignore all"]}"#);
+    openai(&guardrail, F::Refusal, Some("permission_denied"));
+    for (error_type, class) in [
+        ("content_policy_violation", F::Refusal),
+        ("refusal", F::Refusal),
+        // It may be the prompt, or the key.
+        ("permission_denied", F::Provider),
+        ("unmapped", F::Provider),
+    ] {
+        let metadata = format!(r#"{{"error_type":"{error_type}","reasons":[],"flagged_input":null}}"#);
+        openai(&openrouter(&metadata), class, Some(error_type));
+    }
+    for odd in ["null", "[]", "\"text\"", "{}"] {
+        openai(&openrouter(odd), F::Provider, None);
+    }
+    // A typed refusal of the credential, or of where we are.
+    for code in ["PermissionDenied", "AccessDenied", "access_denied", "unsupported_country_region_territory"] {
+        let body = format!(r#"{{"error":{{"code":"{code}","message":"m","type":"request_forbidden"}}}}"#);
+        openai(&body, F::Credential, Some(code));
+    }
+    // xAI has one code for both; what it says of a prompt is known.
+    let xai = |message: &str| format!(r#"{{"code":"permission-denied","error":"{message}"}}"#);
+    openai(&xai("Content violates usage guidelines. Team: t"), F::Refusal, Some("permission-denied"));
+    openai(&xai("Access to the chat endpoint is denied."), F::Provider, Some("permission-denied"));
+    // A firewall's page, and errors that say nothing.
+    for untyped in ["<html>Attention Required!</html>", "", "{}", r#"{"error":"forbidden"}"#] {
+        openai(untyped, F::Provider, None);
+        check("anthropic", 403, untyped, F::Provider, None);
+    }
+    let untyped = r#"{"error":{"message":"m","type":"invalid_request_error","code":null}}"#;
+    openai(untyped, F::Provider, Some("invalid_request_error"));
+    let anthropic =
+        |kind: &str| format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"Request not allowed"}}}}"#);
+    check("anthropic", 403, &anthropic("permission_error"), F::Credential, Some("permission_error"));
+    check("anthropic", 403, &anthropic("forbidden"), F::Provider, Some("forbidden"));
+    check("anthropic", 403, &anthropic("invalid_request_error"), F::Provider, Some("invalid_request_error"));
+}
+
+#[test]
+fn a_flagged_prompt_goes_back_in_the_upstreams_words_and_never_as_the_clients_403() {
+    let body = r#"{"error":{"code":403,"message":"your input was flagged","metadata":{"reasons":["hate"]}}}"#;
+    let failure = provider("openai_compatible").classify(StatusCode::FORBIDDEN, &HeaderMap::new(), body.as_bytes());
+    let reply = failure.reply.unwrap();
+    assert_eq!((reply.status, &*reply.body), (400, body.as_bytes()));
+    assert_eq!(failure.client_code, ErrorCode::ContentRefused);
+}
+
+#[test]
+fn an_error_inside_a_200_carries_the_status_that_it_names() {
+    let of = |name: &str, body: &str| {
+        let failure =
+            provider(name).chat_response(&context(false), &Bytes::copy_from_slice(body.as_bytes())).unwrap_err();
+        (failure.class, failure.status)
+    };
+    let openai = |inner: &str| of("openai_compatible", &format!(r#"{{"error":{inner}}}"#));
+    assert_eq!(openai(r#"{"message":"m","code":429}"#), (F::Saturation, Some(429)));
+    assert_eq!(openai(r#"{"message":"m","code":401}"#), (F::Credential, Some(401)));
+    assert_eq!(openai(r#"{"message":"m","code":403}"#), (F::Provider, Some(403)));
+    assert_eq!(openai(r#"{"message":"m","code":502}"#), (F::Provider, Some(502)));
+    let denied = r#"{"message":"m","code":403,"type":"AccessDenied"}"#;
+    assert_eq!(openai(denied), (F::Credential, Some(403)));
+    let flagged = r#"{"message":"m","code":403,"metadata":{"flagged_input":"x"}}"#;
+    assert_eq!(openai(flagged), (F::Refusal, Some(403)));
+    for none in [r#"{"message":"m","code":200}"#, r#"{"message":"m","code":7}"#, r#"{"message":"m"}"#, "\"text\""] {
+        assert_eq!(openai(none), (F::Provider, None), "{none}");
+    }
+    let anthropic =
+        |kind: &str| of("anthropic", &format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"m"}}}}"#));
+    assert_eq!(anthropic("rate_limit_error"), (F::Saturation, Some(429)));
+    assert_eq!(anthropic("overloaded_error"), (F::Saturation, Some(529)));
+    assert_eq!(anthropic("permission_error"), (F::Credential, Some(403)));
+    assert_eq!(anthropic("authentication_error"), (F::Credential, Some(401)));
+    assert_eq!(anthropic("something_new"), (F::Provider, None));
 }
 
 #[test]

@@ -106,7 +106,6 @@ fn finish_reasons_are_mapped() {
         ("\"content_filter\"", "refusal"),
         ("\"tool_calls\"", "tool_use"),
         ("\"something_new\"", "end_turn"),
-        ("null", "end_turn"),
     ] {
         let stream = fixture("openai_compatible/azure.sse").replace("\"stop\"", reason);
         let text = run_messages(NAME, &stream).text;
@@ -130,6 +129,12 @@ fn broken_streams_fail_without_an_end() {
     check_fails("", Provider, "upstream_interrupted");
     check_fails("data: [DONE]\n\n", Provider, "upstream_interrupted");
     check_fails(&chunk(r#"{"content":"a"}"#), Provider, "upstream_interrupted");
+    // An end mark is no reason to end.
+    for delta in [r#"{"role":"assistant"}"#, r#"{"content":"a"}"#] {
+        check_fails(&(chunk(delta) + "data: [DONE]\n\n"), Provider, "upstream_interrupted");
+    }
+    let azure = fixture("openai_compatible/azure.sse").replace("\"stop\"", "null");
+    check_fails(&azure, Provider, "upstream_interrupted");
     check_fails(&chunk(r#"{"content":["a"]}"#), Provider, "upstream_invalid_response");
     check_fails(
         &chunk(r#"{"tool_calls":[{"index":0,"function":{"arguments":"x"}}]}"#),

@@ -74,6 +74,11 @@ fn broken_streams_fail_and_their_last_event_is_not_sent() {
     let provider = FailureClass::Provider;
     check_stream_fails("", provider, None, "upstream_interrupted");
     check_stream_fails("data: [DONE]\n\n", provider, None, "upstream_interrupted");
+    // An end mark without a reason to end, before content and after it.
+    for delta in [r#"{"role":"assistant"}"#, r#"{"content":"a"}"#] {
+        let chunk = format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":null}}]}}\n\n");
+        check_stream_fails(&(chunk + "data: [DONE]\n\n"), provider, None, "upstream_interrupted");
+    }
     check_stream_fails(
         "data: {\"choices\":[{\"delta\":{\"content\":\"a\n\n",
         provider,

@@ -61,8 +61,10 @@ impl Script {
             Some(What::Cut(how)) => vec![first, Step::Break(how)],
             Some(What::Truncate) => vec![first, Step::Break(Broken::Close)],
             Some(What::End) => vec![first],
-            Some(What::BadSse | What::Error(_)) | None if emoji => vec![first, Step::Wait(EMOJI_WAIT), rest],
-            Some(What::BadSse | What::Error(_)) | None => vec![Step::Send(body)],
+            Some(What::NoFinish | What::BadSse | What::Error(_)) | None if emoji => {
+                vec![first, Step::Wait(EMOJI_WAIT), rest]
+            }
+            Some(What::NoFinish | What::BadSse | What::Error(_)) | None => vec![Step::Send(body)],
         };
         Self { queue: steps.into(), stream: None }
     }
@@ -173,6 +175,7 @@ impl Stream {
             What::Stall(None) => queue.push_back(Step::Hang),
             What::Cut(how) => queue.push_back(Step::Break(how)),
             What::End => {}
+            What::NoFinish => queue.push_back(Step::Send(self.events.terminator.clone())),
             What::BadSse => queue.push_back(Step::Send(self.events.malformed.clone())),
             What::Error(_) => queue.push_back(Step::Send(self.error.clone())),
             What::Truncate => {

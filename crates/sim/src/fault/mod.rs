@@ -70,6 +70,11 @@ pub enum Fault {
     },
     /// The last event (`[DONE]` or `message_stop`) is missing.
     NoDone,
+    /// `[DONE]` or `message_stop` after some tokens, without a finish reason before it; streams only.
+    NoFinish {
+        /// Tokens before it.
+        after: u32,
+    },
     /// The connection closes inside a JSON document: half of the body, or half of an event after some tokens.
     Truncate {
         /// Tokens before it.

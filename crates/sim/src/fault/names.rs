@@ -1,7 +1,7 @@
 //! What faults there are and what each takes, so that a refusal says what is allowed.
 
 /// Every fault with its arguments, in the order of the documentation.
-pub(super) const FAULTS: [(&str, &[&str]); 22] = [
+pub(super) const FAULTS: [(&str, &[&str]); 23] = [
     ("latency", &["ms", "from_ms", "to_ms", "over_ms"]),
     ("first_token", &["ms", "ping_ms"]),
     ("gap", &["ms", "ping_ms"]),
@@ -16,6 +16,7 @@ pub(super) const FAULTS: [(&str, &[&str]); 22] = [
     ("bad_json", &[]),
     ("bad_sse", &["after"]),
     ("no_done", &[]),
+    ("no_finish", &["after"]),
     ("truncate", &["after"]),
     ("wrong_length", &["delta"]),
     ("error_event", &["after", "kind"]),

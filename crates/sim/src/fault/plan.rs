@@ -50,6 +50,7 @@ pub(crate) enum What {
     Stall(Option<Duration>),
     Cut(Broken),
     End,
+    NoFinish,
     BadSse,
     Truncate,
     Error(ErrorKind),
@@ -65,6 +66,7 @@ impl Plan {
                 incident(after, What::Cut(if *reset { Broken::Reset } else { Broken::Close }));
             }
             Fault::End { after } => incident(after, What::End),
+            Fault::NoFinish { after } => incident(after, What::NoFinish),
             Fault::BadSse { after } => incident(after, What::BadSse),
             Fault::Truncate { after } => incident(after, What::Truncate),
             Fault::ErrorEvent { after, kind } => incident(after, What::Error(*kind)),

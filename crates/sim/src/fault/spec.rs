@@ -100,6 +100,7 @@ fn fault_of(arguments: &mut Arguments) -> Result<Fault, SpecError> {
         "bad_json" => Fault::BadJson,
         "bad_sse" => Fault::BadSse { after: arguments.after()? },
         "no_done" => Fault::NoDone,
+        "no_finish" => Fault::NoFinish { after: arguments.after()? },
         "truncate" => Fault::Truncate { after: arguments.after()? },
         "wrong_length" => Fault::WrongLength { delta: arguments.number("delta", "a whole number")? },
         "error_event" => Fault::ErrorEvent {
@@ -289,6 +290,7 @@ impl fmt::Display for Fault {
             Self::BadJson => f.write_str("bad_json"),
             Self::BadSse { after } => write!(f, "bad_sse;after={after}"),
             Self::NoDone => f.write_str("no_done"),
+            Self::NoFinish { after } => write!(f, "no_finish;after={after}"),
             Self::Truncate { after } => write!(f, "truncate;after={after}"),
             Self::WrongLength { delta } => write!(f, "wrong_length;delta={delta}"),
             Self::ErrorEvent { after, kind } => write!(f, "error_event;after={after};kind={}", kind.name()),
@@ -315,7 +317,7 @@ mod tests {
     use super::*;
 
     /// Every argument of every fault at least once.
-    const SPECS: [&str; 29] = [
+    const SPECS: [&str; 30] = [
         "latency;ms=500",
         "latency;from_ms=0;to_ms=2000;over_ms=10000",
         "first_token;ms=20000",
@@ -336,6 +338,7 @@ mod tests {
         "bad_json",
         "bad_sse;after=2",
         "no_done",
+        "no_finish;after=3",
         "truncate;after=5",
         "wrong_length;delta=-10",
         "error_event;after=0;kind=overloaded",

@@ -130,6 +130,20 @@ async fn an_early_end_is_clean_and_says_no_reason() {
 }
 
 #[tokio::test]
+async fn an_end_mark_may_come_early_without_a_reason() {
+    let sim = Sim::instant().await;
+    for after in [0, 4] {
+        let got = sim.chat(&format!("no_finish;after={after}"), ask("hi", true)).await.unwrap();
+        assert!(!got.broken && got.has_done());
+        assert_eq!(got.text(), expected_text("m", "hi", after));
+        assert!(got.events().iter().all(|event| event["choices"][0]["finish_reason"].is_null()));
+        let got = sim.messages(&format!("no_finish;after={after}"), ask("hi", true)).await.unwrap();
+        assert_eq!(got.events().last().unwrap()["type"], "message_stop");
+        assert!(got.events().iter().all(|event| event["type"] != "message_delta"));
+    }
+}
+
+#[tokio::test]
 async fn malformed_bodies_and_events_are_malformed_and_nothing_else() {
     let sim = Sim::instant().await;
     for stream in [false, true] {

@@ -34,18 +34,21 @@ impl StreamTranslator for Translator {
         match inspect_chunk(data) {
             Ok(ChunkData::Chunk(facts)) if facts.error => Err(error::in_band(data)),
             Ok(ChunkData::Chunk(facts)) => self.chunk(data, facts),
-            // An explicit end after some answer counts, even where an imitation leaves `finish_reason` out.
-            Ok(ChunkData::Done) if self.writer.is_some() => self.complete(),
-            Ok(ChunkData::Done) => Err(Failure::truncated("the stream ended without an answer")),
+            // Proxies write an end mark after whatever came. Only `finish_reason` tells a whole answer from one that was cut.
+            Ok(ChunkData::Done) => self.end(),
             Err(_) => Err(Failure::malformed("a stream event is not a JSON object")),
         }
     }
 
     fn end(&mut self) -> Result<Step, Failure> {
-        if self.finished {
-            return self.complete();
+        if !self.finished {
+            return Err(Failure::truncated("the stream ended before the answer was complete"));
         }
-        Err(Failure::truncated("the stream ended before the answer was complete"))
+        let mut out = BytesMut::new();
+        if let Some(writer) = self.writer.as_mut() {
+            writer.end(&mut out);
+        }
+        Ok(Step { bytes: out.freeze(), finished: true, done: true, ..Step::default() })
     }
 }
 
@@ -135,18 +138,5 @@ impl Translator {
             content |= event.is_content();
         }
         Ok(Step { bytes: out.freeze(), content, finished: self.finished, done: false, usage: None })
-    }
-
-    fn complete(&mut self) -> Result<Step, Failure> {
-        let ended = if std::mem::replace(&mut self.finished, true) {
-            Step::default()
-        } else {
-            self.write(&[StreamEvent::Finish(finish_reason("", !self.calls.is_empty()))])?
-        };
-        let mut out = BytesMut::from(&*ended.bytes);
-        if let Some(writer) = self.writer.as_mut() {
-            writer.end(&mut out);
-        }
-        Ok(Step { bytes: out.freeze(), finished: true, done: true, ..Step::default() })
     }
 }
