@@ -116,10 +116,11 @@ fn leave(
                 row.insert((*origin).clone(), *rest);
             }
         }
-        let shed = rest - room.get(*origin).copied().unwrap_or(0.0);
-        if shed > LEAST_DEMAND {
-            placed.shed += shed;
-        }
+        placed.shed += (rest - room.get(*origin).copied().unwrap_or(0.0)).max(0.0);
+    }
+    // No more than what regions without clients were given, to have a row at all: nobody's requests.
+    if placed.shed <= regions.keys().map(|_| LEAST_DEMAND).sum() {
+        placed.shed = 0.0;
     }
 }
 
