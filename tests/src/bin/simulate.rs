@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use clap::Parser;
 use meridian_testkit::EventLog;
-use meridian_tests::simulation::Play;
+use meridian_tests::{outage, simulation};
 
 #[derive(Parser)]
 struct Arguments {
@@ -21,9 +21,29 @@ struct Arguments {
     /// Tell the story instead of the seed's own faults.
     #[arg(long)]
     story: bool,
+    /// Play an outage of providers instead of the fleet.
+    #[arg(long, conflicts_with = "story")]
+    outage: bool,
     /// Only the hashes, unless a promise is broken.
     #[arg(long)]
     quiet: bool,
+}
+
+impl Arguments {
+    /// What is played instead of the fleet's faults.
+    fn history(&self) -> Option<&'static str> {
+        self.story.then_some("--story").or(self.outage.then_some("--outage"))
+    }
+
+    /// What is to come, and how it went.
+    fn play(&self, log: &EventLog) -> (Vec<String>, anyhow::Result<()>) {
+        if self.outage {
+            let play = outage::Play::drawn(self.seed);
+            return (play.schedule(), play.run(log));
+        }
+        let play = if self.story { simulation::Play::story(self.seed) } else { simulation::Play::storm(self.seed) };
+        (play.schedule(), play.run(log))
+    }
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -41,7 +61,7 @@ fn play_each(arguments: &Arguments, seeds: u64) -> anyhow::Result<ExitCode> {
     for seed in arguments.seed..arguments.seed.saturating_add(seeds) {
         let mut alone = Command::new(&program);
         alone.args(["--seed", &seed.to_string()]);
-        alone.args(arguments.story.then_some("--story")).args(arguments.quiet.then_some("--quiet"));
+        alone.args(arguments.history()).args(arguments.quiet.then_some("--quiet"));
         if !alone.status()?.success() {
             broken.push(seed);
         }
@@ -59,17 +79,16 @@ fn play(arguments: &Arguments) -> ExitCode {
         .without_time()
         .init();
     let seed = arguments.seed;
-    let play = if arguments.story { Play::story(seed) } else { Play::storm(seed) };
     let log = EventLog::default();
-    let outcome = play.run(&log);
+    let (schedule, outcome) = arguments.play(&log);
     if !arguments.quiet || outcome.is_err() {
-        play.schedule().into_iter().chain(log.lines()).for_each(|line| println!("{line}"));
+        schedule.into_iter().chain(log.lines()).for_each(|line| println!("{line}"));
     }
     println!("seed {seed} hash {}", log.hash());
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    let story = if arguments.story { " --story" } else { "" };
+    let history = arguments.history().map(|history| format!(" {history}")).unwrap_or_default();
     println!(
-        "{error:#}; again: cargo run --profile ci --package meridian-tests --bin simulate -- --seed {seed}{story}"
+        "{error:#}; again: cargo run --profile ci --package meridian-tests --bin simulate -- --seed {seed}{history}"
     );
     ExitCode::FAILURE
 }
