@@ -90,7 +90,9 @@ impl Attempt<'_> {
             injected::instead(fault, codec, &mut timeline).await?;
         }
         let traced = self.trace.outgoing(span, self.node.host.entropy.as_ref());
-        let headers = traced.into_iter().chain(patience::told(self.patience, Instant::now()));
+        // In our own header alone: those of SDKs are not ours to send.
+        let whole = Patience { begin: None, ..self.patience };
+        let headers = traced.into_iter().chain(patience::told(whole, Instant::now()));
         let answer = upstream.send(translated, headers, &mut timeline).await.map_err(|error| unsent(&error))?;
         if let Some(fault) = fault {
             injected::delay(fault, &timeline).await?;

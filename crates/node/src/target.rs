@@ -165,10 +165,10 @@ impl Target {
         worse(seen(own), seen(account.credential_status()))
     }
 
-    /// Whether it is left alone because it failed; a refused credential, pressure and slowness are no matter for probes.
+    /// Whether it has failed and has not come back yet; a refused credential, pressure and slowness are no matter for probes.
     pub(crate) fn is_ejected(&self) -> bool {
-        let status = self.state().breaker.status(Instant::now());
-        matches!(status, Status::Open(_, reason) if !matches!(reason, Reason::Refused | Reason::Slow))
+        let reason = self.state().breaker.opened_for();
+        reason.is_some_and(|reason| !matches!(reason, Reason::Refused | Reason::Slow))
     }
 
     /// What it is doing, as far as it concerns requests that are streamed, or are not.

@@ -15,8 +15,6 @@ use super::strike::{Nature, Outage, Strike};
 const FOUND_DEAD: Duration = Duration::from_secs(2);
 /// ... and a silent one for so long: its first victims wait for their deadline.
 const FOUND_SILENT: Duration = Duration::from_secs(5);
-/// ... but for so many that look at it: who wants a whole answer waits four times as long, and until then nobody knows.
-const LATE_LOOKS: f64 = 2.0;
 /// One of which probes find nothing wrong, or which only has too much to do, requests have to look at: then so often in a
 /// second, on the average.
 const LOOKS_PER_S: f64 = 1.0;
@@ -93,8 +91,7 @@ fn asked_in_vain(strike: &Strike, seen: &Seen) -> Option<String> {
     let late = asked(seen, 0, &after);
     let seconds = after.end.saturating_sub(after.start).as_secs_f64();
     let allowed = match strike.kind.nature() {
-        Nature::Dead => 0.0,
-        Nature::Silent => LATE_LOOKS,
+        Nature::Dead | Nature::Silent => 0.0,
         Nature::Pressed | Nature::Hidden => (seconds * LOOKS_PER_S).ceil(),
         Nature::Fickle => (seconds * FICKLE_PER_S).ceil(),
     };
