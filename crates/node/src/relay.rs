@@ -139,8 +139,18 @@ impl Relay {
         let bytes = self.fit(step.bytes)?;
         if step.done {
             self.complete();
+        } else {
+            self.goes_on(false);
         }
         Ok(bytes)
+    }
+
+    /// Tells a target that is on trial that its stream does.
+    fn goes_on(&mut self, is_whole: bool) {
+        let Some(ticket) = self.ticket.as_mut().filter(|ticket| ticket.is_on_trial()) else { return };
+        let node = self.ledger.node();
+        let changes = ticket.goes_on(is_whole, node.host.entropy.unit());
+        node.metrics.changed(&ticket.target().id, changes);
     }
 
     /// Events of the present target as the client is to get them.
@@ -188,6 +198,7 @@ impl Relay {
         if let Some(source) = self.source.take() {
             source.finish();
         }
+        self.goes_on(true);
         self.ticket = None;
         self.tally = None;
         self.ledger.end(End::Answered);

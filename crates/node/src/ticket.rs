@@ -13,6 +13,10 @@ use crate::account::Account;
 use crate::source::is_haste;
 use crate::target::{State, Target, Took};
 
+/// So long a stream that decides whether its target is back has to go on, unless it ends sooner: time for some hundred tokens.
+/// Its first content alone says little, because targets have been seen to begin streams that they cannot end.
+const PROVEN: Duration = Duration::from_secs(5);
+
 /// Places at a provider and at a target. Dropped without an outcome, the attempt was cancelled, and nothing is learned
 /// from it but what [`Ticket::given_up`] tells.
 pub(crate) struct Ticket {
@@ -22,6 +26,8 @@ pub(crate) struct Ticket {
     began: Instant,
     /// What has not come yet; `None` also where it says nothing that it does not.
     awaited: Option<Awaited>,
+    /// When a stream began that decides whether the target is back; `None`: it does not, or has.
+    on_trial: Option<Instant>,
     /// An injected fault strikes it: what comes of it is not the upstream's doing.
     struck: AtomicBool,
     _slot: OwnedSemaphorePermit,
@@ -88,7 +94,9 @@ impl Ticket {
         let (target, account) = (Arc::clone(target), Arc::clone(account));
         let changes = Changes { target: passes.target.change(), credential: passes.credential.change() };
         let (began, struck) = (Instant::now(), AtomicBool::new(false));
-        Some((Self { target, account, passes: Some(passes), began, awaited: None, struck, _slot: slot }, changes))
+        let passes = Some(passes);
+        let ticket = Self { target, account, passes, began, awaited: None, on_trial: None, struck, _slot: slot };
+        Some((ticket, changes))
     }
 
     /// What it waits for, so that it can be late.
@@ -115,7 +123,7 @@ impl Ticket {
         &self.target
     }
 
-    /// It answered; if it generates, `took` says how fast. `unit` is random in `[0, 1)`.
+    /// It answered, or began to; if it generates, `took` says how fast. `unit` is random in `[0, 1)`.
     pub(crate) fn answered(&mut self, took: Option<Took>, unit: f64) -> Changes {
         {
             let mut state = self.target.state();
@@ -128,7 +136,28 @@ impl Ticket {
             }
         }
         self.account.deposit();
+        let is_begun = matches!(took, Some(Took::FirstToken(_)));
+        if is_begun && self.passes.as_ref().is_some_and(|passes| passes.target.is_probe()) {
+            self.on_trial = Some(Instant::now());
+            return Changes::default();
+        }
         self.record(Blame::ANSWERED, unit)
+    }
+
+    /// Whether it is still to be told how the stream goes on, by [`Ticket::goes_on`].
+    pub(crate) fn is_on_trial(&self) -> bool {
+        self.on_trial.is_some()
+    }
+
+    /// More of the stream came, or all of it.
+    pub(crate) fn goes_on(&mut self, is_whole: bool, unit: f64) -> Changes {
+        match self.on_trial {
+            Some(begun) if is_whole || begun.elapsed() >= PROVEN => {
+                self.on_trial = None;
+                self.record(Blame::ANSWERED, unit)
+            }
+            _ => Changes::default(),
+        }
     }
 
     /// It failed; also after content had come. `again`: the target has failed this request before. A client whose time was
@@ -148,6 +177,7 @@ impl Ticket {
             }
         }
         let blame = self.found(if again { blame.repeated() } else { blame });
+        self.on_trial = None;
         // They were given back when content came: the failure is news.
         self.passes.get_or_insert_with(|| Passes::anyway(&self.account, &self.target));
         self.record(blame, unit)

@@ -52,6 +52,12 @@ pub struct Pass {
 }
 
 impl Pass {
+    /// Whether its outcome decides if the breaker closes.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// What changed when it was given.
     #[must_use]
     pub fn change(&self) -> Option<Change> {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::answer::End;
 use super::eyes::{Outcome, Seen};
 use super::hosts::{LOOK_EVERY, PRIMARY};
-use super::load::RATE;
 use super::strike::{Nature, Outage, Strike};
 
 /// A dead primary is asked for so long by clients' requests, and then by probes alone ...
@@ -18,9 +17,6 @@ const FOUND_SILENT: Duration = Duration::from_secs(5);
 /// One of which probes find nothing wrong, or which only has too much to do, requests have to look at: then so often in a
 /// second, on the average.
 const LOOKS_PER_S: f64 = 1.0;
-/// One whose streams begin and then die passes for a good one when a request looks at it, and is given more for a while: a
-/// third of the requests at most.
-const FICKLE_PER_S: f64 = RATE as f64 / 3.0;
 /// Of the requests while a primary comes and goes so many may meet it when it is gone.
 const IN_VAIN: f64 = 0.1;
 /// Attempts a request when there is nobody to serve it.
@@ -93,7 +89,6 @@ fn asked_in_vain(strike: &Strike, seen: &Seen) -> Option<String> {
     let allowed = match strike.kind.nature() {
         Nature::Dead | Nature::Silent => 0.0,
         Nature::Pressed | Nature::Hidden => (seconds * LOOKS_PER_S).ceil(),
-        Nature::Fickle => (seconds * FICKLE_PER_S).ceil(),
     };
     (late as f64 > allowed).then(|| {
         format!("the primary was asked {late} times later than {} s after its end had begun", limit.as_secs_f64())

@@ -67,10 +67,8 @@ pub(super) enum Nature {
     Silent,
     /// It answers that it has too much to do.
     Pressed,
-    /// Nothing comes of a call, and probes find nothing wrong.
+    /// Nothing comes of a call, or a stream that begins and then dies, and probes find nothing wrong.
     Hidden,
-    /// The same, and streams die only after they have begun.
-    Fickle,
 }
 
 impl Kind {
@@ -95,8 +93,7 @@ impl Kind {
             Self::Status(500) | Self::Reset | Self::Refused => Nature::Dead,
             Self::Silent => Nature::Silent,
             Self::Status(_) | Self::Limited(_) => Nature::Pressed,
-            Self::Stalls(0) | Self::Cut(0) | Self::Truncated(0) | Self::Half | Self::Malformed(0) => Nature::Hidden,
-            Self::Stalls(_) | Self::Cut(_) | Self::Truncated(_) | Self::Malformed(_) => Nature::Fickle,
+            Self::Stalls(_) | Self::Cut(_) | Self::Truncated(_) | Self::Half | Self::Malformed(_) => Nature::Hidden,
         }
     }
 

@@ -93,6 +93,44 @@ async fn a_request_that_fails_repeatedly_counts_once() {
     assert_eq!(bench.target.report(None, false).failures[0].count, 5, "the report counts attempts");
 }
 
+/// A stream that a target begins while its breaker is half-open.
+async fn on_trial(bench: &Bench) -> Ticket {
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(mut ticket) = bench.begin() {
+            let begun = ticket.answered(Some(Took::FirstToken(Duration::from_millis(80))), 0.5);
+            assert_eq!(begun, Changes::default());
+            assert!(ticket.is_on_trial());
+            return ticket;
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        waited += Duration::from_secs(1);
+        assert!(waited < Duration::from_secs(120), "it is left alone for ever");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_whose_streams_begin_and_then_die_is_not_back() {
+    let bench = bench().await;
+    for _ in 0..3 {
+        bench.fail(FailureClass::Transport, None);
+    }
+    for _ in 0..5 {
+        let mut ticket = on_trial(&bench).await;
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(ticket.goes_on(false, 0.5), Changes::default(), "too soon to say");
+        let changes = ticket.failed(&Failure::new(FailureClass::Transport, "test"), false, 0.5);
+        assert!(matches!(changes.target, Some(Change::Opened(_, Reason::Relapse))), "{changes:?}");
+    }
+    // Whole, or for long enough: either will do, and whose client leaves says nothing.
+    drop(on_trial(&bench).await);
+    assert_eq!(on_trial(&bench).await.goes_on(true, 0.5), Changes::default(), "one is not enough");
+    let mut last = on_trial(&bench).await;
+    tokio::time::advance(PROVEN).await;
+    assert_eq!(last.goes_on(false, 0.5).target, Some(Change::Closed));
+    assert!(!last.is_on_trial());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_credential_bars_every_target_of_the_provider_until_it_changes() {
     let bench = bench().await;
